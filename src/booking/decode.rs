@@ -1,0 +1,1 @@
+//! Reading an event from a record's bytes.

@@ -1,0 +1,157 @@
+//! Calendars, and the only HTTP client: one adapter for each kind, all of one shape.
+//!
+//! An adapter names an external event, writes its body, makes one call and tells what was
+//! answered. It decides nothing: what an answer means is [`crate::emit::outcome`]'s to say, and
+//! it knows neither the store nor Kafka.
+
+pub mod http;
+
+pub mod ical;
+
+pub mod caldav;
+
+pub mod google;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use booking::{CalendarKind, ConnectionId, Content, IcalUid, Marker, Verb};
+use secrecy::SecretString;
+
+/// What proves that we may write to a calendar.
+#[derive(Debug, Clone)]
+pub enum Credentials {
+    /// RFC 7617.
+    Basic {
+        /// The account.
+        username: String,
+        /// Its (app) password.
+        password: SecretString,
+    },
+    /// RFC 6750.
+    Bearer {
+        /// The access token.
+        token: SecretString,
+    },
+}
+
+/// One calendar of one account.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// The connection: part of every name that we give (rule R11).
+    pub connection: ConnectionId,
+    /// The API's address: for Google what stands before `/calendars/…`; unused by CalDAV.
+    pub base_url: String,
+    /// The calendar: Google's calendar id, or the URL of a CalDAV collection.
+    pub calendar: String,
+    /// What proves that we may.
+    pub credentials: Credentials,
+}
+
+/// Under which condition a call may take effect (rule R11).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Only if nothing has that name yet.
+    New,
+    /// Only if it still has this ETag.
+    Match(String),
+    /// Nothing to compare with: the server gives no strong ETag.
+    Unconditional,
+}
+
+/// One call.
+#[derive(Debug, Clone)]
+pub struct Call<'a> {
+    /// What it does.
+    pub verb: Verb,
+    /// The external event's name, from [`Calendar::external_id`].
+    pub external_id: &'a str,
+    /// When it may take effect.
+    pub condition: Condition,
+    /// The exact bytes, from [`Calendar::body`]; empty for a delete.
+    pub body: &'a [u8],
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// An HTTP answer, whole and within its bounds.
+    Status {
+        /// The status code.
+        status: u16,
+        /// The provider's own word for it: Google's `errors[0].reason`, a DAV precondition's name.
+        reason: Option<String>,
+        /// `Retry-After`, seconds or a date, as time from now.
+        retry_after: Option<Duration>,
+        /// The event's ETag, if the answer gives a strong one.
+        etag: Option<String>,
+        /// The UID that the calendar itself gives the event (L3).
+        provider_uid: Option<String>,
+        /// A short text for people: never a body's content, never a token.
+        message: String,
+    },
+    /// No answer, or half of one.
+    Lost {
+        /// `false` only where it is certain that no byte reached the calendar (refused
+        /// connection, unknown host).
+        sent: bool,
+        /// What happened.
+        message: String,
+    },
+}
+
+/// What a calendar holds under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading {
+    /// A live event.
+    Live {
+        /// Our marker in it, if it is there and whole.
+        marker: Option<Marker>,
+        /// Its strong ETag, if it has one.
+        etag: Option<String>,
+        /// The UID that the calendar itself gives it.
+        provider_uid: Option<String>,
+    },
+    /// A deleted event that the calendar remembers (Google's `cancelled`, or 410).
+    Tombstone,
+    /// Nothing: an explicit 404 for the event, while the calendar itself answers (L24).
+    Absent,
+    /// The calendar itself is not there.
+    CalendarGone {
+        /// What it said.
+        message: String,
+    },
+    /// It could not be read.
+    Failed(Answer),
+}
+
+/// A kind of calendar, opened on one account.
+#[async_trait]
+pub trait Calendar: Send + Sync + 'static {
+    /// Its kind.
+    fn kind(&self) -> CalendarKind;
+
+    /// The name of a booking's event in this calendar: chosen by us, derived from what cannot
+    /// change, and always with the word `booking` in it. CalDAV ignores the generation: one href
+    /// for ever.
+    fn external_id(&self, uid: &IcalUid, generation: i32) -> String;
+
+    /// The body of an event: the same bytes for the same arguments. `external_id` is its name.
+    fn body(&self, external_id: &str, marker: &Marker, content: &Content) -> Vec<u8>;
+
+    /// Makes one call, within the time-out of the client.
+    async fn send(&self, call: &Call<'_>) -> Answer;
+
+    /// Reads one event.
+    async fn read(&self, external_id: &str) -> Reading;
+}
+
+/// Opens the adapter of a kind on an account. `None`: this version has no adapter for it.
+pub fn open(kind: CalendarKind, account: Account, http: &http::Http) -> Option<Arc<dyn Calendar>> {
+    match kind {
+        CalendarKind::Google => Some(Arc::new(google::Google::new(account, http.clone()))),
+        CalendarKind::Caldav => Some(Arc::new(caldav::Caldav::new(account, http.clone()))),
+        CalendarKind::Microsoft => None,
+    }
+}

@@ -1,0 +1,1 @@
+//! Connected accounts: identity, sealed credentials.

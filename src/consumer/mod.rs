@@ -1,0 +1,1 @@
+//! Reading the topic: partitions, rebalance, log check.

@@ -1,0 +1,1 @@
+//! Sending: lanes, outcomes, backoff.

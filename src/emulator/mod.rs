@@ -1,0 +1,1 @@
+//! Emulators of the providers' APIs, over real HTTP.

@@ -1,0 +1,1 @@
+//! One batch: decode, fold, plan, one commit.

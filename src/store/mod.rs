@@ -1,0 +1,209 @@
+//! The one place that knows SQL: cursors, bookings, effects and connections, kept together.
+//!
+//! [`Store`] is data in, data out. It never calls a calendar, never reads Kafka, and holds no
+//! transaction open between two of its functions: what must be atomic is one function. Expected
+//! results (a fence that refused, a state that changed under us) are values, not errors.
+//!
+//! The order in which rows are locked, everywhere (rule R16): cursor, providers and connections,
+//! lanes, bookings, effects, each sorted by key.
+
+pub mod types;
+
+pub use types::*;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use booking::{BookingId, ConnectionId, IcalUid, ProviderId};
+use uuid::Uuid;
+
+/// Why the store could not answer. `operation` says what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be reached, or refused for a passing reason: try again later.
+    /// Whether a commit took place is not known.
+    #[error("the database did not answer while asked to {operation}")]
+    Unavailable {
+        /// What was asked.
+        operation: &'static str,
+        /// What the driver says.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The database answered with an error that trying again does not mend.
+    #[error("the database refused to {operation}")]
+    Failed {
+        /// What was asked.
+        operation: &'static str,
+        /// What the driver says.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A stored value is not one that we write.
+    #[error("{table}.{column} of {key} holds something that this version does not write: {detail}")]
+    Inconsistent {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// The row.
+        key: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The database's schema is not this version's.
+    #[error("the database's schema is {found}, and this version needs {needed}: {advice}")]
+    Version {
+        /// What is there.
+        found: String,
+        /// What this binary was built for.
+        needed: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The database belongs to another installation: a copy must not send (rule R17).
+    #[error(
+        "the database belongs to installation {found}, and the settings say {wanted}: a copy of a database must not emit"
+    )]
+    Installation {
+        /// As stored.
+        found: Uuid,
+        /// As configured.
+        wanted: Uuid,
+    },
+}
+
+/// The answer of a store function.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// What the service keeps. Implemented on PostgreSQL and on SQLite, held to one contract suite.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    // ---- the installation ----
+
+    /// Refuses a database of another version or another installation; gives the installation id
+    /// and when it was installed. The first call on an empty installation stores `wanted`, or the
+    /// id `fresh` if none is configured, and the time.
+    async fn open(&self, wanted: Option<Uuid>, fresh: Uuid) -> Result<Installation>;
+
+    /// Names the database server that answers, and its history: a change means that it may have
+    /// lost its tail (rule R18). `None` where the notion does not exist (SQLite).
+    async fn incarnation(&self) -> Result<Option<String>>;
+
+    // ---- reading the log ----
+
+    /// Rule R1: raises the owner epoch of each partition (new rows begin at epoch 1) and stores
+    /// `token`, then reads the cursor, in one transaction. Answers in the order of `partitions`.
+    async fn fence(&self, topic: &str, partitions: &[i32], token: Uuid) -> Result<Vec<Cursor>>;
+
+    /// Reads one cursor without touching it: what an ambiguous commit is resolved by (rule R3).
+    async fn cursor(&self, topic: &str, partition: i32) -> Result<Option<Cursor>>;
+
+    /// Every cursor, sorted by topic and partition.
+    async fn cursors(&self) -> Result<Vec<Cursor>>;
+
+    /// Stores facts of the log on a cursor: its start (only where there is none yet), the topic's
+    /// and cluster's identity, the log end. Only under its fence.
+    async fn note_log(&self, fence: &Fence, facts: &LogFacts) -> Result<Fenced>;
+
+    /// Rule R2: stops a partition under its fence, with a reason for the operator.
+    async fn stop(&self, fence: &Fence, stop: &Stop) -> Result<Fenced>;
+
+    /// An operator's answer to a stop: raises the epoch, so that no owner goes on unawares.
+    /// `false` if there is no such cursor.
+    async fn resume(&self, topic: &str, partition: i32, how: Resume) -> Result<bool>;
+
+    /// What folding needs to know, read outside any transaction: the bookings under these ids or
+    /// UIDs, and the destinations of these providers.
+    async fn states(
+        &self,
+        bookings: &[(BookingId, IcalUid)],
+        providers: &[ProviderId],
+    ) -> Result<States>;
+
+    /// Rule R3: one transaction for one batch of one partition. Checks the fence, then that the
+    /// providers' destinations and the bookings' versions are those that the plan was made from,
+    /// then writes all of it.
+    async fn commit(&self, batch: &Batch) -> Result<Committed>;
+
+    // ---- dead letters ----
+
+    /// Newest last; at most `limit`, after the id `after`.
+    async fn dead_letters(&self, after: i64, limit: u32) -> Result<Vec<DeadLetter>>;
+
+    /// One dead letter, whole.
+    async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>>;
+
+    /// Commits what redriving a record did, and settles the dead letter, in one transaction.
+    /// `batch.fence` is `None`.
+    async fn redrive(&self, id: i64, batch: &Batch) -> Result<Committed>;
+
+    /// Marks the effect of an effect's dead letter due again, and settles the dead letter.
+    async fn revive(&self, id: i64) -> Result<bool>;
+
+    /// Settles a dead letter without doing anything about it. `false` if there is no open one.
+    async fn discard(&self, id: i64) -> Result<bool>;
+
+    // ---- connections ----
+
+    /// Adds a connection, or renews the credentials of the same one (rule R17); it becomes its
+    /// provider's destination if that has none or `make_destination`. The provider's upcoming
+    /// bookings become due at a new destination, in one transaction (rule R8).
+    async fn put_connection(&self, connection: &NewConnection) -> Result<PutConnection>;
+
+    /// Every connection, sorted by provider and id, with its counts.
+    async fn connections(&self) -> Result<Vec<ConnectionRow>>;
+
+    /// One connection.
+    async fn connection(&self, id: ConnectionId) -> Result<Option<ConnectionRow>>;
+
+    /// Begins a removal: the connection stops being a destination, what is in flight is fenced.
+    /// With `withdraw` its events become due to be absent, and its credentials stay until they
+    /// are; without, its rows are left as they are and its credentials are deleted at once.
+    async fn remove_connection(&self, id: ConnectionId, withdraw: bool) -> Result<bool>;
+
+    /// Parks a connection until a person has seen to it. Only under the lane's token.
+    async fn park(&self, lane: &LaneLease, reason: &str) -> Result<Fenced>;
+
+    // ---- sending ----
+
+    /// Rule R10: leases one connection that has due work, is not parked, passes the gate and is
+    /// not held by another; the first such at or after `from` in the order of ids, wrapping.
+    async fn lease(
+        &self,
+        gate: &Gate,
+        from: ConnectionId,
+        token: Uuid,
+        lease: Duration,
+    ) -> Result<Option<LaneLease>>;
+
+    /// Extends a lease that is still ours, though it may have run out.
+    async fn renew(&self, lane: &LaneLease, lease: Duration) -> Result<Fenced>;
+
+    /// Gives a lease back. `rest` keeps everyone from leasing this connection for that long.
+    async fn release(&self, lane: &LaneLease, rest: Duration) -> Result<Fenced>;
+
+    /// Takes over what an earlier holder left in flight: restamps its rows with our token and
+    /// leaves its attempts open (rules R10 and R14): each is to be verified after `verify_after`.
+    /// Answers how many.
+    async fn take_over(&self, lane: &LaneLease, verify_after: Duration) -> Result<Taken>;
+
+    /// What is due on this lane now, oldest first, at most `limit`; settling what is in flight
+    /// comes first.
+    async fn due(&self, lane: &LaneLease, limit: u32) -> Result<Vec<Owed>>;
+
+    /// Before any call: stores what will be sent, with the lane's token, if the lane is still
+    /// ours, its lease has not run out, and the row still asks for the same. One transaction for
+    /// all; answers those that were stored.
+    async fn stamp(&self, lane: &LaneLease, stamps: &[Stamp]) -> Result<Vec<IcalUid>>;
+
+    /// Rule R15: records what became of an attempt, under the row's token, with its row of
+    /// `external_calendar_events`, in one transaction.
+    async fn record(&self, record: &Record) -> Result<Fenced>;
+
+    /// How many effects are due that the gate lets through, counted up to `limit`.
+    async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32>;
+
+    /// The mapped events of a booking, for those who ask where it is.
+    async fn external_events(&self, uid: &IcalUid) -> Result<Vec<ExternalEvent>>;
+}

@@ -1,0 +1,601 @@
+//! The words of the [`Store`](super::Store): plain data, no behaviour to speak of.
+
+use booking::{
+    Booking, BookingId, CalendarKind, ConnectionId, Content, Digest, Effect, EventId, IcalUid,
+    PoisonClass, Position, ProviderId, Verb,
+};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+/// Who we are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installation {
+    /// The id that connection names derive from.
+    pub id: Uuid,
+    /// When the database was first opened.
+    pub installed_at: DateTime<Utc>,
+}
+
+/// Whether a fenced write took place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Fenced {
+    /// The fence was ours, and it was written.
+    Written,
+    /// Somebody else's by now: nothing was written.
+    Refused,
+}
+
+/// The fence of a partition's cursor: whoever holds the latest may write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// Rises with every owner.
+    pub epoch: i64,
+    /// The owner's own random name.
+    pub token: Uuid,
+}
+
+/// How far a partition was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// The present owner.
+    pub fence: Fence,
+    /// The next offset to read; `None` until the start has been decided.
+    pub next_offset: Option<i64>,
+    /// The record at `next_offset - 1`, if it was read by us.
+    pub witness: Option<Witness>,
+    /// The topic's id, as Kafka gave it.
+    pub topic_id: Option<String>,
+    /// The cluster's id.
+    pub cluster_id: Option<String>,
+    /// The log end last seen.
+    pub log_end: Option<i64>,
+    /// Counts accepted recreations of the topic.
+    pub incarnation: i32,
+    /// Why nobody reads on, if so.
+    pub stop: Option<Stop>,
+    /// When the row was last written.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What a record was, to know it again (rule R2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Witness {
+    /// The record's timestamp, milliseconds since the epoch.
+    pub timestamp_ms: i64,
+    /// CRC-32 over its key and value.
+    pub checksum: i64,
+}
+
+/// What the consumer knows of the log; a field that is `None` leaves what is stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogFacts {
+    /// Where to begin, for a cursor that has no offset yet.
+    pub start: Option<i64>,
+    /// The topic's id.
+    pub topic_id: Option<String>,
+    /// The cluster's id.
+    pub cluster_id: Option<String>,
+    /// The log end.
+    pub log_end: Option<i64>,
+}
+
+/// Why a partition is stopped, in the operator's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// A short name: `truncated`, `recreated`, `lost_range`, `replaced`.
+    pub kind: String,
+    /// Exactly what was found.
+    pub found: String,
+}
+
+/// What an operator decided about a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// Read on at `at`, in a log that is not the one that was read before: positions of before
+    /// do not compare (the incarnation rises), the witness and the topic id are forgotten.
+    Accept {
+        /// The next offset to read; `None` keeps the stored one.
+        at: Option<i64>,
+    },
+    /// Set the cursor, in the same log. Records below what a booking has seen do nothing.
+    Set {
+        /// The next offset to read.
+        at: i64,
+    },
+}
+
+/// What folding starts from.
+#[derive(Debug, Clone, Default)]
+pub struct States {
+    /// The bookings found under an id or a UID, each once, in no particular order.
+    pub bookings: Vec<StoredBooking>,
+    /// The providers asked for and their destinations; `None`: no connection yet.
+    pub destinations: Vec<(ProviderId, Option<ConnectionId>)>,
+}
+
+/// A booking as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredBooking {
+    /// Its state.
+    pub booking: Booking,
+    /// In whose calendar its event is, or is to be.
+    pub placed: Option<ConnectionId>,
+    /// Counts the writes of this row, from 1; 0: not stored yet.
+    pub version: i64,
+}
+
+/// All that one batch of records does to the database.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// The partition's advance; `None` when a dead letter is redriven.
+    pub advance: Option<Advance>,
+    /// The bookings that changed, `version` being the one that they were read at. Each once.
+    pub bookings: Vec<StoredBooking>,
+    /// The destinations that the plan was made from.
+    pub destinations: Vec<(ProviderId, Option<ConnectionId>)>,
+    /// What is owed now. At most one for each (UID, connection); the last wins.
+    pub effects: Vec<Effect>,
+    /// What became of each event.
+    pub journal: Vec<JournalEntry>,
+    /// What could not be understood.
+    pub dead_letters: Vec<NewDeadLetter>,
+}
+
+/// A cursor's step from `from` to `to`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advance {
+    /// Whose cursor.
+    pub fence: Fence,
+    /// The offset where the batch begins: the cursor must stand here.
+    pub from: i64,
+    /// The offset after its last record.
+    pub to: i64,
+    /// Its last record.
+    pub witness: Witness,
+    /// The log end, if known.
+    pub log_end: Option<i64>,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Committed {
+    /// All of it is stored.
+    Done,
+    /// The cursor is somebody else's.
+    Foreign,
+    /// The cursor is ours and stands elsewhere (at `to`: this commit had succeeded before).
+    Elsewhere {
+        /// Where it stands.
+        next_offset: Option<i64>,
+    },
+    /// A booking or a destination changed since it was read: read again, fold again.
+    Stale,
+    /// The database refuses the content (SQLSTATE classes 22 and 23): bisect.
+    Refused {
+        /// What it says.
+        detail: String,
+    },
+}
+
+/// What became of one event, for those who ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalEntry {
+    /// The topic.
+    pub topic: String,
+    /// Where the record stands.
+    pub position: Position,
+    /// The event.
+    pub event: EventId,
+    /// The booking.
+    pub uid: IcalUid,
+    /// `BookingCreated`, ….
+    pub kind: &'static str,
+    /// [`booking::Decision::name`].
+    pub decision: &'static str,
+    /// The booking's revision afterwards.
+    pub revision: i64,
+}
+
+/// Where a dead letter comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A record, kept whole.
+    Record(DeadRecord),
+    /// An effect that can never succeed.
+    Effect {
+        /// The booking.
+        uid: IcalUid,
+        /// The connection.
+        connection: ConnectionId,
+    },
+}
+
+/// A record, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadRecord {
+    /// The topic.
+    pub topic: String,
+    /// Where it stands.
+    pub position: Position,
+    /// Its timestamp, milliseconds since the epoch.
+    pub timestamp_ms: i64,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub payload: Option<Vec<u8>>,
+    /// Its headers, in order.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// A record that could not be understood, to be stored with the batch that passes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDeadLetter {
+    /// Its kind.
+    pub class: PoisonClass,
+    /// For the person who has to mend it.
+    pub reason: String,
+    /// The record.
+    pub record: DeadRecord,
+}
+
+/// The class name of an effect that is dead.
+pub const EFFECT_REJECTED: &str = "effect_rejected";
+
+/// A stored dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Rises with time.
+    pub id: i64,
+    /// [`PoisonClass::name`], or [`EFFECT_REJECTED`].
+    pub class: String,
+    /// For the person who has to mend it.
+    pub reason: String,
+    /// The whole of it.
+    pub origin: Origin,
+    /// Whether it still waits for somebody.
+    pub state: DeadState,
+    /// When it was stored.
+    pub created_at: DateTime<Utc>,
+}
+
+/// What became of a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeadState {
+    /// It waits.
+    Open,
+    /// Sent again, with success.
+    Redriven,
+    /// Given up.
+    Discarded,
+}
+
+impl DeadState {
+    /// The name in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Redriven => "redriven",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    /// Reads the name in the database.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Open, Self::Redriven, Self::Discarded].into_iter().find(|s| s.name() == name)
+    }
+}
+
+/// A connection to be stored. Its credentials are sealed already: the store never sees a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewConnection {
+    /// Derived from what cannot change (rule R17).
+    pub id: ConnectionId,
+    /// Whose it is.
+    pub provider: ProviderId,
+    /// What kind of calendar.
+    pub kind: CalendarKind,
+    /// The immutable subject of the account.
+    pub subject: String,
+    /// The calendar: a collection URL, or a calendar id.
+    pub calendar: String,
+    /// The API's address.
+    pub base_url: String,
+    /// Sealed credentials.
+    pub sealed: Vec<u8>,
+    /// Take the provider's bookings from now on, even if another connection does so far.
+    pub make_destination: bool,
+    /// Upcoming bookings that end at or after this become due (rule R21).
+    pub horizon: DateTime<Utc>,
+}
+
+/// What adding a connection did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutConnection {
+    /// `false`: it was there, and its credentials are renewed.
+    pub created: bool,
+    /// Whether it is its provider's destination now.
+    pub destination: bool,
+    /// How many bookings became due on it.
+    pub bookings_due: u64,
+}
+
+/// A connection, as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionRow {
+    /// Its id.
+    pub id: ConnectionId,
+    /// Whose it is.
+    pub provider: ProviderId,
+    /// What kind of calendar.
+    pub kind: CalendarKind,
+    /// The account.
+    pub subject: String,
+    /// The calendar.
+    pub calendar: String,
+    /// The API's address.
+    pub base_url: String,
+    /// Sealed credentials; empty once a removal is complete.
+    pub sealed: Vec<u8>,
+    /// Active, parked or being removed.
+    pub state: ConnectionState,
+    /// Why it is parked.
+    pub parked_reason: Option<String>,
+    /// Whether its provider's bookings go to it.
+    pub destination: bool,
+    /// Effects that are due on it.
+    pub pending: i64,
+    /// Live events that it is known to hold.
+    pub live: i64,
+}
+
+/// The state of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// It is sent to.
+    Active,
+    /// It waits for a person.
+    Parked,
+    /// Its events are being withdrawn; then its credentials go.
+    Removing,
+    /// Gone; its mapping stays for as long as an event may stand.
+    Removed,
+}
+
+impl ConnectionState {
+    /// The name in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Parked => "parked",
+            Self::Removing => "removing",
+            Self::Removed => "removed",
+        }
+    }
+
+    /// Reads that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Active, Self::Parked, Self::Removing, Self::Removed]
+            .into_iter()
+            .find(|state| state.name() == name)
+    }
+}
+
+/// What the flags and allowlists let through (rule R8). Read at every claim.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gate {
+    /// `CALENDAR_SYNC_ENABLED`: off sends nothing, and loses nothing.
+    pub enabled: bool,
+    /// `CALENDAR_ALLOWLIST_PROVIDER_IDS`; empty allows all.
+    pub providers: Vec<Uuid>,
+    /// `CALENDAR_ALLOWLIST_CONNECTION_IDS`; empty allows all.
+    pub connections: Vec<Uuid>,
+}
+
+/// A leased connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneLease {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The holder's random name: every write of this holder carries it.
+    pub token: Uuid,
+}
+
+/// What a lane found in flight from an earlier holder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// Restamped: this many.
+    Over(u64),
+    /// The lane is not ours.
+    Refused,
+}
+
+/// One row of the outbox: what a connection's calendar should hold of a booking, what it is known
+/// to hold, and what is on its way (rule R9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owed {
+    /// The booking.
+    pub uid: IcalUid,
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The booking application's id.
+    pub booking: BookingId,
+    /// Whose booking it is now.
+    pub provider: ProviderId,
+    /// The revision that is wanted.
+    pub desired_revision: i64,
+    /// What is wanted: `None` means no event. Its digest is the row's desired digest.
+    pub desired: Option<Content>,
+    /// What the calendar has acknowledged: (revision, digest); `None`: no event.
+    pub applied: Option<(i64, Digest)>,
+    /// How many times the external event had to be made anew.
+    pub generation: i32,
+    /// A delete was meant for this generation: it is never updated again (rule R12).
+    pub burned: bool,
+    /// The ETag last seen.
+    pub etag: Option<String>,
+    /// What was sent and is not settled.
+    pub in_flight: Option<InFlight>,
+    /// Attempts since the last success: what backoff counts.
+    pub attempts: i32,
+    /// Rejections since the desired state last changed: what a dead letter counts.
+    pub rejections: i32,
+    /// An open attempt is to be verified by now (rule R14).
+    pub verify: Option<Verify>,
+}
+
+/// A call that was meant, stored before it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InFlight {
+    /// What it does.
+    pub verb: Verb,
+    /// The revision that it carries.
+    pub revision: i64,
+    /// The digest of its content; `None` for a delete.
+    pub digest: Option<Digest>,
+    /// The exact body.
+    pub body: Vec<u8>,
+}
+
+/// The verification that open attempts ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verify {
+    /// The lowest generation that has an open attempt.
+    pub from_generation: i32,
+    /// Whether an open attempt was a delete.
+    pub deletes: bool,
+    /// How many verifications there were.
+    pub stage: i32,
+    /// Whether its hour has come.
+    pub is_due: bool,
+}
+
+/// What is about to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// The row, with the lane's connection.
+    pub uid: IcalUid,
+    /// The desired revision that this was decided from.
+    pub desired_revision: i64,
+    /// The generation that it acts on (one above the row's if that is burned or settled absent).
+    pub generation: i32,
+    /// The call.
+    pub in_flight: InFlight,
+}
+
+/// What became of an attempt, or of reading one back. Written under the row's token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The lane that holds the row.
+    pub lane: LaneLease,
+    /// The row.
+    pub uid: IcalUid,
+    /// What is now known.
+    pub finding: Finding,
+    /// Leaves the attempt open: verify it after so long (rule R14).
+    pub verify_after: Option<std::time::Duration>,
+}
+
+/// What is known after an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// The calendar holds this: acknowledged, or read back. Settles what is in flight.
+    Present {
+        /// The revision in the event's marker.
+        revision: i64,
+        /// The digest in the event's marker.
+        digest: Digest,
+        /// Its ETag, if it has a strong one.
+        etag: Option<String>,
+        /// Its external name.
+        external_id: String,
+        /// The UID that the calendar itself shows (L3).
+        provider_uid: Option<String>,
+        /// Its times, as the row of `external_calendar_events` says them.
+        start: DateTime<Utc>,
+        /// See `start`.
+        end: DateTime<Utc>,
+    },
+    /// The calendar holds nothing under this generation's name: deleted by us. Settles what is in
+    /// flight, and burns the generation.
+    Absent {
+        /// The revision that asked for it.
+        revision: i64,
+    },
+    /// This generation was settled absent though it was not we who deleted it (rule R12): what is
+    /// wanted is to be made anew, in the next one. Settles what is in flight.
+    Gone,
+    /// Surely not applied: nothing is in flight any more. Due again after `after`.
+    NotApplied {
+        /// How long to wait.
+        after: std::time::Duration,
+        /// Why.
+        error: String,
+        /// Whether the calendar refused it for good, as far as one can tell.
+        rejected: bool,
+    },
+    /// Not known: it stays in flight, to be read back after `after`.
+    Unknown {
+        /// How long to wait.
+        after: std::time::Duration,
+        /// Why.
+        error: String,
+        /// Whether the calendar refused it for good, as far as one can tell.
+        rejected: bool,
+    },
+    /// Too many rejections: a dead letter; sent again only by a new revision or a person.
+    Dead {
+        /// Why.
+        error: String,
+        /// Whether it may have been applied all the same.
+        unknown: bool,
+    },
+    /// A verification found all as it should be. The next one is `Record::verify_after`, if any.
+    Verified,
+    /// A verification found that the calendar does not hold what was applied: forget that it
+    /// does, so that the lane puts it right. `present` tells what it holds in fact.
+    Differs {
+        /// (revision, digest) of what is there; `None`: nothing.
+        present: Option<(i64, Digest)>,
+        /// Its ETag.
+        etag: Option<String>,
+        /// Whether this generation is settled absent, and a new one is to be opened.
+        gone: bool,
+    },
+}
+
+/// A row of `external_calendar_events`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalEvent {
+    /// Whose calendar.
+    pub provider: ProviderId,
+    /// The connection.
+    pub connection: ConnectionId,
+    /// What kind of calendar.
+    pub kind: CalendarKind,
+    /// The event's name there.
+    pub external_id: String,
+    /// The booking's UID.
+    pub uid: IcalUid,
+    /// The UID that the calendar itself shows.
+    pub provider_uid: Option<String>,
+    /// `CREATED`, `UPDATED`, `CANCELLED` or `FAILED`.
+    pub sync_status: String,
+    /// How many times it had to be made anew.
+    pub generation: i32,
+    /// The revision acknowledged.
+    pub applied_revision: i64,
+    /// The ETag last seen.
+    pub etag: Option<String>,
+    /// Its times.
+    pub start: DateTime<Utc>,
+    /// See `start`.
+    pub end: DateTime<Utc>,
+    /// Whether it makes its owner busy: a live booking does.
+    pub is_busy: bool,
+}

@@ -1,0 +1,1 @@
+//! Logs, as operators know their fields.

@@ -1,0 +1,17 @@
+//! The integration tests: one binary, one module for each thing that is held.
+
+mod services;
+
+mod module_rule;
+
+mod golden;
+
+mod store_contract;
+
+mod calendars;
+
+mod consumer;
+
+mod pipeline;
+
+mod end_to_end;

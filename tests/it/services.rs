@@ -1,0 +1,57 @@
+//! The real services that `tests/run` started, by their environment variables. A test that needs
+//! one and has none says so and is counted as skipped; with `REQUIRE_SERVICES=1` it fails.
+
+use std::io::Write as _;
+
+/// The value of an environment variable of `tests/run`.
+#[expect(clippy::disallowed_methods, reason = "tests find their services in the environment")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The named service's address; or `None` after having written down that `test` is skipped.
+fn service(test: &str, name: &str) -> Option<String> {
+    if let Some(value) = variable(name) {
+        return Some(value);
+    }
+    assert!(
+        variable("REQUIRE_SERVICES").is_none_or(|value| value != "1"),
+        "{test} needs {name}, and REQUIRE_SERVICES is set"
+    );
+    if let Some(path) = variable("TEST_SKIPS_FILE") {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        let line = format!("{test}: {name} is not set\n");
+        file.and_then(|mut file| file.write_all(line.as_bytes()))
+            .expect("the skips file takes a line");
+    }
+    None
+}
+
+/// Apache Kafka's bootstrap address, `host:port`.
+pub fn kafka(test: &str) -> Option<String> {
+    service(test, "TEST_KAFKA_BROKERS")
+}
+
+/// The URL of a PostgreSQL whose superuser we are.
+pub fn postgres(test: &str) -> Option<String> {
+    service(test, "TEST_POSTGRES_URL")
+}
+
+/// A Radicale server.
+pub struct Radicale {
+    /// `http://host:port`.
+    pub url: String,
+    /// A user; her calendars are below `/user/`.
+    pub user: String,
+    /// Her password.
+    pub password: String,
+}
+
+/// The Radicale server.
+pub fn radicale(test: &str) -> Option<Radicale> {
+    Some(Radicale {
+        url: service(test, "TEST_RADICALE_URL")?,
+        user: service(test, "TEST_RADICALE_USER")?,
+        password: service(test, "TEST_RADICALE_PASSWORD")?,
+    })
+}
