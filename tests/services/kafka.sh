@@ -2,7 +2,9 @@
 # Apache Kafka: one KRaft node, broker and controller in one, on loopback.
 
 # The jars that pom.xml names, as setup.sh has cached them.
-kafka_libs() { printf '%s/kafka-%s' "$cache" "$(cksum <"$root/tests/services/pom.xml" | cut -d' ' -f1)"; }
+kafka_libs() {
+  printf '%s/kafka-%s' "$cache" "$(cksum <"$root/tests/services/pom.xml" | cut -d' ' -f1)"
+}
 
 kafka_missing() {
   if [[ -z $(type -P java) ]]; then

@@ -46,7 +46,7 @@ rust_results() {
     }
     END {
       if (started > ended) {
-        print started - ended " test binaries ended without a result"
+        print "test binaries that ended without a result: " started - ended
         failed += started - ended
       }
       if (skips > passed) skips = passed
@@ -56,20 +56,19 @@ rust_results() {
 
 # run_suite NAME: in a process group of its own, so that it can be stopped whole.
 run_suite() {
-  local name=$1 entry command log=$logs/$1.log status=0 began
+  local name=$1 entry command status=0 began
   for entry in "${suites[@]}"; do
     [[ ${entry%% *} != "$name" ]] || command=${entry#* }
   done
   began=$(now_ms)
   say "$name …"
   set -m
-  "$command" </dev/null >"$log" 2>&1 9>&- &
+  "$command" </dev/null >"$logs/$name.log" 2>&1 9>&- &
   suite_pid=$!
   set +m
   wait "$suite_pid" || status=$?
   suite_pid=
-  count_suite "$name" "$status" "$log"
-  say "$name: $(seconds_since "$began")"
+  count_suite "$name" "$status" "$began"
 }
 
 # Ends what a suite has started, if we were interrupted in its midst.
@@ -84,7 +83,7 @@ suite_gone() { ! kill -0 -- "-$suite_pid" 2>/dev/null; }
 # Reads the closing line of a suite. One that leaves none has crashed; one that ends badly has
 # failed, whatever its line says.
 count_suite() {
-  local name=$1 status=$2 log=$3 last suite_failed
+  local name=$1 status=$2 began=$3 log=$logs/$1.log last suite_failed
   last=$(grep -v '^[[:space:]]*$' "$log" | tail -n 1)
   if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed(,\ ([0-9]+)\ skipped)?$ ]]; then
     suite_failed=${BASH_REMATCH[2]}
@@ -100,7 +99,7 @@ count_suite() {
   fi
   failed=$((failed + suite_failed))
   ((!suite_failed)) || show_failures "$log"
-  say "$name: $last"
+  say "$name: $last ($(seconds_since "$began"))"
 }
 
 # The failures in libtest's form and the compiler's errors; if there are none, the end of the log.
@@ -109,7 +108,7 @@ show_failures() {
   shown=$(awk '
     /^failures:$/ { show = 1 }
     /^test result:/ { show = 0 }
-    /^error/ { error = 1 }
+    /^(error|Caused by:)/ { error = 1 }
     /^$/ { error = 0 }
     show || error' "$1" | head -n 400)
   [[ -n $shown ]] || shown=$(tail -n 60 "$1")
