@@ -1,1 +1,5 @@
 //! Sending: lanes, outcomes, backoff.
+
+pub mod outcome;
+
+pub mod backoff;
