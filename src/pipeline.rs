@@ -76,7 +76,8 @@ impl Pipeline {
         let mut items = Vec::with_capacity(records.len());
         for record in records {
             let reading = self.read_one(&record, stop).await?;
-            items.push(Item { reading, record: dead_record(place, record) });
+            let witness = record.witness();
+            items.push(Item { record: dead_record(place, record), witness, reading });
         }
         Some(items)
     }
@@ -116,12 +117,7 @@ impl Pipeline {
 
     /// Commits a run of records, in halves where the database refuses some of them. The runs that
     /// are still to do are a stack: at most the logarithm of the batch deep.
-    async fn settle(
-        &self,
-        place: &BatchPlace,
-        items: &[Item],
-        stop: &CancellationToken,
-    ) -> Taken {
+    async fn settle(&self, place: &BatchPlace, items: &[Item], stop: &CancellationToken) -> Taken {
         let mut at = place.from;
         let mut runs = vec![items];
         while let Some(run) = runs.pop() {
@@ -137,9 +133,17 @@ impl Pipeline {
                     match self.commit_run(place, at, run, Some(&detail), stop).await {
                         Ended::Done => at = to,
                         Ended::Foreign => return Taken::Foreign,
-                        // The dead letter itself is refused: that is a fault of ours, and a
-                        // person must see it; going on would lose the record.
-                        Ended::Refused(_) | Ended::Stopped => return Taken::Stopped,
+                        Ended::Stopped => return Taken::Stopped,
+                        Ended::Refused(detail) => {
+                            // A fault of ours that a person must see; going on would lose it.
+                            tracing::error!(
+                                partition = place.fence.partition,
+                                cursor = at,
+                                error_code = "dead_letter_refused",
+                                "the database refuses the dead letter too: {detail}"
+                            );
+                            return Taken::Stopped;
+                        }
                     }
                 }
                 Ended::Refused(detail) => {
@@ -221,7 +225,7 @@ impl Pipeline {
             fence: place.fence.clone(),
             from,
             to,
-            witness: last.witness(),
+            witness: last.witness,
             log_end: place.log_end,
         });
         Ok(match self.store.commit(&batch).await {

@@ -32,7 +32,6 @@ const REST_AFTER_TROUBLE: Duration = Duration::from_secs(5);
 pub(super) struct Drain<'a> {
     pub(super) emitter: &'a Emitter,
     pub(super) lease: LaneLease,
-    pub(super) connection: ConnectionRow,
     pub(super) calendar: Arc<dyn Calendar>,
     /// When the lease was asked for last, by the clock that counts suspension.
     leased_at: Mutex<Duration>,
@@ -109,7 +108,7 @@ impl Emitter {
         let drain = Drain {
             emitter: self,
             lease,
-            connection,
+
             calendar,
             leased_at: Mutex::new(before),
             state: Mutex::default(),

@@ -10,7 +10,6 @@ use booking::{
     ProviderId, Rules,
 };
 
-use crate::consumer::witness_of;
 use crate::store::{
     Batch, DeadRecord, JournalEntry, NewDeadLetter, Store, StoreError, StoredBooking, Witness,
 };
@@ -31,17 +30,13 @@ pub enum Reading {
 pub struct Item {
     /// The record.
     pub record: DeadRecord,
+    /// By which the record is known again (rule R2).
+    pub witness: Witness,
     /// What it says.
     pub reading: Reading,
 }
 
 impl Item {
-    /// By which the record is known again (rule R2).
-    pub fn witness(&self) -> Witness {
-        let record = &self.record;
-        witness_of(record.timestamp_ms, record.key.as_deref(), record.payload.as_deref())
-    }
-
     fn event(&self) -> Option<&BookingEvent> {
         match &self.reading {
             Reading::Event(event) => Some(event),

@@ -2,10 +2,10 @@
 
 use booking::{Arrival, Poison};
 
-use super::fold_batch::{Item, Reading, fold_items};
+use super::fold_batch::{Item, fold_items};
 use super::schemas::{self, SchemaError};
 use super::{Pipeline, STALE_TRIES_MAX};
-use crate::store::{Committed, DeadState, Origin, StoreError};
+use crate::store::{Committed, DeadState, Origin, StoreError, Witness};
 
 /// What redriving a dead letter came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +93,8 @@ impl Pipeline {
             SchemaError::Poison(poison) => RedriveError::StillDead { id, poison },
             SchemaError::Unavailable { .. } => RedriveError::Schema { id, source: error },
         })?;
-        self.redrive_reading(id, &Item { record, reading }).await
+        let witness = Witness { timestamp_ms: record.timestamp_ms, checksum: 0 };
+        self.redrive_reading(id, &Item { record, witness, reading }).await
     }
 
     async fn redrive_reading(&self, id: i64, item: &Item) -> Result<Redriven, RedriveError> {
@@ -123,4 +124,3 @@ impl Pipeline {
         Err(RedriveError::NotStored { id, detail })
     }
 }
-
