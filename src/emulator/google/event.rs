@@ -16,7 +16,7 @@ const PROPERTY_VALUE_LEN_MAX: usize = 1_024;
 /// How many of them an event may have.
 const PROPERTIES_MAX: usize = 300;
 
-const TEXTS: [&str; 4] = ["summary", "description", "location", "colorId"];
+const TEXTS: [&str; 5] = ["summary", "description", "location", "colorId", "eventLabelId"];
 const FLAGS: [&str; 4] =
     ["anyoneCanAddSelf", "guestsCanInviteOthers", "guestsCanModify", "guestsCanSeeOtherGuests"];
 const LISTS: [&str; 3] = ["attendees", "attachments", "recurrence"];

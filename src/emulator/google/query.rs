@@ -255,8 +255,10 @@ pub(super) fn list(
             }
         }
     }
-    let more = found.len() > query.results_max;
-    let page: Vec<_> = found.into_iter().take(query.results_max).collect();
+    let starved = switches.empty_first_page && query.page_after.is_none();
+    let count = if starved { 0 } else { query.results_max };
+    let more = starved || found.len() > count;
+    let page: Vec<_> = found.into_iter().take(count).collect();
     let items: Vec<Value> = page
         .iter()
         .map(|(_, event)| event.render(&calendar.id, switches.bare_tombstones))
@@ -272,7 +274,9 @@ pub(super) fn list(
         "defaultReminders": [],
         "items": items,
     });
-    if more && let Some((key, _)) = page.last() {
+    if more {
+        // Every key is above the empty one.
+        let key = page.last().map_or("", |(key, _)| key);
         answer["nextPageToken"] = json!(format!("{}.{}.{key}", query.fingerprint, query.as_of));
     } else if query.gives_token {
         answer["nextSyncToken"] = json!(calendar.sync_token(query.as_of));

@@ -63,6 +63,9 @@ pub struct Switches {
     pub tombstones_kept: Option<Duration>,
     /// Of a deleted event only its id is shown: no more is guaranteed but to its organizer.
     pub bare_tombstones: bool,
+    /// The first page of a list holds nothing, and a token for the next: a page "may be less than
+    /// this value, or none at all, even if there are more events" (the reference of `maxResults`).
+    pub empty_first_page: bool,
     /// Fields that the API does not know are ignored; else 400.
     pub unknown_fields_ignored: bool,
 }

@@ -11,10 +11,11 @@ use super::state::{Access, Calendar, Collisions, LowerSequence, Stamp, State, To
 use crate::emulator::call_log::{Effect, Properties, Verb};
 
 /// Taken on single events, and without a meaning here. A partial answer (`fields`) is whole.
-const IGNORED: [&str; 11] = [
+const IGNORED: [&str; 12] = [
     "alt",
     "alwaysIncludeEmail",
     "conferenceDataVersion",
+    "eventLabelVersion",
     "fields",
     "key",
     "maxAttendees",

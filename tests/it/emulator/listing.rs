@@ -100,6 +100,18 @@ async fn pages_hold_each_event_once() {
 }
 
 #[tokio::test]
+async fn an_empty_page_is_not_the_last() {
+    let google = Google::start().await;
+    google.emulator.set_switches(Switches { empty_first_page: true, ..Switches::default() });
+    google.insert(&named(ID, 0)).await;
+    let first = google.list("").await;
+    assert_eq!(ids(&first).len(), 0);
+    assert_eq!(first.body.get("nextSyncToken"), None);
+    let token = first.body["nextPageToken"].as_str().unwrap();
+    assert_eq!(google.ids(&format!("pageToken={token}")).await, [ID]);
+}
+
+#[tokio::test]
 async fn a_sync_token_gives_what_changed_and_can_die() {
     let google = Google::start().await;
     google.insert(&named("booking0001", 0)).await;
