@@ -1,1 +1,39 @@
 //! Settings: read once, checked once, secrets wrapped.
+//!
+//! [`table`] is the one list of keys. Out of it come the reading of the file and of the
+//! environment ([`given`]), the typed [`Settings`] ([`settings`]), every error by its key
+//! ([`error`]), and the table in the README ([`table_markdown`]). Nothing else in the tree reads
+//! the environment, and this module knows neither Kafka's client nor a database's.
+//!
+//! The environment beats the file, and the file beats the default; [`Given::effective`] remembers
+//! where each value came from.
+
+pub mod table;
+
+pub mod value;
+
+pub mod error;
+
+pub mod given;
+
+pub mod reader;
+
+pub mod kafka;
+
+pub mod settings;
+
+mod checks;
+
+mod markdown;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{SettingError, SettingErrors};
+pub use given::{CONFIG_VARIABLE, Effective, Given, Source, environment, variable};
+pub use kafka::{GroupProtocol, KafkaSettings, SecurityProtocol, StartFrom};
+pub use markdown::{MARKER_BEGIN, MARKER_END, table_markdown};
+pub use settings::{
+    Backend, ContentSettings, EmitSettings, IngestSettings, LogFormat, LogSettings,
+    RegistrySettings, SecretSettings, Settings, StoreSettings,
+};

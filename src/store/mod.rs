@@ -9,6 +9,8 @@
 
 pub mod types;
 
+pub mod postgres;
+
 pub use types::*;
 
 use std::time::Duration;

@@ -1,0 +1,114 @@
+//! What must hold between settings: each rule names the keys at fault.
+
+use std::time::Duration;
+
+use super::error::SettingError;
+use super::reader::Reader;
+use super::settings::Settings;
+use super::table;
+use secrecy::ExposeSecret as _;
+
+/// The rules that only the whole can show.
+pub(super) fn across(reader: &mut Reader<'_>, settings: &Settings) {
+    let emit = &settings.emit;
+    if reader.sound(&["emit.lease_s", "emit.call_timeout_s"])
+        && emit.lease <= emit.call_timeout.saturating_mul(2)
+    {
+        reader.complain(SettingError::LeaseTooShort {
+            lease_s: emit.lease.as_secs(),
+            call_timeout_s: emit.call_timeout.as_secs(),
+        });
+    }
+    if reader.sound(&["emit.connect_timeout_s", "emit.call_timeout_s"])
+        && emit.connect_timeout > emit.call_timeout
+    {
+        reader.complain(SettingError::ConnectTooLong {
+            connect_timeout_s: emit.connect_timeout.as_secs(),
+            call_timeout_s: emit.call_timeout.as_secs(),
+        });
+    }
+    if reader.sound(&["emit.backoff_min_ms", "emit.backoff_max_s"])
+        && emit.backoff_min > emit.backoff_max
+    {
+        reader.complain(SettingError::BackoffUpsideDown {
+            backoff_min_ms: u64::try_from(emit.backoff_min.as_millis()).unwrap_or(u64::MAX),
+            backoff_max_s: emit.backoff_max.as_secs(),
+        });
+    }
+    if reader.sound(&["shutdown.deadline_s", "emit.call_timeout_s"])
+        && settings.shutdown_deadline <= emit.call_timeout
+    {
+        reader.complain(SettingError::DeadlineTooShort {
+            deadline_s: settings.shutdown_deadline.as_secs(),
+            call_timeout_s: emit.call_timeout.as_secs(),
+        });
+    }
+    if emit.gate.enabled
+        && settings.secrets.key.is_none()
+        && reader.sound(&["secrets.key", "secrets.key_file"])
+    {
+        let because = "emit.enabled (CALENDAR_SYNC_ENABLED) is on, and the calendars' credentials \
+                       are sealed; or give secrets.key_file";
+        reader.complain(SettingError::Needed { key: "secrets.key", because });
+    }
+}
+
+/// Authentication at the registry is whole or absent.
+pub(super) fn registry(reader: &mut Reader<'_>, url: bool, username: bool, password: bool) {
+    if !reader.sound(&["registry.url", "registry.username", "registry.password"]) {
+        return;
+    }
+    if !url {
+        let because = "registry.url is not set";
+        let given = [("registry.username", username), ("registry.password", password)];
+        for (key, _) in given.into_iter().filter(|(_, given)| *given) {
+            reader.complain(SettingError::Idle { key, because });
+        }
+        return;
+    }
+    match (username, password) {
+        (true, false) => reader.complain(SettingError::Needed {
+            key: "registry.password",
+            because: "registry.username is set",
+        }),
+        (false, true) => reader.complain(SettingError::Needed {
+            key: "registry.username",
+            because: "registry.password is set",
+        }),
+        (true, true) | (false, false) => {}
+    }
+}
+
+/// One key, from one place.
+pub(super) fn secrets(reader: &mut Reader<'_>, key: bool, file: bool) {
+    if key && file {
+        let because = "secrets.key is set, and there can be one key";
+        reader.complain(SettingError::Idle { key: "secrets.key_file", because });
+    }
+}
+
+/// The least time that a verification should wait after a call, not to meet it under way.
+const VERIFY_AFTER_MIN: Duration = Duration::from_mins(1);
+
+/// What is allowed and yet probably not meant.
+pub(super) fn warnings(reader: &Reader<'_>, settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let enabled = table::find("emit.enabled").expect("it is a setting");
+    let given = reader.given().value(enabled);
+    if let Some(given) = given
+        && !matches!(given.text.expose_secret(), "true" | "false" | "")
+    {
+        let origin = given.source;
+        warnings.push(format!(
+            "emit.enabled ({origin}) is neither `true` nor `false`: only the literal `true` \
+             enables, so nothing is sent"
+        ));
+    }
+    if settings.emit.verify_after.first().is_some_and(|first| *first < VERIFY_AFTER_MIN) {
+        warnings.push(
+            "emit.verify_after_s begins below 60 s: a late call may land after it is verified"
+                .to_owned(),
+        );
+    }
+    warnings
+}

@@ -1,0 +1,197 @@
+//! What a setting's text means: one parser a kind, and the words for what is allowed. A parser's
+//! complaint never repeats the value: it may be a secret.
+
+use std::fmt;
+
+use booking::IcalUid;
+use booking::content::Template;
+use chrono::{DateTime, Utc};
+use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
+use secrecy::SecretBox;
+use secrecy::zeroize::Zeroizing;
+use tracing_subscriber::EnvFilter;
+use url::Url;
+use uuid::Uuid;
+
+use super::settings::Backend;
+use super::table::Allowed;
+
+/// What is wrong with a value, as the end of the sentence "key: it …".
+pub type Problem = String;
+
+/// The longest list of ids in an allowlist.
+pub const IDS_MAX: usize = 10_000;
+
+/// The longest domain of a UID: with a booking id of full length it must fit an iCalendar UID.
+pub const DOMAIN_LEN_MAX: usize =
+    IcalUid::LEN_MAX - booking::BookingId::LEN_MAX - "booking-@".len();
+
+impl fmt::Display for Allowed {
+    /// What is allowed, for an error and for the README.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text => f.write_str("a text"),
+            Self::Number { min, max } => write!(f, "a whole number from {min} to {max}"),
+            Self::Rising { min, max, count_max } => {
+                write!(f, "1 to {count_max} rising whole numbers from {min} to {max}, with commas")
+            }
+            Self::Flag => f.write_str("`true` or `false`"),
+            Self::OnlyTrue => f.write_str("`true`; anything else is off"),
+            Self::OneOf(words) => write!(f, "`{}`", words.join("`, `")),
+            Self::Uuid => f.write_str("a UUID"),
+            Self::Uuids => f.write_str("UUIDs with commas; empty allows all"),
+            Self::Moment => f.write_str("a date and time as in RFC 3339, `2026-01-31T00:00:00Z`"),
+            Self::HttpUrl => f.write_str("an `http://` or `https://` URL without credentials"),
+            Self::StoreUrl => f.write_str("`postgres://…`, `sqlite:path` or `sqlite::memory:`"),
+            Self::Template => {
+                write!(f, "a text with `{{{}}}`", Template::FIELDS.join("}`, `{"))
+            }
+            Self::Domain => {
+                write!(f, "letters, digits, `.` and `-`, at most {DOMAIN_LEN_MAX} of them")
+            }
+            Self::Key32 => f.write_str("32 bytes in Base64 (44 characters) or hex (64)"),
+            Self::File => f.write_str("the path of a file"),
+            Self::LogFilter => f.write_str(
+                "`error`, `warn`, `info`, `debug`, `trace`, or a list of `module=level`",
+            ),
+        }
+    }
+}
+
+/// A text that any log line and any protocol can carry.
+pub fn text(value: &str) -> Result<String, Problem> {
+    match value {
+        "" => Err("is empty".to_owned()),
+        _ if value.contains('\u{FFFD}') => Err("holds bytes that are not UTF-8".to_owned()),
+        _ if value.chars().any(char::is_control) => Err("holds a control character".to_owned()),
+        _ => Ok(value.to_owned()),
+    }
+}
+
+/// A whole number from `min` to `max`.
+pub fn number(value: &str, min: u64, max: u64) -> Result<u64, Problem> {
+    let number: u64 = value.parse().map_err(|_| "is not a whole number".to_owned())?;
+    match number {
+        _ if number < min => Err("is too small".to_owned()),
+        _ if number > max => Err("is too large".to_owned()),
+        _ => Ok(number),
+    }
+}
+
+/// Rising whole numbers.
+pub fn rising(value: &str, min: u64, max: u64, count_max: usize) -> Result<Vec<u64>, Problem> {
+    let numbers = value
+        .split(',')
+        .map(|item| number(item.trim(), min, max))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|problem| format!("holds an item that {problem}"))?;
+    if numbers.len() > count_max {
+        return Err("has too many items".to_owned());
+    }
+    if numbers.windows(2).any(|pair| pair[0] >= pair[1]) {
+        return Err("does not rise".to_owned());
+    }
+    Ok(numbers)
+}
+
+/// `true` or `false`.
+pub fn flag(value: &str) -> Result<bool, Problem> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("is neither".to_owned()),
+    }
+}
+
+/// A UUID.
+pub fn uuid(value: &str) -> Result<Uuid, Problem> {
+    Uuid::try_parse(value).map_err(|_| "is not a UUID".to_owned())
+}
+
+/// UUIDs, with commas between; only what is blank throughout is an empty list, so that a slip
+/// never allows all.
+pub fn uuids(value: &str) -> Result<Vec<Uuid>, Problem> {
+    if value.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut ids = Vec::new();
+    for (at, item) in value.split(',').enumerate() {
+        let id = Uuid::try_parse(item.trim());
+        ids.push(id.map_err(|_| format!("has a malformed id at place {}", at + 1))?);
+        if ids.len() > IDS_MAX {
+            return Err(format!("has more than {IDS_MAX} ids"));
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
+/// A moment.
+pub fn moment(value: &str) -> Result<DateTime<Utc>, Problem> {
+    let moment = DateTime::parse_from_rfc3339(value);
+    moment.map(|moment| moment.to_utc()).map_err(|_| "is not such a moment".to_owned())
+}
+
+/// An http or https URL without credentials.
+pub fn http_url(value: &str) -> Result<Url, Problem> {
+    let url = Url::parse(value).map_err(|_| "is not a URL".to_owned())?;
+    match url.scheme() {
+        "http" | "https" if !url.username().is_empty() || url.password().is_some() => {
+            Err("has credentials in it; they have settings of their own".to_owned())
+        }
+        "http" | "https" => Ok(url),
+        _ => Err("is neither http nor https".to_owned()),
+    }
+}
+
+/// Which database a URL means. SQLite is part of binaries with the Cargo feature `demo` only.
+pub fn backend(value: &str) -> Result<Backend, Problem> {
+    if let Some(path) = value.strip_prefix("sqlite:") {
+        return match path {
+            "" | "//" => Err("names no file".to_owned()),
+            _ if cfg!(feature = "demo") => Ok(Backend::Sqlite),
+            _ => Err("asks for SQLite, and this binary is built without it (Cargo feature `demo`)"
+                .to_owned()),
+        };
+    }
+    let url = Url::parse(value).map_err(|_| "is not a URL".to_owned())?;
+    match url.scheme() {
+        "postgres" | "postgresql" => Ok(Backend::Postgres),
+        _ => Err("is neither PostgreSQL's nor SQLite's".to_owned()),
+    }
+}
+
+/// A template.
+pub fn template(value: &str) -> Result<Template, Problem> {
+    Template::parse(value).map_err(|error| format!("is not a template: {error}"))
+}
+
+/// The domain part of a UID.
+pub fn domain(value: &str) -> Result<String, Problem> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    match value.len() {
+        0 => Err("is empty".to_owned()),
+        len if len > DOMAIN_LEN_MAX => Err(format!("has {len} characters")),
+        _ if !value.bytes().all(fits) => Err("has another character".to_owned()),
+        _ => Ok(value.to_ascii_lowercase()),
+    }
+}
+
+/// 32 bytes.
+pub fn key32(value: &str) -> Result<SecretBox<[u8; 32]>, Problem> {
+    let coding = if value.len() == 64 { HEXLOWER_PERMISSIVE } else { BASE64 };
+    let bytes = coding.decode(value.trim().as_bytes()).map(Zeroizing::new);
+    let bytes = bytes.map_err(|_| "is not 32 bytes".to_owned())?;
+    let key: [u8; 32] =
+        bytes.as_slice().try_into().map_err(|_| format!("is {} bytes and not 32", bytes.len()))?;
+    Ok(SecretBox::new(Box::new(key)))
+}
+
+/// A filter for log lines.
+pub fn log_filter(value: &str) -> Result<String, Problem> {
+    match EnvFilter::try_new(value) {
+        Ok(_) => Ok(value.to_owned()),
+        Err(_) => Err("is no such filter".to_owned()),
+    }
+}
