@@ -17,6 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use booking::decode::Contract;
 use booking::{Poison, PoisonClass, Rules};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Surroundings;
@@ -41,6 +42,7 @@ pub struct Pipeline {
     contract: Contract,
     rules: Rules,
     surroundings: Surroundings,
+    wake: Arc<Notify>,
 }
 
 /// What one try at a run of records came to.
@@ -63,7 +65,14 @@ impl Pipeline {
         rules: Rules,
         surroundings: Surroundings,
     ) -> Self {
-        Self { store, schemas, contract: Contract::new(), rules, surroundings }
+        let (contract, wake) = (Contract::new(), Arc::default());
+        Self { store, schemas, contract, rules, surroundings, wake }
+    }
+
+    /// Notifies `wake` whenever a commit left something due.
+    #[must_use]
+    pub fn waking(self, wake: Arc<Notify>) -> Self {
+        Self { wake, ..self }
     }
 
     /// Reads every record, waiting out a registry that is away. `None`: stopped meanwhile.
@@ -229,7 +238,12 @@ impl Pipeline {
             log_end: place.log_end,
         });
         Ok(match self.store.commit(&batch).await {
-            Ok(Committed::Done) => Tried::Done,
+            Ok(Committed::Done) => {
+                if !batch.effects.is_empty() {
+                    self.wake.notify_one();
+                }
+                Tried::Done
+            }
             Ok(Committed::Foreign) => Tried::Foreign,
             Ok(Committed::Elsewhere { next_offset }) if next_offset == Some(to) => Tried::Done,
             Ok(Committed::Elsewhere { .. }) => Tried::Foreign,

@@ -26,8 +26,10 @@ impl SealedAccounts {
 #[async_trait]
 impl Accounts for SealedAccounts {
     async fn open(&self, connection: &ConnectionRow) -> Result<Arc<dyn Calendar>, String> {
-        let credentials =
-            self.sealer.open(connection.id, &connection.sealed).map_err(|error| error.to_string())?;
+        let credentials = self
+            .sealer
+            .open(connection.id, &connection.sealed)
+            .map_err(|error| error.to_string())?;
         let account = Account {
             connection: connection.id,
             base_url: connection.base_url.clone(),

@@ -17,9 +17,8 @@ use super::Emitter;
 use super::decide::{Step, next};
 use super::frozen::Frozen;
 use crate::calendar::Calendar;
-use crate::store::{
-    ConnectionRow, Fenced, InFlight, LaneLease, Owed, Result, Stamp, StoreError, Taken,
-};
+use crate::calendar::http::READ_CALLS_MAX;
+use crate::store::{Fenced, InFlight, LaneLease, Owed, Result, Stamp, StoreError, Taken};
 
 /// So many calls in a row without a usable answer end a drain: the calendar is in trouble, and
 /// trying every row of it would only prolong that.
@@ -264,20 +263,24 @@ impl Drain<'_> {
         state.troubles = 0;
     }
 
-    /// Whether a call may be made now: the rest of the lease exceeds its time-out. Renews a lease
-    /// that is half over; one that is lost ends the drain.
+    /// Whether a call may be made now: the rest of the lease exceeds the longest that it takes
+    /// (a reading can be two requests). Renews a lease that is half over; one that is lost ends
+    /// the drain.
     pub(super) async fn keep_lease(&self) -> std::result::Result<bool, StoreError> {
         let options = &self.emitter.options;
+        let longest = options.call_timeout * READ_CALLS_MAX;
         let asked_at = self.emitter.surroundings.clock.elapsed();
         let leased_at = *self.leased_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if leased_at + options.lease / 2 > asked_at + options.call_timeout {
+        if leased_at + options.lease / 2 > asked_at
+            && leased_at + options.lease > asked_at + longest
+        {
             return Ok(true);
         }
         match self.emitter.store.renew(&self.lease, options.lease).await? {
             Fenced::Written => {
                 *self.leased_at.lock().unwrap_or_else(PoisonError::into_inner) = asked_at;
                 let now = self.emitter.surroundings.clock.elapsed();
-                Ok(asked_at + options.lease > now + options.call_timeout)
+                Ok(asked_at + options.lease > now + longest)
             }
             Fenced::Refused => {
                 tracing::warn!(error_code = "lease_lost", "lost the lane while draining it");

@@ -1,0 +1,142 @@
+//! The worker: the consumer and the lanes side by side, on one store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use secrecy::SecretString;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::redrive::{http, pipeline};
+use crate::clock::Surroundings;
+use crate::config::{self, Settings};
+use crate::connection::Sealer;
+use crate::connection::accounts::SealedAccounts;
+use crate::consumer::{self, ConsumerOptions, KafkaOptions, Status};
+use crate::emit::backoff::Backoff;
+use crate::emit::{EmitOptions, Emitter};
+use crate::store::{Gate, Installation, Store};
+
+/// How often the outbox is measured against its limit.
+const BACKLOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Reads the topic and serves lanes until `stop` is cancelled, and ends when both have finished
+/// what they had begun.
+pub async fn work(
+    settings: &Settings,
+    store: Arc<dyn Store>,
+    installation: &Installation,
+    surroundings: &Surroundings,
+    status: Arc<Status>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let wake = Arc::new(Notify::new());
+    let pipeline = pipeline(settings, Arc::clone(&store), installation, surroundings)?;
+    let pipeline = Arc::new(pipeline.waking(Arc::clone(&wake)));
+    let sealer = Sealer::from_settings(&settings.secrets)
+        .context("the credentials of the connections cannot be opened")?;
+    let accounts = Arc::new(SealedAccounts::new(sealer, http(settings, surroundings)?));
+    let options = emit_options(settings);
+    let gate = options.gate.clone();
+    let emitter =
+        Emitter::new(Arc::clone(&store), accounts, options, surroundings.clone(), wake);
+    let (hold, held) = watch::channel(false);
+    let reading = consumer::run(
+        consumer_options(settings),
+        Arc::clone(&store),
+        pipeline,
+        surroundings.clone(),
+        status,
+        held,
+        stop.clone(),
+    );
+    // Whichever ends first ends the others: a worker that only reads, or only sends, is half dead.
+    let guard = stop.clone().drop_guard();
+    let (read, (), ()) = tokio::join!(
+        async {
+            let ended = reading.await;
+            drop(guard);
+            ended
+        },
+        Arc::new(emitter).run(stop.clone()),
+        watch_backlog(store.as_ref(), &gate, settings.ingest.outbox_limit, &hold, &stop),
+    );
+    read.context("reading the topic ended")
+}
+
+/// Holds the reading while the outbox is behind its limit, until half of it is sent.
+async fn watch_backlog(
+    store: &dyn Store,
+    gate: &Gate,
+    limit: u32,
+    hold: &watch::Sender<bool>,
+    stop: &CancellationToken,
+) {
+    while stop.run_until_cancelled(tokio::time::sleep(BACKLOG_INTERVAL)).await.is_some() {
+        match store.backlog(gate, limit).await {
+            Ok(backlog) => {
+                let holding = *hold.borrow();
+                let holds = if holding { backlog > limit / 2 } else { backlog >= limit };
+                if holds != holding {
+                    tracing::warn!(backlog, limit, holds, "the outbox crossed its limit");
+                    hold.send_replace(holds);
+                }
+            }
+            Err(error) => tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "the outbox could not be measured"
+            ),
+        }
+    }
+}
+
+fn emit_options(settings: &Settings) -> EmitOptions {
+    let emit = &settings.emit;
+    EmitOptions {
+        gate: emit.gate.clone(),
+        lanes_max: emit.lanes_max,
+        lane_concurrency: emit.lane_concurrency,
+        claim_batch: emit.claim_batch,
+        lease: emit.lease,
+        call_timeout: emit.call_timeout,
+        idle: emit.idle,
+        backoff: Backoff { delay_min: emit.backoff_min, delay_max: emit.backoff_max },
+        rejections_max: i32::try_from(emit.rejections_max).unwrap_or(i32::MAX),
+        verify_after: emit.verify_after.clone(),
+    }
+}
+
+fn consumer_options(settings: &Settings) -> ConsumerOptions {
+    let given = &settings.kafka;
+    let kafka = KafkaOptions {
+        protocol: match given.group_protocol {
+            config::GroupProtocol::Classic => consumer::GroupProtocol::Classic,
+            config::GroupProtocol::Consumer => consumer::GroupProtocol::Consumer,
+        },
+        session_timeout: given.session_timeout,
+        max_poll_interval: given.max_poll_interval,
+        properties: properties(given),
+        ..KafkaOptions::new(given.brokers.clone(), given.group.clone())
+    };
+    ConsumerOptions {
+        start_from: match given.start_from {
+            config::StartFrom::Earliest => consumer::StartFrom::Earliest,
+            config::StartFrom::Latest => consumer::StartFrom::Latest,
+        },
+        batch_max: settings.ingest.batch_max,
+        linger: settings.ingest.linger,
+        // A third of the deadline to finish batches, a third to leave the group; the rest is air.
+        drain_timeout: settings.shutdown_deadline / 3,
+        close_timeout: settings.shutdown_deadline / 3,
+        ..ConsumerOptions::new(kafka, given.topic.clone())
+    }
+}
+
+/// What librdkafka is told beside what the consumer sets itself.
+fn properties(given: &config::KafkaSettings) -> BTreeMap<String, SecretString> {
+    let ours = |(name, _): &(String, String)| name != "bootstrap.servers";
+    let secret = |(name, value): (String, String)| (name, SecretString::from(value));
+    given.connection_properties().into_iter().filter(ours).map(secret).collect()
+}
