@@ -1,1 +1,289 @@
-//! One batch: decode, fold, plan, one commit.
+//! One batch of one partition: decode, fold, plan, one commit.
+//!
+//! Joins the pure core with the store; knows neither Kafka's client nor a calendar. Everything
+//! that a record can be is dealt with here: an event is folded, a tombstone does nothing, what can
+//! never be read becomes a dead letter in the same transaction, and trouble with the database or
+//! the registry is waited out, so that nothing is skipped (rule R4).
+
+pub mod fold_batch;
+
+pub mod redrive;
+
+pub mod schemas;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use booking::decode::Contract;
+use booking::{Poison, PoisonClass, Rules};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Surroundings;
+use crate::consumer::{BatchPlace, BatchSink, RawRecord, Taken};
+use crate::emit::backoff::Backoff;
+use crate::pipeline::fold_batch::{Item, Reading, fold_batch};
+use crate::pipeline::schemas::{SchemaError, Schemas};
+use crate::store::{Advance, Batch, Committed, DeadRecord, NewDeadLetter, Store, StoreError};
+
+/// How often a batch is read and folded again because what it was folded from changed, before
+/// the next try waits.
+const STALE_TRIES_MAX: u32 = 8;
+
+/// The waits between tries while the database or the registry is away.
+const BACKOFF: Backoff =
+    Backoff { delay_min: Duration::from_millis(50), delay_max: Duration::from_secs(5) };
+
+/// Turns records into what is owed.
+pub struct Pipeline {
+    store: Arc<dyn Store>,
+    schemas: Arc<dyn Schemas>,
+    contract: Contract,
+    rules: Rules,
+    surroundings: Surroundings,
+}
+
+/// What one try at a run of records came to.
+enum Tried {
+    Done,
+    Foreign,
+    /// Something changed under us: at once again.
+    Again,
+    /// The database refuses the content: in halves.
+    Refused(String),
+    /// Whether it was committed is not known, or it surely was not: wait, then look.
+    Wait(StoreError),
+}
+
+impl Pipeline {
+    /// Joins the parts.
+    pub fn new(
+        store: Arc<dyn Store>,
+        schemas: Arc<dyn Schemas>,
+        rules: Rules,
+        surroundings: Surroundings,
+    ) -> Self {
+        Self { store, schemas, contract: Contract::new(), rules, surroundings }
+    }
+
+    /// Reads every record, waiting out a registry that is away. `None`: stopped meanwhile.
+    async fn read(
+        &self,
+        place: &BatchPlace,
+        records: Vec<RawRecord>,
+        stop: &CancellationToken,
+    ) -> Option<Vec<Item>> {
+        let mut items = Vec::with_capacity(records.len());
+        for record in records {
+            let reading = self.read_one(&record, stop).await?;
+            let witness = record.witness();
+            items.push(Item { record: dead_record(place, record), witness, reading });
+        }
+        Some(items)
+    }
+
+    async fn read_one(&self, record: &RawRecord, stop: &CancellationToken) -> Option<Reading> {
+        let mut tries = 0;
+        loop {
+            let read = schemas::read(
+                &self.contract,
+                self.schemas.as_ref(),
+                &record.headers,
+                record.payload.as_deref(),
+                &self.rules.uid_domain,
+            );
+            match read.await {
+                Ok(reading) => return Some(reading),
+                Err(SchemaError::Poison(poison)) => return Some(Reading::Poison(poison)),
+                Err(SchemaError::Unavailable { reason }) => {
+                    tracing::warn!(
+                        partition = record.partition,
+                        offset = record.offset,
+                        error_code = "registry_unavailable",
+                        "the schema registry is away, and this partition waits for it: {reason}"
+                    );
+                    tries += 1;
+                    self.pause(tries, stop).await?;
+                }
+            }
+        }
+    }
+
+    /// Waits before the next try. `None`: stopped meanwhile.
+    async fn pause(&self, tries: u32, stop: &CancellationToken) -> Option<()> {
+        let delay = BACKOFF.delay(tries, self.surroundings.dice.unit());
+        stop.run_until_cancelled(tokio::time::sleep(delay)).await
+    }
+
+    /// Commits a run of records, in halves where the database refuses some of them. The runs that
+    /// are still to do are a stack: at most the logarithm of the batch deep.
+    async fn settle(&self, place: &BatchPlace, items: &[Item], stop: &CancellationToken) -> Taken {
+        let mut at = place.from;
+        let mut runs = vec![items];
+        while let Some(run) = runs.pop() {
+            let Some(last) = run.last() else {
+                continue;
+            };
+            let to = last.record.position.offset + 1;
+            match self.commit_run(place, at, run, None, stop).await {
+                Ended::Done => at = to,
+                Ended::Foreign => return Taken::Foreign,
+                Ended::Stopped => return Taken::Stopped,
+                Ended::Refused(detail) if run.len() == 1 => {
+                    match self.commit_run(place, at, run, Some(&detail), stop).await {
+                        Ended::Done => at = to,
+                        Ended::Foreign => return Taken::Foreign,
+                        Ended::Stopped => return Taken::Stopped,
+                        Ended::Refused(detail) => {
+                            // A fault of ours that a person must see; going on would lose it.
+                            tracing::error!(
+                                partition = place.fence.partition,
+                                cursor = at,
+                                error_code = "dead_letter_refused",
+                                "the database refuses the dead letter too: {detail}"
+                            );
+                            return Taken::Stopped;
+                        }
+                    }
+                }
+                Ended::Refused(detail) => {
+                    tracing::warn!(
+                        partition = place.fence.partition,
+                        cursor = at,
+                        records = run.len(),
+                        error_code = "batch_refused",
+                        "the database refuses a batch for its content, which is halved: {detail}"
+                    );
+                    let (first, second) = run.split_at(run.len() / 2);
+                    runs.push(second);
+                    runs.push(first);
+                }
+            }
+        }
+        Taken::To(at)
+    }
+
+    /// Commits one run, through every passing trouble. With `refused`, its one record becomes a
+    /// dead letter for that reason.
+    async fn commit_run(
+        &self,
+        place: &BatchPlace,
+        from: i64,
+        run: &[Item],
+        refused: Option<&str>,
+        stop: &CancellationToken,
+    ) -> Ended {
+        let (mut tries, mut stale) = (0, 0);
+        loop {
+            let tried = match self.try_run(place, from, run, refused).await {
+                Ok(tried) => tried,
+                Err(error) => Tried::Wait(error),
+            };
+            match tried {
+                Tried::Done => return Ended::Done,
+                Tried::Foreign => return Ended::Foreign,
+                Tried::Refused(detail) => return Ended::Refused(detail),
+                Tried::Again if stale < STALE_TRIES_MAX => stale += 1,
+                Tried::Again => {
+                    stale = 0;
+                    tries += 1;
+                    if self.pause(tries, stop).await.is_none() {
+                        return Ended::Stopped;
+                    }
+                }
+                Tried::Wait(error) => {
+                    tries += 1;
+                    tracing::warn!(
+                        partition = place.fence.partition,
+                        cursor = from,
+                        error_code = "store_unavailable",
+                        error = &error as &dyn std::error::Error,
+                        "a batch could not be committed, and is tried again"
+                    );
+                    if self.pause(tries, stop).await.is_none() {
+                        return Ended::Stopped;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn try_run(
+        &self,
+        place: &BatchPlace,
+        from: i64,
+        run: &[Item],
+        refused: Option<&str>,
+    ) -> Result<Tried, StoreError> {
+        let last = run.last().expect("a run has a record");
+        let to = last.record.position.offset + 1;
+        let mut batch = match refused {
+            None => fold_batch(self.store.as_ref(), &self.rules, run).await?,
+            Some(detail) => refused_record(&last.record, detail),
+        };
+        batch.advance = Some(Advance {
+            fence: place.fence.clone(),
+            from,
+            to,
+            witness: last.witness,
+            log_end: place.log_end,
+        });
+        Ok(match self.store.commit(&batch).await {
+            Ok(Committed::Done) => Tried::Done,
+            Ok(Committed::Foreign) => Tried::Foreign,
+            Ok(Committed::Elsewhere { next_offset }) if next_offset == Some(to) => Tried::Done,
+            Ok(Committed::Elsewhere { .. }) => Tried::Foreign,
+            Ok(Committed::Stale) => Tried::Again,
+            Ok(Committed::Refused { detail }) => Tried::Refused(detail),
+            // The next try tells by the cursor whether this one was committed (rule R3).
+            Err(error) => Tried::Wait(error),
+        })
+    }
+}
+
+/// How a run ended.
+enum Ended {
+    Done,
+    Foreign,
+    Refused(String),
+    Stopped,
+}
+
+fn refused_record(record: &DeadRecord, detail: &str) -> Batch {
+    let letter = NewDeadLetter {
+        class: PoisonClass::Refused,
+        reason: Poison::new(PoisonClass::Refused, detail).reason,
+        record: record.clone(),
+    };
+    Batch { dead_letters: vec![letter], ..Batch::default() }
+}
+
+fn dead_record(place: &BatchPlace, record: RawRecord) -> DeadRecord {
+    DeadRecord {
+        topic: place.fence.topic.clone(),
+        position: booking::Position {
+            incarnation: place.incarnation,
+            partition: record.partition,
+            offset: record.offset,
+        },
+        timestamp_ms: record.timestamp_ms,
+        key: record.key,
+        payload: record.payload,
+        headers: record.headers,
+    }
+}
+
+#[async_trait]
+impl BatchSink for Pipeline {
+    async fn take(
+        &self,
+        at: &BatchPlace,
+        records: Vec<RawRecord>,
+        stop: &CancellationToken,
+    ) -> Taken {
+        match self.read(at, records, stop).await {
+            Some(items) => self.settle(at, &items, stop).await,
+            None => Taken::Stopped,
+        }
+    }
+}

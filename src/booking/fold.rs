@@ -175,14 +175,14 @@ pub fn fold(
     if repeated(&booking, event, arrival)? {
         return Ok((booking, Decision::Repeated));
     }
-    if let (Some(version), Some(sequence)) = (booking.version, event.sequence) {
-        if sequence == version.sequence {
-            if meaning(event) != version.digest {
-                return Err(FoldError::SequenceConflict { booking: booking.id, sequence });
-            }
-            step_to(&mut booking, arrival);
-            return Ok((booking, Decision::Repeated));
+    if let (Some(version), Some(sequence)) = (booking.version, event.sequence)
+        && sequence == version.sequence
+    {
+        if meaning(event) != version.digest {
+            return Err(FoldError::SequenceConflict { booking: booking.id, sequence });
         }
+        step_to(&mut booking, arrival);
+        return Ok((booking, Decision::Repeated));
     }
     step_to(&mut booking, arrival);
     Ok(advance(booking, event, rules))

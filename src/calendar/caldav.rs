@@ -1,17 +1,114 @@
-//! The Caldav adapter.
+//! CalDAV (RFC 4791): one resource for each event, guarded by `If-None-Match` and `If-Match`.
+//!
+//! Never `If-Match: *`: servers disagree on it, one inverts it. The UID is the booking's, the
+//! href is ours, and both stay for ever (rule R11).
+
 use async_trait::async_trait;
-use booking::{CalendarKind, Content, IcalUid, Marker};
+use booking::{CalendarKind, ConnectionId, Content, IcalUid, Marker, Verb};
+use reqwest::Method;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
+use url::Url;
+use uuid::{Uuid, uuid};
 
-use super::http::Http;
-use super::{Account, Answer, Calendar, Call, Reading};
+use super::http::{self, Exchanged, Http, Request, Response};
+use super::{Account, Answer, Calendar, Call, Condition, Reading, ical};
 
-/// Placeholder.
-pub struct Caldav;
+/// The namespace of our hrefs: a released one never changes, or every event gets a second name.
+const HREFS: Uuid = uuid!("6f0d3c1e-5b0a-4d52-9a53-2f6f5c2f7d10");
+/// The longest error body that is searched for a reason, in bytes.
+const ERROR_LEN_MAX: usize = 64 * 1024;
+/// The most XML nodes that such a body may have.
+const ERROR_NODES_MAX: u32 = 1_000;
+const DAV: &str = "DAV:";
+const CALDAV: &str = "urn:ietf:params:xml:ns:caldav";
+const CALENDAR_TYPE: &str = "text/calendar; charset=utf-8";
+const XML_TYPE: &str = "application/xml; charset=utf-8";
+const DEPTH: HeaderName = HeaderName::from_static("depth");
+const RESOURCE_TYPE: &[u8] = br#"<?xml version="1.0" encoding="utf-8"?>
+<propfind xmlns="DAV:"><prop><resourcetype/></prop></propfind>"#;
+
+/// A CalDAV calendar, opened on one account.
+pub struct Caldav {
+    account: Account,
+    http: Http,
+}
 
 impl Caldav {
-    /// Opens it.
-    pub fn new(_account: Account, _http: Http) -> Self {
-        Self
+    /// Opens it. `account.calendar` is the URL of the collection, with or without a slash at its
+    /// end; one that is no URL shows at the first call, as an answer that was never sent.
+    pub fn new(account: Account, http: Http) -> Self {
+        Self { account, http }
+    }
+
+    /// The collection's URL, ending in a slash, without what is no part of its name.
+    fn collection(&self) -> Result<Url, Answer> {
+        let unusable = |message: &str| Answer::Lost { sent: false, message: message.to_owned() };
+        let mut url = Url::parse(&self.account.calendar)
+            .map_err(|_| unusable("the calendar's address is not a URL"))?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(unusable("the calendar's address is not an http or https URL"));
+        }
+        url.set_query(None);
+        url.set_fragment(None);
+        // Credentials stand in the account; here they would end up in messages.
+        if url.set_username("").is_err() || url.set_password(None).is_err() {
+            return Err(unusable("the calendar's address cannot be used"));
+        }
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().push("");
+        }
+        Ok(url)
+    }
+
+    fn resource(&self, external_id: &str) -> Result<Url, Answer> {
+        let mut url = self.collection()?;
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().push(external_id);
+        }
+        Ok(url)
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        url: Url,
+        headers: Vec<(HeaderName, String)>,
+        body: &[u8],
+    ) -> Exchanged {
+        let credentials = Some(&self.account.credentials);
+        self.http.exchange(Request { method, url, credentials, headers, body }).await
+    }
+
+    async fn write(&self, call: &Call<'_>) -> Result<Response, Answer> {
+        let url = self.resource(call.external_id)?;
+        let mut headers = Vec::new();
+        match &call.condition {
+            Condition::New => headers.push((IF_NONE_MATCH, "*".to_owned())),
+            Condition::Match(etag) => headers.push((IF_MATCH, etag.clone())),
+            Condition::Unconditional => {}
+        }
+        let method = match call.verb {
+            Verb::Create | Verb::Update => {
+                headers.push((CONTENT_TYPE, CALENDAR_TYPE.to_owned()));
+                Method::PUT
+            }
+            Verb::Delete => Method::DELETE,
+        };
+        self.exchange(method, url, headers, call.body).await.whole()
+    }
+
+    async fn get(&self, external_id: &str) -> Result<Response, Answer> {
+        let url = self.resource(external_id)?;
+        let headers = vec![(ACCEPT, "text/calendar".to_owned())];
+        self.exchange(Method::GET, url, headers, &[]).await.whole()
+    }
+
+    /// The event is not there: is the calendar (L24)?
+    async fn look_for_collection(&self) -> Result<Response, Answer> {
+        let url = self.collection()?;
+        let headers = vec![(CONTENT_TYPE, XML_TYPE.to_owned()), (DEPTH, "0".to_owned())];
+        let method = Method::from_bytes(b"PROPFIND").unwrap_or(Method::OPTIONS);
+        self.exchange(method, url, headers, RESOURCE_TYPE).await.whole()
     }
 }
 
@@ -20,16 +117,109 @@ impl Calendar for Caldav {
     fn kind(&self) -> CalendarKind {
         CalendarKind::Caldav
     }
-    fn external_id(&self, _uid: &IcalUid, _generation: i32) -> String {
-        String::new()
+
+    fn external_id(&self, uid: &IcalUid, _generation: i32) -> String {
+        href(uid, self.account.connection)
     }
-    fn body(&self, _external_id: &str, _marker: &Marker, _content: &Content) -> Vec<u8> {
-        Vec::new()
+
+    fn body(&self, _external_id: &str, marker: &Marker, content: &Content) -> Vec<u8> {
+        ical::write(marker, content).into_bytes()
     }
-    async fn send(&self, _call: &Call<'_>) -> Answer {
-        Answer::Lost { sent: false, message: String::new() }
+
+    async fn send(&self, call: &Call<'_>) -> Answer {
+        match self.write(call).await {
+            Ok(response) => answer(response),
+            Err(lost) => lost,
+        }
     }
-    async fn read(&self, _external_id: &str) -> Reading {
-        Reading::Absent
+
+    async fn read(&self, external_id: &str) -> Reading {
+        let response = match self.get(external_id).await {
+            Ok(response) => response,
+            Err(lost) => return Reading::Failed(lost),
+        };
+        match response.status {
+            200 => live(response),
+            404 | 410 => match self.look_for_collection().await {
+                Ok(response) => absent(response),
+                Err(lost) => Reading::Failed(lost),
+            },
+            _ => Reading::Failed(answer(response)),
+        }
+    }
+}
+
+/// `booking-<uuid5>.ics`: of the booking and the connection, each led by its length.
+fn href(uid: &IcalUid, connection: ConnectionId) -> String {
+    let uid = uid.as_str().as_bytes();
+    let name = [&(uid.len() as u64).to_be_bytes()[..], uid, connection.0.as_bytes()].concat();
+    format!("booking-{}.ics", Uuid::new_v5(&HREFS, &name))
+}
+
+fn live(response: Response) -> Reading {
+    let marker = std::str::from_utf8(&response.body).ok().and_then(ical::read_marker);
+    // CalDAV keeps the UID that it is given; what it shows is what we read.
+    let provider_uid = marker.as_ref().map(|marker| marker.uid.to_string());
+    Reading::Live { marker, etag: response.etag, provider_uid }
+}
+
+fn absent(collection: Response) -> Reading {
+    match collection.status {
+        207 => Reading::Absent,
+        404 | 410 => match answer(collection) {
+            Answer::Status { message, .. } | Answer::Lost { message, .. } => {
+                Reading::CalendarGone { message }
+            }
+        },
+        _ => Reading::Failed(answer(collection)),
+    }
+}
+
+fn answer(response: Response) -> Answer {
+    let reason = match response.status {
+        200..=299 => None,
+        _ => precondition(&response.body),
+    };
+    response.into_answer(reason, None)
+}
+
+/// The precondition that failed (RFC 4918 §16): the first element in `DAV:error` that is the
+/// protocol's own (servers put their private ones beside it).
+fn precondition(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= ERROR_LEN_MAX)?;
+    let options = roxmltree::ParsingOptions { nodes_limit: ERROR_NODES_MAX, ..Default::default() };
+    let document = roxmltree::Document::parse_with_options(text, options).ok()?;
+    let error = document.root_element();
+    if !error.has_tag_name((DAV, "error")) {
+        return None;
+    }
+    let ours =
+        |name: &roxmltree::ExpandedName<'_, '_>| matches!(name.namespace(), Some(DAV | CALDAV));
+    let names = error.children().filter(roxmltree::Node::is_element).map(|node| node.tag_name());
+    names.into_iter().find(ours).and_then(|name| http::reason(name.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_failed_precondition_is_the_protocols_own_element() {
+        let sabre = br#"<?xml version="1.0"?>
+            <d:error xmlns:d="DAV:" xmlns:s="http://sabredav.org/ns" xmlns:c="urn:ietf:params:xml:ns:caldav">
+              <s:message>UID of Ada's dinner is taken</s:message>
+              <c:no-uid-conflict><d:href>/other.ics</d:href></c:no-uid-conflict>
+            </d:error>"#;
+        assert_eq!(precondition(sabre).as_deref(), Some("no-uid-conflict"));
+    }
+
+    #[test]
+    fn no_body_makes_the_reader_of_errors_stumble() {
+        let deep = "<a>".repeat(20_000);
+        let bomb = r#"<!DOCTYPE a [<!ENTITY b "c">]><error xmlns="DAV:">&b;</error>"#;
+        for body in ["", "Conflict", "<error/>", "<error xmlns='DAV:'/>", deep.as_str(), bomb] {
+            assert_eq!(precondition(body.as_bytes()), None);
+        }
+        assert_eq!(precondition(&[0xff, 0xfe]), None);
     }
 }

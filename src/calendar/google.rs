@@ -1,17 +1,128 @@
-//! The Google adapter.
+//! Google Calendar v3 (facts and their sources: `google-api-python-client`'s discovery document
+//! and the guides below `developers.google.com/workspace/calendar/api`).
+//!
+//! An insert brings its own id. An update is a PATCH: a PUT replaces the whole event, and the
+//! host's notes, colour and reminders on it would be gone (rule R20); the quota of a PATCH is
+//! higher, and worth it. `sendUpdates=none` on every write: mail is never idempotent (L20).
+//!
+//! `sequence` is left out: Google refuses one below its own (400), and raises its own when the
+//! host edits the event, so our revision would be refused after any edit by hand. The order of our
+//! own writes is held by the ETag, and our revision stands among the private properties.
+
 use async_trait::async_trait;
-use booking::{CalendarKind, Content, IcalUid, Marker};
+use booking::{CalendarKind, ConnectionId, Content, Digest, IcalUid, Marker, Verb};
+use chrono::{DateTime, SecondsFormat, Utc};
+use chrono_tz::Tz;
+use data_encoding::BASE32HEX_NOPAD;
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderName, IF_MATCH};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+use url::Url;
+use uuid::Uuid;
 
-use super::http::Http;
-use super::{Account, Answer, Calendar, Call, Reading};
+use super::http::{self, Http, Request, Response};
+use super::{Account, Answer, Calendar, Call, Condition, Reading, ical, zone};
 
-/// Placeholder.
-pub struct Google;
+/// The keys of the marker among the private extended properties: at most 44 characters, their
+/// values at most 1024.
+const UID: &str = "bookingUid";
+const CONNECTION: &str = "bookingConnection";
+const REVISION: &str = "bookingRevision";
+const DIGEST: &str = "bookingDigest";
+const JSON_TYPE: &str = "application/json; charset=utf-8";
+
+/// A Google calendar, opened on one account.
+pub struct Google {
+    account: Account,
+    http: Http,
+}
 
 impl Google {
-    /// Opens it.
-    pub fn new(_account: Account, _http: Http) -> Self {
-        Self
+    /// Opens it. A base URL that is none shows at the first call, as an answer never sent.
+    pub fn new(account: Account, http: Http) -> Self {
+        Self { account, http }
+    }
+
+    /// `{base}/calendars/{calendar}`; ids are often mail addresses, and are percent-encoded.
+    fn calendar(&self) -> Result<Url, Answer> {
+        let unusable = || Answer::Lost {
+            sent: false,
+            message: "the API's address is not an http or https URL".to_owned(),
+        };
+        let mut url = Url::parse(&self.account.base_url).map_err(|_| unusable())?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(unusable());
+        }
+        url.path_segments_mut()
+            .map_err(|()| unusable())?
+            .pop_if_empty()
+            .extend(["calendars", &self.account.calendar]);
+        Ok(url)
+    }
+
+    /// `…/events`, or one of them.
+    fn events(&self, external_id: Option<&str>) -> Result<Url, Answer> {
+        let mut url = self.calendar()?;
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.push("events").extend(external_id);
+        }
+        Ok(url)
+    }
+
+    async fn get(&self, url: Url) -> Result<Response, Answer> {
+        let credentials = Some(&self.account.credentials);
+        let request = Request { method: Method::GET, url, credentials, headers: vec![], body: &[] };
+        self.http.exchange(request).await.whole()
+    }
+
+    async fn write(&self, call: &Call<'_>) -> Result<Response, Answer> {
+        let (method, mut url, body) = match call.verb {
+            Verb::Create => (Method::POST, self.events(None)?, call.body.to_vec()),
+            Verb::Update => {
+                let patch = patch_of(call.body).ok_or_else(|| Answer::Lost {
+                    sent: false,
+                    message: "the stored body is not an event".to_owned(),
+                })?;
+                (Method::PATCH, self.events(Some(call.external_id))?, patch)
+            }
+            Verb::Delete => (Method::DELETE, self.events(Some(call.external_id))?, Vec::new()),
+        };
+        url.query_pairs_mut().append_pair("sendUpdates", "none");
+        let mut headers: Vec<(HeaderName, String)> = Vec::new();
+        if !body.is_empty() {
+            headers.push((CONTENT_TYPE, JSON_TYPE.to_owned()));
+        }
+        match (&call.condition, call.verb) {
+            (Condition::Match(etag), Verb::Update | Verb::Delete) => {
+                headers.push((IF_MATCH, etag.clone()));
+            }
+            (Condition::New | Condition::Unconditional, Verb::Update) => return Err(unguarded()),
+            // An insert has no condition but its id; deleting twice does nothing.
+            (_, Verb::Create) | (Condition::New | Condition::Unconditional, Verb::Delete) => {}
+        }
+        let credentials = Some(&self.account.credentials);
+        let request = Request { method, url, credentials, headers, body: &body };
+        self.http.exchange(request).await.whole()
+    }
+
+    /// The event is not there: is the calendar (L24)?
+    async fn look_for_calendar(&self) -> Reading {
+        let calendar = match self.calendar() {
+            Ok(url) => self.get(url).await,
+            Err(lost) => Err(lost),
+        };
+        match calendar {
+            Err(lost) => Reading::Failed(lost),
+            Ok(response) if response.status == 200 => Reading::Absent,
+            Ok(response) => match answer(response) {
+                Answer::Status { status: 404 | 410, message, .. } => {
+                    Reading::CalendarGone { message }
+                }
+                other @ (Answer::Status { .. } | Answer::Lost { .. }) => Reading::Failed(other),
+            },
+        }
     }
 }
 
@@ -20,16 +131,180 @@ impl Calendar for Google {
     fn kind(&self) -> CalendarKind {
         CalendarKind::Google
     }
-    fn external_id(&self, _uid: &IcalUid, _generation: i32) -> String {
-        String::new()
+
+    fn external_id(&self, uid: &IcalUid, generation: i32) -> String {
+        event_id(uid, self.account.connection, generation)
     }
-    fn body(&self, _external_id: &str, _marker: &Marker, _content: &Content) -> Vec<u8> {
-        Vec::new()
+
+    fn body(&self, external_id: &str, marker: &Marker, content: &Content) -> Vec<u8> {
+        insert_of(external_id, marker, content).to_string().into_bytes()
     }
-    async fn send(&self, _call: &Call<'_>) -> Answer {
-        Answer::Lost { sent: false, message: String::new() }
+
+    async fn send(&self, call: &Call<'_>) -> Answer {
+        match self.write(call).await {
+            Ok(response) => answer(response),
+            Err(other) => other,
+        }
     }
-    async fn read(&self, _external_id: &str) -> Reading {
-        Reading::Absent
+
+    async fn read(&self, external_id: &str) -> Reading {
+        let found = match self.events(Some(external_id)) {
+            Ok(url) => self.get(url).await,
+            Err(lost) => Err(lost),
+        };
+        let response = match found {
+            Ok(response) => response,
+            Err(lost) => return Reading::Failed(lost),
+        };
+        match response.status {
+            200 => reading(&response),
+            410 => Reading::Tombstone,
+            404 => self.look_for_calendar().await,
+            _ => Reading::Failed(answer(response)),
+        }
     }
+}
+
+/// A PATCH with nothing to compare could bring a cancelled event back to life (L15). Google gives
+/// every event an ETag, so the answer is the one that makes its sender read the event first.
+fn unguarded() -> Answer {
+    Answer::Status {
+        status: 412,
+        reason: Some("conditionMissing".to_owned()),
+        retry_after: None,
+        etag: None,
+        provider_uid: None,
+        message: "not sent: an update needs the event's etag".to_owned(),
+    }
+}
+
+/// `booking` and 52 digits of base32hex, lower case: every letter is in Google's `a-v0-9`.
+fn event_id(uid: &IcalUid, connection: ConnectionId, generation: i32) -> String {
+    let mut hash = Sha256::new();
+    for part in [uid.as_str().as_bytes(), connection.0.as_bytes(), &generation.to_be_bytes()] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    format!("booking{}", BASE32HEX_NOPAD.encode(&hash.finalize()).to_ascii_lowercase())
+}
+
+/// The event as it is inserted; what is absent is left out.
+fn insert_of(external_id: &str, marker: &Marker, content: &Content) -> Value {
+    let (start, end) = ical::whole_seconds(content);
+    let mut event = json!({
+        "id": external_id,
+        "status": if content.tentative { "tentative" } else { "confirmed" },
+        "summary": content.summary,
+        "start": { "dateTime": date_time(content.zone, start), "timeZone": content.zone.name() },
+        "end": { "dateTime": date_time(content.zone, end), "timeZone": content.zone.name() },
+        "transparency": "opaque",
+        "extendedProperties": { "private": {
+            UID: marker.uid.as_str(),
+            CONNECTION: marker.connection.to_string(),
+            REVISION: marker.revision.to_string(),
+            DIGEST: marker.digest.to_string(),
+        } },
+    });
+    for (key, text) in [("description", &content.description), ("location", &content.location)] {
+        if let (Some(text), Some(event)) = (text, event.as_object_mut()) {
+            event.insert(key.to_owned(), text.as_str().into());
+        }
+    }
+    event
+}
+
+/// The same event as a patch: the same frozen bytes give the same patch. What the event does not
+/// have is `null`, which removes it; so is the `date` of an event that the host made an all-day
+/// one. The id stands in the path.
+fn patch_of(body: &[u8]) -> Option<Vec<u8>> {
+    let mut event: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    event.remove("id");
+    for key in ["description", "location"] {
+        event.entry(key).or_insert(Value::Null);
+    }
+    for key in ["start", "end"] {
+        event.get_mut(key)?.as_object_mut()?.insert("date".to_owned(), Value::Null);
+    }
+    Some(Value::Object(event).to_string().into_bytes())
+}
+
+/// RFC 3339 with the zone's offset, so that the hour that is lived twice is said clearly too
+/// (L19); in UTC where our tables end.
+fn date_time(zone: Tz, at: DateTime<Utc>) -> String {
+    if zone::is_utc(zone) || !zone::reaches(at) {
+        return at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    }
+    at.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// What is read of an event.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Event {
+    status: Option<String>,
+    etag: Option<String>,
+    #[serde(rename = "iCalUID")]
+    ical_uid: Option<String>,
+    extended_properties: ExtendedProperties,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ExtendedProperties {
+    private: Map<String, Value>,
+}
+
+impl Event {
+    fn marker(&self) -> Option<Marker> {
+        let text = |key| self.extended_properties.private.get(key).and_then(Value::as_str);
+        Some(Marker {
+            uid: IcalUid::parse(text(UID)?).ok()?,
+            connection: ConnectionId(Uuid::try_parse(text(CONNECTION)?).ok()?),
+            revision: text(REVISION)?.parse().ok()?,
+            digest: Digest::parse(text(DIGEST)?)?,
+        })
+    }
+
+    fn etag(&self, response: &Response) -> Option<String> {
+        let own = self.etag.as_deref().and_then(http::strong_etag);
+        own.or_else(|| response.etag.clone())
+    }
+}
+
+fn reading(response: &Response) -> Reading {
+    let Ok(event) = serde_json::from_slice::<Event>(&response.body) else {
+        let message = "200, but the answer is not an event".to_owned();
+        return Reading::Failed(Answer::Lost { sent: true, message });
+    };
+    if event.status.as_deref() == Some("cancelled") {
+        return Reading::Tombstone;
+    }
+    let marker = event.marker();
+    Reading::Live { marker, etag: event.etag(response), provider_uid: event.ical_uid }
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: RefusalError,
+}
+
+#[derive(Deserialize)]
+struct RefusalError {
+    errors: Vec<RefusalReason>,
+}
+
+#[derive(Deserialize)]
+struct RefusalReason {
+    reason: String,
+}
+
+fn answer(mut response: Response) -> Answer {
+    if (200..=299).contains(&response.status) {
+        let event: Event = serde_json::from_slice(&response.body).unwrap_or_default();
+        response.etag = event.etag(&response);
+        return response.into_answer(None, event.ical_uid);
+    }
+    let refusal = serde_json::from_slice::<Refusal>(&response.body).ok();
+    let first = refusal.and_then(|refusal| refusal.error.errors.into_iter().next());
+    response.into_answer(first.and_then(|first| http::reason(&first.reason)), None)
 }

@@ -8,6 +8,8 @@ pub mod http;
 
 pub mod ical;
 
+pub mod zone;
+
 pub mod caldav;
 
 pub mod google;

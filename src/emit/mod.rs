@@ -1,1 +1,147 @@
-//! Sending: lanes, outcomes, backoff.
+//! Sending: every connection with something due gets a lane, held by one worker at a time.
+//!
+//! Level-triggered: a lane sends what is desired and not yet applied, so a lost wake-up costs a
+//! moment, never an event. In reading order: [`decide`] (pure) says what to do about a row,
+//! [`outcome`] (pure) what an answer means, [`backoff`] (pure) how long to wait, [`lane`] does it
+//! under a lease, and this file keeps the lanes going.
+
+pub mod frozen;
+
+pub mod decide;
+
+pub mod outcome;
+
+pub mod backoff;
+
+pub mod lane;
+
+mod call;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use booking::ConnectionId;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::backoff::Backoff;
+use crate::calendar::Calendar;
+use crate::clock::Surroundings;
+use crate::store::{ConnectionRow, Gate, LaneLease, Store};
+
+/// How sending is done.
+#[derive(Debug, Clone)]
+pub struct EmitOptions {
+    /// What the flags and allowlists let through.
+    pub gate: Gate,
+    /// The most lanes at once in this process.
+    pub lanes_max: usize,
+    /// The most calls at once on one connection.
+    pub lane_concurrency: usize,
+    /// The most rows that are stamped before they are sent.
+    pub claim_batch: u32,
+    /// How long a lane is leased for.
+    pub lease: Duration,
+    /// The longest call; the client ends it then.
+    pub call_timeout: Duration,
+    /// How long to wait before looking again when nothing is due.
+    pub idle: Duration,
+    /// The waits between tries of one effect.
+    pub backoff: Backoff,
+    /// After so many rejections an effect becomes a dead letter.
+    pub rejections_max: i32,
+    /// When an open attempt is verified: after the first wait, then after the next, ….
+    pub verify_after: Vec<Duration>,
+}
+
+/// Opens the calendar of a connection.
+#[async_trait]
+pub trait Accounts: Send + Sync + 'static {
+    /// Unseals its credentials and opens its adapter. An error is for a person to mend: the
+    /// connection is parked with it.
+    async fn open(&self, connection: &ConnectionRow) -> Result<Arc<dyn Calendar>, String>;
+}
+
+/// Keeps the lanes going.
+pub struct Emitter {
+    store: Arc<dyn Store>,
+    accounts: Arc<dyn Accounts>,
+    options: EmitOptions,
+    surroundings: Surroundings,
+    wake: Arc<Notify>,
+}
+
+impl Emitter {
+    /// Joins the parts. `wake` is notified when something became due.
+    pub fn new(
+        store: Arc<dyn Store>,
+        accounts: Arc<dyn Accounts>,
+        options: EmitOptions,
+        surroundings: Surroundings,
+        wake: Arc<Notify>,
+    ) -> Self {
+        Self { store, accounts, options, surroundings, wake }
+    }
+
+    /// Sends what is due until stopped; then waits for the calls that are on their way, which end
+    /// within the call time-out.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let places = Arc::new(Semaphore::new(self.options.lanes_max));
+        let mut lanes = JoinSet::new();
+        let mut troubles = 0;
+        while !stop.is_cancelled() {
+            while lanes.try_join_next().is_some() {}
+            let place = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await;
+            let Some(Ok(place)) = place else {
+                break;
+            };
+            let before = self.surroundings.clock.elapsed();
+            match self.lease().await {
+                Ok(Some(lease)) => {
+                    troubles = 0;
+                    let (emitter, stop) = (Arc::clone(&self), stop.clone());
+                    lanes.spawn(async move {
+                        emitter.drain(lease, before, &stop).await;
+                        drop(place);
+                    });
+                }
+                Ok(None) => {
+                    troubles = 0;
+                    self.rest(self.options.idle, &stop).await;
+                }
+                Err(error) => {
+                    troubles += 1;
+                    tracing::warn!(
+                        error_code = "store_unavailable",
+                        error = &error as &dyn std::error::Error,
+                        "no lane could be leased"
+                    );
+                    let jitter = self.surroundings.dice.unit();
+                    let delay = self.options.backoff.delay(troubles, jitter);
+                    self.rest(delay.min(MAX_REST), &stop).await;
+                }
+            }
+        }
+        while lanes.join_next().await.is_some() {}
+    }
+
+    /// One connection; the search begins at a random place, so that none is favoured.
+    async fn lease(&self) -> crate::store::Result<Option<LaneLease>> {
+        let from = ConnectionId(self.surroundings.dice.token());
+        let token = self.surroundings.dice.token();
+        self.store.lease(&self.options.gate, from, token, self.options.lease).await
+    }
+
+    async fn rest(&self, time: Duration, stop: &CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.wake.notified() => {}
+            () = tokio::time::sleep(time) => {}
+        }
+    }
+}
+
+/// The longest wait between two looks at a database that is away.
+const MAX_REST: Duration = Duration::from_secs(5);

@@ -9,6 +9,11 @@
 
 pub mod types;
 
+pub mod postgres;
+
+#[cfg(feature = "demo")]
+pub mod sqlite;
+
 pub use types::*;
 
 use std::time::Duration;

@@ -1,0 +1,411 @@
+//! One effect: send, understand the answer, read back where it does not tell, record.
+
+use std::time::Duration;
+
+use booking::Verb;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::decide::{Settled, Step, Verified, settle, verified};
+use super::frozen::Frozen;
+use super::lane::Drain;
+use super::outcome::{Outcome, Unread, outcome, unread};
+use crate::calendar::{Answer, Call, Condition, Reading};
+use crate::store::{Fenced, Finding, InFlight, Owed, Record, Result, StoreError, Verify};
+
+/// So many rounds of sending and reading back one effect gets before it waits.
+const ROUNDS_MAX: u32 = 3;
+
+/// How long a row waits that the calendar is ahead of: our log has to catch up (rule R7).
+const AHEAD_DELAY: Duration = Duration::from_secs(60);
+
+/// So many former generations are looked at in a verification.
+const GENERATIONS_MAX: i32 = 4;
+
+/// How a step of an effect went on.
+enum Next {
+    Record(Finding, Option<Duration>),
+    ReadBack,
+    Send(Verb, Condition),
+    /// Nothing may be sent or written any more: the lease is lost.
+    Leave,
+}
+
+impl Drain<'_> {
+    /// Does one step about one row, to its record.
+    pub(super) async fn effect(
+        &self,
+        owed: Owed,
+        step: Step,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        if self.is_over() || stop.is_cancelled() {
+            // What is stamped and not sent is read back by whoever comes next.
+            return Ok(());
+        }
+        let span = tracing::info_span!("effect", booking.uid = %owed.uid);
+        match step {
+            Step::Nothing => Ok(()),
+            Step::Verify(open) => self.verify(&owed, &open).instrument(span).await,
+            Step::Settle => self.put_through(&owed, Next::ReadBack).instrument(span).await,
+            Step::Send { verb, .. } => {
+                let first = match (verb, &owed.etag) {
+                    (Verb::Create, _) => Next::Send(verb, Condition::New),
+                    (_, Some(etag)) => Next::Send(verb, Condition::Match(etag.clone())),
+                    // No strong ETag is known: look before changing.
+                    (Verb::Update | Verb::Delete, None) => Next::ReadBack,
+                };
+                self.put_through(&owed, first).instrument(span).await
+            }
+        }
+    }
+
+    /// Sends what is in flight and reads it back, in turns, until there is something to record.
+    async fn put_through(&self, owed: &Owed, first: Next) -> Result<()> {
+        let Some(flight) = &owed.in_flight else {
+            unreachable!("what is put through is in flight")
+        };
+        let external_id = self.calendar.external_id(&owed.uid, owed.generation);
+        let mut next = first;
+        let mut rounds = 0;
+        // Whether nothing of this flight can have been applied before the next call: only then
+        // does a refusal of that call mean that nothing is in flight any more.
+        let mut fresh = matches!(next, Next::Send(..));
+        loop {
+            next = match next {
+                Next::Send(..) if rounds == ROUNDS_MAX => {
+                    let error = "the calendar answers a condition and its reading differently";
+                    Next::Record(self.unknown(owed, error, None, false), None)
+                }
+                Next::Send(verb, condition) => {
+                    rounds += 1;
+                    let first_of_all = std::mem::replace(&mut fresh, false);
+                    let call = Call { verb, external_id: &external_id, condition, body: &[] };
+                    self.send(owed, flight, call, first_of_all).await?
+                }
+                Next::ReadBack => self.read_back(owed, flight, &external_id).await?,
+                Next::Record(finding, verify_after) => {
+                    return self.record(owed, finding, verify_after).await;
+                }
+                Next::Leave => return Ok(()),
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        owed: &Owed,
+        flight: &InFlight,
+        call: Call<'_>,
+        fresh: bool,
+    ) -> Result<Next> {
+        if !self.keep_lease().await? {
+            return Ok(Next::Leave);
+        }
+        let frozen = match flight.digest {
+            Some(_) => Some(frozen(owed, flight)?),
+            None => None,
+        };
+        let body = frozen.as_ref().map_or("", |frozen| &frozen.body).as_bytes();
+        let answer = self.calendar.send(&Call { body, ..call.clone() }).await;
+        let outcome = outcome(self.calendar.kind(), call.verb, &answer);
+        let external_id = call.external_id;
+        tracing::debug!(verb = call.verb.name(), revision = flight.revision, outcome = ?outcome);
+        Ok(match outcome {
+            Outcome::Applied { etag, provider_uid } => {
+                self.success();
+                Next::Record(acknowledged(flight, frozen, external_id, etag, provider_uid), None)
+            }
+            // Only a delete says so; a put is known again by its marker.
+            Outcome::AlreadyApplied if flight.digest.is_none() => {
+                self.success();
+                Next::Record(Finding::Absent { revision: flight.revision }, None)
+            }
+            Outcome::AlreadyApplied => Next::ReadBack,
+            Outcome::Unknown { reason, open: true, after } => {
+                self.trouble();
+                let verify = self.first_verification();
+                Next::Record(self.unknown(owed, &reason, after, false), verify)
+            }
+            Outcome::Unknown { open: false, .. } => Next::ReadBack,
+            Outcome::Retry { after, lane_wide, reason } => {
+                self.trouble();
+                let after = self.delay(owed, after);
+                if lane_wide {
+                    self.rest(after);
+                }
+                Next::Record(refused(!fresh, after, reason, false), None)
+            }
+            Outcome::Rejected { reason, unknown } => {
+                Next::Record(self.rejected(owed, reason, unknown || !fresh), None)
+            }
+            Outcome::Unauthorised { reason } => self.unauthorised(owed, reason, !fresh).await?,
+        })
+    }
+
+    async fn read_back(&self, owed: &Owed, flight: &InFlight, external_id: &str) -> Result<Next> {
+        if !self.keep_lease().await? {
+            return Ok(Next::Leave);
+        }
+        let reading = self.calendar.read(external_id).await;
+        let settled = settle(owed, flight, reading);
+        tracing::debug!(verb = flight.verb.name(), revision = flight.revision, settled = ?settled);
+        Ok(match settled {
+            Settled::Present { revision, digest, etag, provider_uid } => {
+                self.success();
+                let frozen = frozen(owed, flight)?;
+                // The event carries what is wanted now, or what was in flight.
+                let (start, end) = match &owed.desired {
+                    Some(content) if digest == content.digest() => (content.start, content.end),
+                    Some(_) | None => (frozen.start, frozen.end),
+                };
+                let external_id = external_id.to_owned();
+                let finding = Finding::Present {
+                    revision,
+                    digest,
+                    etag,
+                    external_id,
+                    provider_uid,
+                    start,
+                    end,
+                };
+                Next::Record(finding, None)
+            }
+            Settled::Absent => {
+                self.success();
+                Next::Record(Finding::Absent { revision: flight.revision }, None)
+            }
+            Settled::Gone => {
+                tracing::info!("the event was removed by hand; it is made anew, under a new name");
+                Next::Record(Finding::Gone, None)
+            }
+            Settled::SendAgain { verb, condition } => Next::Send(verb, condition),
+            Settled::Ahead { revision } => Next::Record(self.ahead(owed, revision), None),
+            Settled::Unread(reading) => self.unread(owed, reading).await?,
+        })
+    }
+
+    /// What is in flight could not be read back: it stays in flight.
+    async fn unread(&self, owed: &Owed, reading: Reading) -> Result<Next> {
+        let answer = match reading {
+            Reading::Failed(answer) => answer,
+            Reading::CalendarGone { message } => {
+                let reason = format!("the calendar is not there: {message}");
+                return self.unauthorised(owed, reason, true).await;
+            }
+            Reading::Live { .. } | Reading::Tombstone | Reading::Absent => {
+                unreachable!("what was read is settled")
+            }
+        };
+        self.trouble();
+        match self.why_unread(&answer) {
+            Unread::Retry { after, lane_wide, reason } => {
+                let after = self.delay(owed, after);
+                if lane_wide {
+                    self.rest(after);
+                }
+                Ok(Next::Record(Finding::Unknown { after, error: reason, rejected: false }, None))
+            }
+            Unread::Unauthorised { reason } => self.unauthorised(owed, reason, true).await,
+        }
+    }
+
+    fn why_unread(&self, answer: &Answer) -> Unread {
+        unread(self.calendar.kind(), answer)
+    }
+
+    /// The credentials do not open the calendar, or it is not there: a person has to see to it.
+    /// The effect waits in its newest state (L7).
+    async fn unauthorised(&self, owed: &Owed, reason: String, in_flight: bool) -> Result<Next> {
+        self.emitter.park(&self.lease, &reason).await?;
+        self.end();
+        let after = self.delay(owed, None);
+        Ok(Next::Record(refused(in_flight, after, reason, false), None))
+    }
+
+    /// Counts a rejection; too many are a dead letter (rule R13).
+    fn rejected(&self, owed: &Owed, error: String, unknown: bool) -> Finding {
+        let after = self.delay(owed, None);
+        if owed.rejections + 1 >= self.emitter.options.rejections_max {
+            tracing::error!(
+                error_code = "effect_rejected",
+                "an effect became a dead letter: {error}"
+            );
+            return Finding::Dead { error, unknown };
+        }
+        refused(unknown, after, error, true)
+    }
+
+    fn unknown(
+        &self,
+        owed: &Owed,
+        error: &str,
+        after: Option<Duration>,
+        rejected: bool,
+    ) -> Finding {
+        Finding::Unknown { after: self.delay(owed, after), error: error.to_owned(), rejected }
+    }
+
+    fn ahead(&self, owed: &Owed, revision: i64) -> Finding {
+        tracing::error!(
+            booking.uid = %owed.uid,
+            error_code = "calendar_ahead",
+            revision,
+            desired_revision = owed.desired_revision,
+            "the calendar holds a later revision than the database knows of; waiting for the log"
+        );
+        Finding::Unknown {
+            after: AHEAD_DELAY,
+            error: format!("the calendar is ahead: it holds revision {revision}"),
+            rejected: false,
+        }
+    }
+
+    /// What the calendar asks for, or the backoff; never less than the latter (rule R13).
+    fn delay(&self, owed: &Owed, asked: Option<Duration>) -> Duration {
+        let attempts = u32::try_from(owed.attempts).unwrap_or_default();
+        let jitter = self.emitter.surroundings.dice.unit();
+        self.emitter.options.backoff.delay(attempts, jitter).max(asked.unwrap_or_default())
+    }
+
+    fn first_verification(&self) -> Option<Duration> {
+        self.emitter.options.verify_after.first().copied()
+    }
+
+    /// An open attempt's hour has come: is the calendar still as it was acknowledged?
+    async fn verify(&self, owed: &Owed, open: &Verify) -> Result<()> {
+        if !self.keep_lease().await? {
+            return Ok(());
+        }
+        if !self.remove_former(owed, open).await? {
+            return Ok(());
+        }
+        let external_id = self.calendar.external_id(&owed.uid, owed.generation);
+        let reading = self.calendar.read(&external_id).await;
+        let stage = usize::try_from(open.stage).unwrap_or(usize::MAX);
+        let later = self.emitter.options.verify_after.get(stage.saturating_add(1)).copied();
+        let finding = match verified(owed, open, reading) {
+            Verified::Stands => Finding::Verified,
+            Verified::Drifted(how) => {
+                tracing::warn!(error_code = "drift", "left as the host made it: {how}");
+                Finding::Verified
+            }
+            Verified::Differs { present, etag, gone } => {
+                tracing::warn!(error_code = "late_attempt", "a late attempt is being put right");
+                Finding::Differs { present, etag, gone }
+            }
+            Verified::Ahead { revision } => {
+                self.ahead(owed, revision);
+                return self.record(owed, Finding::Verified, Some(AHEAD_DELAY)).await;
+            }
+            Verified::Unread(_) => {
+                self.trouble();
+                let again = self.delay(owed, None).max(self.emitter.options.backoff.delay_max);
+                return self.record(owed, Finding::Verified, Some(again)).await;
+            }
+        };
+        self.record(owed, finding, later).await
+    }
+
+    /// Removes what a late create has left under the name of a former generation. `false`: it
+    /// could not be looked at, and the verification stays due.
+    async fn remove_former(&self, owed: &Owed, open: &Verify) -> Result<bool> {
+        let current = self.calendar.external_id(&owed.uid, owed.generation);
+        let from = open.from_generation.max(owed.generation - GENERATIONS_MAX);
+        for generation in from..owed.generation {
+            let external_id = self.calendar.external_id(&owed.uid, generation);
+            if external_id == current {
+                continue;
+            }
+            match self.calendar.read(&external_id).await {
+                Reading::Tombstone | Reading::Absent => {}
+                Reading::Live { etag, .. } => {
+                    if !self.keep_lease().await? {
+                        return Ok(false);
+                    }
+                    tracing::warn!(error_code = "late_attempt", "removing a late, doubled event");
+                    let condition = etag.map_or(Condition::Unconditional, Condition::Match);
+                    let (verb, body) = (Verb::Delete, &[][..]);
+                    let call = Call { verb, external_id: &external_id, condition, body };
+                    let answer = self.calendar.send(&call).await;
+                    match outcome(self.calendar.kind(), verb, &answer) {
+                        Outcome::Applied { .. } | Outcome::AlreadyApplied => {}
+                        Outcome::Unknown { .. }
+                        | Outcome::Retry { .. }
+                        | Outcome::Rejected { .. }
+                        | Outcome::Unauthorised { .. } => return Ok(self.look_again()),
+                    }
+                }
+                Reading::CalendarGone { .. } | Reading::Failed(_) => return Ok(self.look_again()),
+            }
+        }
+        Ok(true)
+    }
+
+    fn look_again(&self) -> bool {
+        self.trouble();
+        self.rest(self.emitter.options.backoff.delay_max);
+        false
+    }
+
+    async fn record(
+        &self,
+        owed: &Owed,
+        finding: Finding,
+        verify_after: Option<Duration>,
+    ) -> Result<()> {
+        let record =
+            Record { lane: self.lease.clone(), uid: owed.uid.clone(), finding, verify_after };
+        match self.emitter.store.record(&record).await? {
+            Fenced::Written => {}
+            Fenced::Refused => {
+                tracing::warn!(
+                    booking.uid = %owed.uid,
+                    error_code = "record_fenced",
+                    "the row went to another holder while its call was on its way"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A call that was surely not applied. Whether anything is in flight still depends on what was
+/// sent before it.
+fn refused(in_flight: bool, after: Duration, error: String, rejected: bool) -> Finding {
+    if in_flight {
+        Finding::Unknown { after, error, rejected }
+    } else {
+        Finding::NotApplied { after, error, rejected }
+    }
+}
+
+fn frozen(owed: &Owed, flight: &InFlight) -> Result<Frozen> {
+    Frozen::parse(&flight.body).ok_or_else(|| StoreError::Inconsistent {
+        table: "effects",
+        column: "flight_body",
+        key: owed.uid.to_string(),
+        detail: "not a frozen call".to_owned(),
+    })
+}
+
+fn acknowledged(
+    flight: &InFlight,
+    frozen: Option<Frozen>,
+    external_id: &str,
+    etag: Option<String>,
+    provider_uid: Option<String>,
+) -> Finding {
+    let (Some(digest), Some(frozen)) = (flight.digest, frozen) else {
+        return Finding::Absent { revision: flight.revision };
+    };
+    Finding::Present {
+        revision: flight.revision,
+        digest,
+        etag,
+        external_id: external_id.to_owned(),
+        provider_uid,
+        start: frozen.start,
+        end: frozen.end,
+    }
+}

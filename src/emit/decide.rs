@@ -1,0 +1,198 @@
+//! What to do next about one row of the outbox, and what reading an event back means: pure.
+//!
+//! The rules are R12 to R14. In short: what is in flight is settled before anything else; a
+//! generation that was to be deleted is never updated; a new generation opens only when the old
+//! one is settled absent; and only a marker tells whether something was applied.
+
+use booking::{Digest, Marker, Verb};
+
+use crate::calendar::{Condition, Reading};
+use crate::store::{InFlight, Owed, Verify};
+
+/// What to do about a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Something is in flight and unsettled: read it back.
+    Settle,
+    /// Make a call; `generation` is the one that it acts on.
+    Send {
+        /// What to do.
+        verb: Verb,
+        /// On which generation.
+        generation: i32,
+    },
+    /// An open attempt is to be verified: read, compare with what was applied.
+    Verify(Verify),
+    /// Nothing is owed.
+    Nothing,
+}
+
+/// Decides from what is stored alone.
+pub fn next(owed: &Owed) -> Step {
+    if owed.in_flight.is_some() {
+        return Step::Settle;
+    }
+    let wanted = owed.desired.as_ref().map(|content| (owed.desired_revision, content.digest()));
+    match (wanted, owed.applied) {
+        (Some(wanted), Some(applied)) if wanted == applied => verify(owed),
+        (Some(_), Some(_)) => Step::Send { verb: Verb::Update, generation: owed.generation },
+        (Some(_), None) => {
+            let generation = owed.generation + i32::from(owed.burned);
+            Step::Send { verb: Verb::Create, generation }
+        }
+        (None, Some(_)) => Step::Send { verb: Verb::Delete, generation: owed.generation },
+        (None, None) => verify(owed),
+    }
+}
+
+fn verify(owed: &Owed) -> Step {
+    match &owed.verify {
+        Some(verify) if verify.is_due => Step::Verify(verify.clone()),
+        Some(_) | None => Step::Nothing,
+    }
+}
+
+/// What reading back says of what was in flight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// The event carries this: it was applied.
+    Present {
+        /// The revision in its marker.
+        revision: i64,
+        /// The digest in its marker.
+        digest: Digest,
+        /// Its ETag.
+        etag: Option<String>,
+        /// The UID that the calendar gives it.
+        provider_uid: Option<String>,
+    },
+    /// There is no event, as was asked.
+    Absent,
+    /// The generation is settled absent, though an event is wanted: a new one is to be opened.
+    Gone,
+    /// It was not applied: the frozen bytes go out again.
+    SendAgain {
+        /// As what.
+        verb: Verb,
+        /// Under which condition.
+        condition: Condition,
+    },
+    /// The calendar is ahead of us: our database lost what it knew (rule R7).
+    Ahead {
+        /// The revision in the event's marker.
+        revision: i64,
+    },
+    /// It could not be read.
+    Unread(Reading),
+}
+
+/// Settles what is in flight by what the calendar holds under its name.
+pub fn settle(owed: &Owed, flight: &InFlight, reading: Reading) -> Settled {
+    let (marker, etag, provider_uid) = match reading {
+        Reading::Failed(_) | Reading::CalendarGone { .. } => return Settled::Unread(reading),
+        Reading::Live { marker, etag, provider_uid } => (marker, etag, provider_uid),
+        Reading::Tombstone if flight.verb == Verb::Delete => return Settled::Absent,
+        Reading::Tombstone => return Settled::Gone,
+        Reading::Absent if flight.verb == Verb::Delete => return Settled::Absent,
+        Reading::Absent => {
+            return Settled::SendAgain { verb: Verb::Create, condition: Condition::New };
+        }
+    };
+    let condition = etag.clone().map_or(Condition::Unconditional, Condition::Match);
+    let Some(sent) = flight.digest else {
+        return Settled::SendAgain { verb: Verb::Delete, condition };
+    };
+    match marker.filter(|marker| ours(marker, owed)) {
+        Some(marker) if is(&marker, flight.revision, sent) || is_wanted(&marker, owed) => {
+            let Marker { revision, digest, .. } = marker;
+            Settled::Present { revision, digest, etag, provider_uid }
+        }
+        Some(marker) if marker.revision > flight.revision => {
+            Settled::Ahead { revision: marker.revision }
+        }
+        // An older one of ours; or none under our name, which is ours by name.
+        Some(_) | None => Settled::SendAgain { verb: Verb::Update, condition },
+    }
+}
+
+/// What a verification found (rule R14).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verified {
+    /// All is as applied, or differs in a way that is not ours to mend.
+    Stands,
+    /// The host has removed the event, or hidden our marker: reported, not mended (rule R20).
+    Drifted(&'static str),
+    /// A late attempt has changed it: this is what is there.
+    Differs {
+        /// (revision, digest), `None` for nothing.
+        present: Option<(i64, Digest)>,
+        /// Its ETag.
+        etag: Option<String>,
+        /// Whether the generation is settled absent.
+        gone: bool,
+    },
+    /// The calendar is ahead of us.
+    Ahead {
+        /// The revision in the event's marker.
+        revision: i64,
+    },
+    /// It could not be read.
+    Unread(Reading),
+}
+
+/// Compares what was applied with what the calendar holds.
+pub fn verified(owed: &Owed, open: &Verify, reading: Reading) -> Verified {
+    match (reading, owed.applied) {
+        (reading @ (Reading::Failed(_) | Reading::CalendarGone { .. }), _) => {
+            Verified::Unread(reading)
+        }
+        (Reading::Live { marker, etag, .. }, Some(applied)) => {
+            match marker.filter(|marker| ours(marker, owed)) {
+                None => Verified::Drifted("our marker is not in the event"),
+                Some(marker) if is(&marker, applied.0, applied.1) => Verified::Stands,
+                Some(marker) if marker.revision > applied.0 => {
+                    Verified::Ahead { revision: marker.revision }
+                }
+                Some(Marker { revision, digest, .. }) => {
+                    Verified::Differs { present: Some((revision, digest)), etag, gone: false }
+                }
+            }
+        }
+        // Nothing should be there: a late create has landed after the delete.
+        (Reading::Live { marker, etag, .. }, None) => {
+            let there = marker.map_or((owed.desired_revision, Digest([0; 16])), |marker| {
+                (marker.revision, marker.digest)
+            });
+            Verified::Differs { present: Some(there), etag, gone: false }
+        }
+        (Reading::Tombstone, Some(_)) if open.deletes => {
+            Verified::Differs { present: None, etag: None, gone: true }
+        }
+        (Reading::Absent, Some(_)) if open.deletes => {
+            Verified::Differs { present: None, etag: None, gone: false }
+        }
+        (Reading::Tombstone | Reading::Absent, Some(_)) => {
+            Verified::Drifted("the event is not there any more")
+        }
+        (Reading::Tombstone | Reading::Absent, None) => Verified::Stands,
+    }
+}
+
+/// A copy that the host made carries our marker too; its name tells it apart. What stands under
+/// our name with somebody else's marker is ours by name, not by marker.
+fn ours(marker: &Marker, owed: &Owed) -> bool {
+    marker.uid == owed.uid && marker.connection == owed.connection
+}
+
+fn is(marker: &Marker, revision: i64, digest: Digest) -> bool {
+    marker.revision == revision && marker.digest == digest
+}
+
+fn is_wanted(marker: &Marker, owed: &Owed) -> bool {
+    let wanted = owed.desired.as_ref();
+    wanted.is_some_and(|content| is(marker, owed.desired_revision, content.digest()))
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

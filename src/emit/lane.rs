@@ -1,0 +1,289 @@
+//! One drain of one lane: take over, read what is due, store what will be sent, send it, record.
+//!
+//! The lease is the fence. A call is made only if the rest of the lease exceeds the call's
+//! time-out, counted from before the lease was taken, on a clock that also counts suspension; every
+//! write carries the lease's token. No transaction is open during a call.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use booking::Marker;
+use futures::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::Emitter;
+use super::decide::{Step, next};
+use super::frozen::Frozen;
+use crate::calendar::Calendar;
+use crate::store::{
+    ConnectionRow, Fenced, InFlight, LaneLease, Owed, Result, Stamp, StoreError, Taken,
+};
+
+/// So many calls in a row without a usable answer end a drain: the calendar is in trouble, and
+/// trying every row of it would only prolong that.
+const TROUBLES_MAX: u32 = 8;
+
+/// How long a lane rests after such a drain.
+const REST_AFTER_TROUBLE: Duration = Duration::from_secs(5);
+
+/// A lane while it is drained.
+pub(super) struct Drain<'a> {
+    pub(super) emitter: &'a Emitter,
+    pub(super) lease: LaneLease,
+    pub(super) calendar: Arc<dyn Calendar>,
+    /// When the lease was asked for last, by the clock that counts suspension.
+    leased_at: Mutex<Duration>,
+    state: Mutex<State>,
+    over: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    troubles: u32,
+    rest: Duration,
+    applied: u32,
+    failed: u32,
+}
+
+impl Emitter {
+    /// Drains a lane, and gives it back.
+    pub(super) async fn drain(&self, lease: LaneLease, before: Duration, stop: &CancellationToken) {
+        let span = tracing::info_span!(
+            "drain",
+            sync_id = %lease.token,
+            connection_id = %lease.connection,
+            provider_id = tracing::field::Empty,
+            calendar_provider = tracing::field::Empty,
+        );
+        let drained = self.drain_lane(lease.clone(), before, stop).instrument(span.clone()).await;
+        let rest = match drained {
+            Ok(rest) => rest,
+            Err(error) => {
+                span.in_scope(|| {
+                    tracing::warn!(
+                        error_code = "store_unavailable",
+                        error = &error as &dyn std::error::Error,
+                        "a drain ended early"
+                    );
+                });
+                Duration::ZERO
+            }
+        };
+        if let Err(error) = self.store.release(&lease, rest).await {
+            // Not released, it runs out by itself.
+            tracing::debug!(error = &error as &dyn std::error::Error, "a lane was not given back");
+        }
+    }
+
+    async fn drain_lane(
+        &self,
+        lease: LaneLease,
+        before: Duration,
+        stop: &CancellationToken,
+    ) -> Result<Duration> {
+        let started = self.surroundings.clock.elapsed();
+        let verify_after = self.options.verify_after.first().copied().unwrap_or_default();
+        match self.store.take_over(&lease, verify_after).await? {
+            Taken::Refused => return Ok(Duration::ZERO),
+            Taken::Over(0) => {}
+            Taken::Over(rows) => {
+                tracing::info!(rows, "took over what an earlier holder left in flight");
+            }
+        }
+        let Some(connection) = self.store.connection(lease.connection).await? else {
+            return Ok(Duration::ZERO);
+        };
+        let span = tracing::Span::current();
+        span.record("provider_id", tracing::field::display(connection.provider));
+        span.record("calendar_provider", connection.kind.name());
+        let calendar = match self.accounts.open(&connection).await {
+            Ok(calendar) => calendar,
+            Err(reason) => {
+                self.park(&lease, &reason).await?;
+                return Ok(REST_AFTER_TROUBLE);
+            }
+        };
+        let drain = Drain {
+            emitter: self,
+            lease,
+
+            calendar,
+            leased_at: Mutex::new(before),
+            state: Mutex::default(),
+            over: AtomicBool::new(false),
+        };
+        drain.run(stop).await?;
+        let state = drain.state();
+        let duration_ms = self.surroundings.clock.elapsed().saturating_sub(started).as_millis();
+        tracing::info!(
+            applied = state.applied,
+            failed = state.failed,
+            duration_ms = u64::try_from(duration_ms).unwrap_or(u64::MAX),
+            "drained a lane"
+        );
+        Ok(state.rest)
+    }
+
+    /// Parks a connection, and says so where a person will look.
+    pub(super) async fn park(&self, lease: &LaneLease, reason: &str) -> Result<()> {
+        match self.store.park(lease, reason).await? {
+            Fenced::Written => {
+                tracing::error!(
+                    error_code = "connection_parked",
+                    "the connection is parked until it is connected again: {reason}"
+                );
+            }
+            Fenced::Refused => {}
+        }
+        Ok(())
+    }
+}
+
+impl Drain<'_> {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run(&self, stop: &CancellationToken) -> Result<()> {
+        let options = &self.emitter.options;
+        while !stop.is_cancelled() && !self.is_over() {
+            let due = self.emitter.store.due(&self.lease, options.claim_batch).await?;
+            if due.is_empty() || !self.keep_lease().await? {
+                return Ok(());
+            }
+            let work = self.prepare(due).await?;
+            if work.is_empty() {
+                return Ok(());
+            }
+            let mut calls = futures::stream::iter(work)
+                .map(|(owed, step)| self.effect(owed, step, stop))
+                .buffer_unordered(options.lane_concurrency);
+            let mut first_error = None;
+            while let Some(done) = calls.next().await {
+                if let Err(error) = done {
+                    self.end();
+                    first_error = first_error.or(Some(error));
+                }
+            }
+            if let Some(error) = first_error {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides about each row, and stores what will be sent (rule R10). A row that changed
+    /// meanwhile is left for the next round.
+    async fn prepare(&self, due: Vec<Owed>) -> Result<Vec<(Owed, Step)>> {
+        let mut work = Vec::with_capacity(due.len());
+        let mut stamps = Vec::new();
+        for mut owed in due {
+            let step = next(&owed);
+            if let Step::Send { verb, generation } = step {
+                let flight = self.flight(&owed, verb, generation);
+                stamps.push(Stamp {
+                    uid: owed.uid.clone(),
+                    desired_revision: owed.desired_revision,
+                    generation,
+                    in_flight: flight.clone(),
+                });
+                owed.in_flight = Some(flight);
+                owed.generation = generation;
+            }
+            if step != Step::Nothing {
+                work.push((owed, step));
+            }
+        }
+        if !stamps.is_empty() {
+            let stamped = self.emitter.store.stamp(&self.lease, &stamps).await?;
+            work.retain(|(owed, step)| {
+                !matches!(step, Step::Send { .. }) || stamped.contains(&owed.uid)
+            });
+        }
+        Ok(work)
+    }
+
+    /// The call, as it will be sent whatever happens.
+    fn flight(&self, owed: &Owed, verb: booking::Verb, generation: i32) -> InFlight {
+        let Some(content) = &owed.desired else {
+            let (revision, digest, body) = (owed.desired_revision, None, Vec::new());
+            return InFlight { verb, revision, digest, body };
+        };
+        let marker = Marker {
+            uid: owed.uid.clone(),
+            connection: owed.connection,
+            revision: owed.desired_revision,
+            digest: content.digest(),
+        };
+        let external_id = self.calendar.external_id(&owed.uid, generation);
+        let body = self.calendar.body(&external_id, &marker, content);
+        let frozen = Frozen {
+            start: content.start,
+            end: content.end,
+            body: String::from_utf8(body).expect("adapters write UTF-8"),
+        };
+        let digest = Some(marker.digest);
+        InFlight { verb, revision: owed.desired_revision, digest, body: frozen.to_bytes() }
+    }
+
+    /// Ends the drain after the calls that are on their way.
+    pub(super) fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// The whole lane has to wait, not only this effect.
+    pub(super) fn rest(&self, time: Duration) {
+        let mut state = self.state();
+        state.rest = state.rest.max(time);
+        drop(state);
+        self.end();
+    }
+
+    /// Counts a call that the calendar gave no usable answer to.
+    pub(super) fn trouble(&self) {
+        let mut state = self.state();
+        state.failed += 1;
+        state.troubles += 1;
+        let too_many = state.troubles >= TROUBLES_MAX;
+        drop(state);
+        if too_many {
+            self.rest(REST_AFTER_TROUBLE);
+        }
+    }
+
+    /// Counts a call that was applied.
+    pub(super) fn success(&self) {
+        let mut state = self.state();
+        state.applied += 1;
+        state.troubles = 0;
+    }
+
+    /// Whether a call may be made now: the rest of the lease exceeds its time-out. Renews a lease
+    /// that is half over; one that is lost ends the drain.
+    pub(super) async fn keep_lease(&self) -> std::result::Result<bool, StoreError> {
+        let options = &self.emitter.options;
+        let asked_at = self.emitter.surroundings.clock.elapsed();
+        let leased_at = *self.leased_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if leased_at + options.lease / 2 > asked_at + options.call_timeout {
+            return Ok(true);
+        }
+        match self.emitter.store.renew(&self.lease, options.lease).await? {
+            Fenced::Written => {
+                *self.leased_at.lock().unwrap_or_else(PoisonError::into_inner) = asked_at;
+                let now = self.emitter.surroundings.clock.elapsed();
+                Ok(asked_at + options.lease > now + options.call_timeout)
+            }
+            Fenced::Refused => {
+                tracing::warn!(error_code = "lease_lost", "lost the lane while draining it");
+                self.end();
+                Ok(false)
+            }
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Connections, and where a provider's bookings go (rules R8, R17).
+
+use booking::{CalendarKind, ConnectionId, ProviderId};
+use sqlx::postgres::PgRow;
+use sqlx::{Postgres, Row as _, Transaction};
+use uuid::Uuid;
+
+use super::rows::inconsistent;
+use super::{PostgresStore, failed, fenced};
+use crate::store::{
+    ConnectionRow, ConnectionState, Fenced, LaneLease, NewConnection, PutConnection, Result,
+};
+
+impl PostgresStore {
+    pub(super) async fn upsert_connection(&self, new: &NewConnection) -> Result<PutConnection> {
+        let mut tx = self.begin("add a connection").await?;
+        let destination = self.lock_provider(&mut tx, new.provider).await?;
+        self.at("connection.upsert").await;
+        let created = insert_or_renew(&mut tx, new).await?;
+        let take = new.make_destination || destination.is_none();
+        let mut bookings_due = 0;
+        if take && destination != Some(new.id) {
+            bookings_due = self.redirect(&mut tx, new).await?;
+        }
+        self.at("connection.commit").await;
+        tx.commit().await.map_err(failed("add a connection"))?;
+        let destination = take || destination == Some(new.id);
+        Ok(PutConnection { created, destination, bookings_due })
+    }
+
+    /// Holds a provider's row against planning (rule R8); answers its destination.
+    async fn lock_provider(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        provider: ProviderId,
+    ) -> Result<Option<ConnectionId>> {
+        const ADD: &str = "INSERT INTO providers (provider_id) VALUES ($1) ON CONFLICT DO NOTHING";
+        const LOCK: &str = "SELECT destination FROM providers WHERE provider_id = $1 FOR UPDATE";
+        let operation = "hold a provider";
+        self.at("connection.provider").await;
+        sqlx::query(ADD).bind(provider.0).execute(&mut **tx).await.map_err(failed(operation))?;
+        let found: Option<Uuid> = sqlx::query_scalar(LOCK)
+            .bind(provider.0)
+            .fetch_one(&mut **tx)
+            .await
+            .map_err(failed(operation))?;
+        Ok(found.map(ConnectionId))
+    }
+
+    /// Makes `new` the destination, and its provider's upcoming bookings due on it.
+    async fn redirect(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        new: &NewConnection,
+    ) -> Result<u64> {
+        const DESTINATION: &str = "UPDATE providers SET destination = $2 WHERE provider_id = $1";
+        const HOLD: &str = "
+            SELECT ical_uid FROM bookings
+             WHERE provider_id = $1 AND shown_digest IS NOT NULL AND ends_at >= $2
+             ORDER BY ical_uid FOR UPDATE";
+        // Present at the new place; absent where they were placed before (R19).
+        const EFFECTS: &str = "
+            INSERT INTO effects AS e (connection_id, ical_uid, desired_revision, desired_digest)
+            SELECT * FROM (
+                SELECT $2::uuid AS at, ical_uid, revision, shown_digest FROM bookings
+                 WHERE ical_uid = ANY($1)
+                UNION ALL
+                SELECT placed, ical_uid, revision, NULL FROM bookings
+                 WHERE ical_uid = ANY($1) AND placed <> $2) AS wanted
+             ORDER BY at, ical_uid
+            ON CONFLICT (connection_id, ical_uid) DO UPDATE
+               SET desired_revision = excluded.desired_revision,
+                   desired_digest = excluded.desired_digest,
+                   dead = false, rejections = 0, updated_at = clock_timestamp()
+             WHERE e.desired_revision <= excluded.desired_revision";
+        const PLACE: &str = "
+            UPDATE bookings SET placed = $2, version = version + 1, updated_at = clock_timestamp()
+             WHERE ical_uid = ANY($1)";
+        let failed = failed("make bookings due on a connection");
+        self.at("connection.destination").await;
+        sqlx::query(DESTINATION)
+            .bind(new.provider.0)
+            .bind(new.id.0)
+            .execute(&mut **tx)
+            .await
+            .map_err(&failed)?;
+        self.at("connection.bookings").await;
+        let uids: Vec<String> = sqlx::query_scalar(HOLD)
+            .bind(new.provider.0)
+            .bind(new.horizon)
+            .fetch_all(&mut **tx)
+            .await
+            .map_err(&failed)?;
+        for statement in [EFFECTS, PLACE] {
+            self.at("connection.effects").await;
+            sqlx::query(statement)
+                .bind(&uids)
+                .bind(new.id.0)
+                .execute(&mut **tx)
+                .await
+                .map_err(&failed)?;
+        }
+        Ok(uids.len() as u64)
+    }
+
+    pub(super) async fn begin_removal(&self, id: ConnectionId, withdraw: bool) -> Result<bool> {
+        const PROVIDER: &str = "SELECT provider_id FROM connections WHERE connection_id = $1";
+        const STATE: &str = "
+            UPDATE connections
+               SET state = $2, sealed = CASE WHEN $2 = 'removed' THEN ''::bytea ELSE sealed END,
+                   updated_at = clock_timestamp()
+             WHERE connection_id = $1 AND state <> 'removed'";
+        let failed = failed("remove a connection");
+        let mut tx = self.begin("remove a connection").await?;
+        let provider: Option<Uuid> = sqlx::query_scalar(PROVIDER)
+            .bind(id.0)
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(&failed)?;
+        let Some(provider) = provider else {
+            return Ok(false);
+        };
+        self.lock_provider(&mut tx, ProviderId(provider)).await?;
+        let state = if withdraw { ConnectionState::Removing } else { ConnectionState::Removed };
+        self.at("connection.remove").await;
+        let done = sqlx::query(STATE)
+            .bind(id.0)
+            .bind(state.name())
+            .execute(&mut *tx)
+            .await
+            .map_err(&failed)?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.take_down(&mut tx, id, withdraw).await?;
+        tx.commit().await.map_err(&failed)?;
+        if withdraw {
+            self.finish_removal(id).await?;
+        }
+        Ok(true)
+    }
+
+    /// Fences what is in flight on a connection, and takes its bookings off it.
+    async fn take_down(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        id: ConnectionId,
+        withdraw: bool,
+    ) -> Result<()> {
+        const NO_DESTINATION: &str =
+            "UPDATE providers SET destination = NULL WHERE destination = $1";
+        // A token that nobody holds: whoever is sending now can record nothing (L10).
+        const FENCE_LANE: &str =
+            "UPDATE lanes SET token = NULL, leased_until = NULL WHERE connection_id = $1";
+        const HOLD: &str =
+            "SELECT ical_uid FROM bookings WHERE placed = $1 ORDER BY ical_uid FOR UPDATE";
+        const UNPLACE: &str = "
+            UPDATE bookings SET placed = NULL, version = version + 1, updated_at = clock_timestamp()
+             WHERE placed = $1";
+        const FENCE_FLIGHTS: &str = "
+            UPDATE effects
+               SET flight_token = CASE WHEN flight_verb IS NULL THEN NULL
+                                       ELSE gen_random_uuid() END,
+                   desired_digest = CASE WHEN $2 THEN NULL ELSE desired_digest END,
+                   dead = dead AND NOT $2, not_before = clock_timestamp(),
+                   updated_at = clock_timestamp()
+             WHERE connection_id = $1";
+        let failed = failed("take a connection down");
+        for (name, statement) in [
+            ("connection.no_destination", NO_DESTINATION),
+            ("connection.fence_lane", FENCE_LANE),
+            ("connection.hold", HOLD),
+            ("connection.unplace", UNPLACE),
+        ] {
+            self.at(name).await;
+            sqlx::query(statement).bind(id.0).execute(&mut **tx).await.map_err(&failed)?;
+        }
+        self.at("connection.fence_flights").await;
+        sqlx::query(FENCE_FLIGHTS)
+            .bind(id.0)
+            .bind(withdraw)
+            .execute(&mut **tx)
+            .await
+            .map_err(&failed)?;
+        Ok(())
+    }
+
+    /// Credentials die last: once nothing is due, in flight, open or standing on a connection that
+    /// is being removed.
+    pub(super) async fn finish_removal(&self, id: ConnectionId) -> Result<()> {
+        const FINISH: &str = "
+            UPDATE connections SET state = 'removed', sealed = '', updated_at = clock_timestamp()
+             WHERE connection_id = $1 AND state = 'removing'
+               AND NOT EXISTS (SELECT 1 FROM effects
+                                WHERE connection_id = $1
+                                  AND (due OR dead OR flight_verb IS NOT NULL
+                                       OR verify_at IS NOT NULL OR applied_digest IS NOT NULL))";
+        sqlx::query(FINISH)
+            .bind(id.0)
+            .execute(&self.pool)
+            .await
+            .map_err(failed("finish a removal"))?;
+        Ok(())
+    }
+
+    pub(super) async fn park_connection(&self, lane: &LaneLease, reason: &str) -> Result<Fenced> {
+        const PARK: &str = "
+            UPDATE connections
+               SET state = CASE WHEN state = 'active' THEN 'parked' ELSE state END,
+                   parked_reason = $3, updated_at = clock_timestamp()
+             WHERE connection_id = $1
+               AND EXISTS (SELECT 1 FROM lanes WHERE connection_id = $1 AND token = $2)";
+        let done = sqlx::query(PARK)
+            .bind(lane.connection.0)
+            .bind(lane.token)
+            .bind(reason)
+            .execute(&self.pool)
+            .await
+            .map_err(failed("park a connection"))?;
+        Ok(fenced(done.rows_affected()))
+    }
+
+    pub(super) async fn read_connections(
+        &self,
+        only: Option<ConnectionId>,
+    ) -> Result<Vec<ConnectionRow>> {
+        const READ: &str = "
+            SELECT c.*, p.destination,
+                   (SELECT count(*) FROM effects e
+                     WHERE e.connection_id = c.connection_id AND e.due) AS pending,
+                   (SELECT count(*) FROM effects e
+                     WHERE e.connection_id = c.connection_id
+                       AND e.applied_digest IS NOT NULL) AS live
+              FROM connections c JOIN providers p USING (provider_id)
+             WHERE $1 IS NULL OR c.connection_id = $1
+             ORDER BY c.provider_id, c.connection_id";
+        let rows = sqlx::query(READ)
+            .bind(only.map(|id| id.0))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read connections"))?;
+        rows.iter().map(connection).collect()
+    }
+}
+
+/// `true`: it is new. The same connection again renews its credentials, and unparks it.
+async fn insert_or_renew(
+    tx: &mut Transaction<'static, Postgres>,
+    new: &NewConnection,
+) -> Result<bool> {
+    const UPSERT: &str = "
+        INSERT INTO connections AS c (connection_id, provider_id, kind, subject, calendar,
+                                      base_url, sealed, state)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, 'active')
+        ON CONFLICT (connection_id) DO UPDATE
+           SET sealed = excluded.sealed, base_url = excluded.base_url, state = 'active',
+               parked_reason = NULL, updated_at = clock_timestamp()
+        RETURNING (xmax = 0) AS created";
+    const LANE: &str = "
+        INSERT INTO lanes (connection_id) VALUES ($1)
+        ON CONFLICT (connection_id) DO UPDATE SET rest_until = NULL";
+    const AWAKE: &str = "
+        UPDATE effects SET not_before = clock_timestamp()
+         WHERE connection_id = $1 AND due AND not_before > clock_timestamp()";
+    let failed = failed("add a connection");
+    let created: bool = sqlx::query_scalar(UPSERT)
+        .bind(new.id.0)
+        .bind(new.provider.0)
+        .bind(new.kind.name())
+        .bind(&new.subject)
+        .bind(&new.calendar)
+        .bind(&new.base_url)
+        .bind(&new.sealed)
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(&failed)?;
+    for statement in [LANE, AWAKE] {
+        sqlx::query(statement).bind(new.id.0).execute(&mut **tx).await.map_err(&failed)?;
+    }
+    Ok(created)
+}
+
+fn connection(row: &PgRow) -> Result<ConnectionRow> {
+    let id: Uuid = row.get("connection_id");
+    let wrong = |column, detail: &str| inconsistent("connections", column, id, detail);
+    let (kind, state): (&str, &str) = (row.get("kind"), row.get("state"));
+    Ok(ConnectionRow {
+        id: ConnectionId(id),
+        provider: ProviderId(row.get("provider_id")),
+        kind: CalendarKind::parse(kind).ok_or_else(|| wrong("kind", kind))?,
+        subject: row.get("subject"),
+        calendar: row.get("calendar"),
+        base_url: row.get("base_url"),
+        sealed: row.get("sealed"),
+        state: ConnectionState::parse(state).ok_or_else(|| wrong("state", state))?,
+        parked_reason: row.get("parked_reason"),
+        destination: row.get::<Option<Uuid>, _>("destination") == Some(id),
+        pending: row.get("pending"),
+        live: row.get("live"),
+    })
+}

@@ -1,0 +1,332 @@
+//! One transaction for one batch: cursor, bookings, effects, journal, dead letters (rule R3).
+//!
+//! What a batch was folded from is read beforehand, outside the transaction. The commit then holds
+//! it to that: the destinations must be the same (held FOR SHARE until the end, so that a change
+//! of connection waits), the bookings must have the versions that were read. If not, nothing is
+//! written, and the caller reads and folds again. So no lock is held while folding.
+
+use std::collections::HashMap;
+
+use booking::{BookingId, ConnectionId, Desired, IcalUid, ProviderId};
+use sqlx::{Postgres, Row as _, Transaction};
+use uuid::Uuid;
+
+use super::rows::{bytes, stored_booking};
+use super::{PostgresStore, failed, refusal};
+use crate::store::{Advance, Batch, Committed, Result, States, StoredBooking};
+
+/// What a write inside the transaction came to.
+pub(super) enum Written {
+    Done,
+    Not(Committed),
+}
+
+/// Sorts a statement's error: a refusal of the content is a value.
+macro_rules! written {
+    ($result:expr, $operation:literal) => {
+        match $result {
+            Ok(done) => done,
+            Err(error) => match refusal(&error) {
+                Some(detail) => return Ok(Written::Not(Committed::Refused { detail })),
+                None => return Err(failed($operation)(error)),
+            },
+        }
+    };
+}
+
+impl PostgresStore {
+    pub(super) async fn read_states(
+        &self,
+        bookings: &[(BookingId, IcalUid)],
+        providers: &[ProviderId],
+    ) -> Result<States> {
+        const BOOKINGS: &str = "
+            SELECT state, placed, version, ical_uid FROM bookings
+             WHERE ical_uid = ANY($1) OR booking_id = ANY($2)";
+        const DESTINATIONS: &str =
+            "SELECT provider_id, destination FROM providers WHERE provider_id = ANY($1)";
+        let ids: Vec<&str> = bookings.iter().map(|(id, _)| id.as_str()).collect();
+        let uids: Vec<&str> = bookings.iter().map(|(_, uid)| uid.as_str()).collect();
+        self.at("states.bookings").await;
+        let rows = sqlx::query(BOOKINGS)
+            .bind(&uids)
+            .bind(&ids)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read bookings"))?;
+        let bookings = rows.iter().map(stored_booking).collect::<Result<Vec<_>>>()?;
+        let asked: Vec<Uuid> = providers.iter().map(|provider| provider.0).collect();
+        self.at("states.providers").await;
+        let rows = sqlx::query(DESTINATIONS)
+            .bind(&asked)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read destinations"))?;
+        let found: HashMap<Uuid, Option<Uuid>> =
+            rows.iter().map(|row| (row.get("provider_id"), row.get("destination"))).collect();
+        let destination = |id: &ProviderId| found.get(&id.0).copied().flatten().map(ConnectionId);
+        let destinations = providers.iter().map(|id| (*id, destination(id))).collect();
+        Ok(States { bookings, destinations })
+    }
+
+    pub(super) async fn commit_batch(&self, batch: &Batch) -> Result<Committed> {
+        let mut tx = self.begin("begin a batch").await?;
+        if let Some(advance) = &batch.advance {
+            self.at("commit.cursor").await;
+            if !self.advance_cursor(&mut tx, advance).await? {
+                self.rollback(tx).await?;
+                return self.why_not_advanced(advance).await;
+            }
+        }
+        match self.write_batch(&mut tx, batch).await? {
+            Written::Done => self.finish(tx, "commit a batch").await,
+            Written::Not(why) => {
+                self.rollback(tx).await?;
+                Ok(why)
+            }
+        }
+    }
+
+    /// Commits; a refusal that a deferred check raises only now is a value too.
+    pub(super) async fn finish(
+        &self,
+        tx: Transaction<'static, Postgres>,
+        operation: &'static str,
+    ) -> Result<Committed> {
+        self.at("commit").await;
+        match tx.commit().await {
+            Ok(()) => Ok(Committed::Done),
+            Err(error) => match refusal(&error) {
+                Some(detail) => Ok(Committed::Refused { detail }),
+                None => Err(failed(operation)(error)),
+            },
+        }
+    }
+
+    pub(super) async fn rollback(&self, tx: Transaction<'static, Postgres>) -> Result<()> {
+        tx.rollback().await.map_err(failed("roll a batch back"))
+    }
+
+    async fn advance_cursor(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        advance: &Advance,
+    ) -> Result<bool> {
+        const ADVANCE: &str = "
+            UPDATE cursors
+               SET next_offset = $5, witness_timestamp_ms = $6, witness_checksum = $7,
+                   log_end = COALESCE($8, log_end), updated_at = clock_timestamp()
+             WHERE topic = $1 AND partition = $2 AND token = $3
+               AND (next_offset = $4 OR next_offset IS NULL)";
+        let done = sqlx::query(ADVANCE)
+            .bind(&advance.fence.topic)
+            .bind(advance.fence.partition)
+            .bind(advance.fence.token)
+            .bind(advance.from)
+            .bind(advance.to)
+            .bind(advance.witness.timestamp_ms)
+            .bind(advance.witness.checksum)
+            .bind(advance.log_end)
+            .execute(&mut **tx)
+            .await
+            .map_err(failed("advance a cursor"))?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn why_not_advanced(&self, advance: &Advance) -> Result<Committed> {
+        let fence = &advance.fence;
+        let found = self.read_cursor(&fence.topic, fence.partition).await?;
+        Ok(match found {
+            Some(cursor) if cursor.fence.token == fence.token => {
+                Committed::Elsewhere { next_offset: cursor.next_offset }
+            }
+            Some(_) | None => Committed::Foreign,
+        })
+    }
+
+    /// Writes all but the cursor, in the order of rule R16.
+    pub(super) async fn write_batch(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        batch: &Batch,
+    ) -> Result<Written> {
+        if !batch.destinations.is_empty() && !self.destinations_stand(tx, batch).await? {
+            return Ok(Written::Not(Committed::Stale));
+        }
+        if !batch.bookings.is_empty() {
+            self.at("commit.bookings").await;
+            if let Written::Not(why) = write_bookings(tx, &batch.bookings).await? {
+                return Ok(Written::Not(why));
+            }
+        }
+        if !batch.effects.is_empty() {
+            self.at("commit.effects").await;
+            if let Written::Not(why) = write_effects(tx, batch).await? {
+                return Ok(Written::Not(why));
+            }
+        }
+        if !batch.journal.is_empty() {
+            self.at("commit.journal").await;
+            if let Written::Not(why) = write_journal(tx, batch).await? {
+                return Ok(Written::Not(why));
+            }
+        }
+        if !batch.dead_letters.is_empty() {
+            self.at("commit.dead_letters").await;
+            return super::dead_letter::write(tx, &batch.dead_letters).await;
+        }
+        Ok(Written::Done)
+    }
+
+    /// Locks the providers FOR SHARE and compares their destinations (rule R8). A provider that is
+    /// not there yet is added, so that there is a row to hold.
+    async fn destinations_stand(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        batch: &Batch,
+    ) -> Result<bool> {
+        const ADD: &str = "
+            INSERT INTO providers (provider_id)
+            SELECT id FROM UNNEST($1::uuid[]) AS id ORDER BY id
+            ON CONFLICT DO NOTHING";
+        let mut asked: Vec<Uuid> = batch.destinations.iter().map(|(id, _)| id.0).collect();
+        asked.sort_unstable();
+        asked.dedup();
+        self.at("commit.providers").await;
+        let mut found = lock_providers(tx, &asked).await?;
+        if found.len() < asked.len() {
+            self.at("commit.add_providers").await;
+            sqlx::query(ADD)
+                .bind(&asked)
+                .execute(&mut **tx)
+                .await
+                .map_err(failed("add providers"))?;
+            found = lock_providers(tx, &asked).await?;
+        }
+        let stands = |(id, planned): &(ProviderId, Option<ConnectionId>)| {
+            found.get(&id.0).is_some_and(|now| *now == planned.map(|connection| connection.0))
+        };
+        Ok(batch.destinations.iter().all(stands))
+    }
+}
+
+async fn lock_providers(
+    tx: &mut Transaction<'static, Postgres>,
+    asked: &[Uuid],
+) -> Result<HashMap<Uuid, Option<Uuid>>> {
+    const LOCK: &str = "
+        SELECT provider_id, destination FROM providers
+         WHERE provider_id = ANY($1) ORDER BY provider_id FOR SHARE";
+    let rows = sqlx::query(LOCK)
+        .bind(asked)
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(failed("hold the destinations"))?;
+    Ok(rows.iter().map(|row| (row.get("provider_id"), row.get("destination"))).collect())
+}
+
+/// Each booking must have the version that it was read at; a new one must still be missing.
+async fn write_bookings(
+    tx: &mut Transaction<'static, Postgres>,
+    bookings: &[StoredBooking],
+) -> Result<Written> {
+    const WRITE: &str = "
+        INSERT INTO bookings AS b (ical_uid, booking_id, provider_id, placed, version, revision,
+                                   shown_digest, starts_at, ends_at, state)
+        SELECT * FROM UNNEST($1::text[], $2::text[], $3::uuid[], $4::uuid[], $5::bigint[],
+                             $6::bigint[], $7::bytea[], $8::timestamptz[], $9::timestamptz[],
+                             $10::text[])
+        ON CONFLICT (ical_uid) DO UPDATE
+           SET provider_id = excluded.provider_id, placed = excluded.placed,
+               version = excluded.version, revision = excluded.revision,
+               shown_digest = excluded.shown_digest, starts_at = excluded.starts_at,
+               ends_at = excluded.ends_at, state = excluded.state,
+               updated_at = clock_timestamp()
+         WHERE b.version = excluded.version - 1";
+    let mut sorted: Vec<&StoredBooking> = bookings.iter().collect();
+    sorted.sort_unstable_by(|a, b| a.booking.uid.cmp(&b.booking.uid));
+    let column = |value: fn(&StoredBooking) -> &str| -> Vec<&str> {
+        sorted.iter().map(|stored| value(stored)).collect()
+    };
+    let shown =
+        |stored: &&StoredBooking| stored.booking.shown().map(|content| content.digest().0.to_vec());
+    let content = |stored: &&StoredBooking| stored.booking.content.clone();
+    let state = |stored: &&StoredBooking| {
+        serde_json::to_string(&stored.booking).expect("plain data always has a JSON form")
+    };
+    let result = sqlx::query(WRITE)
+        .bind(column(|stored| stored.booking.uid.as_str()))
+        .bind(column(|stored| stored.booking.id.as_str()))
+        .bind(sorted.iter().map(|stored| stored.booking.provider.0).collect::<Vec<_>>())
+        .bind(sorted.iter().map(|stored| stored.placed.map(|id| id.0)).collect::<Vec<_>>())
+        .bind(sorted.iter().map(|stored| stored.version + 1).collect::<Vec<_>>())
+        .bind(sorted.iter().map(|stored| stored.booking.revision).collect::<Vec<_>>())
+        .bind(sorted.iter().map(shown).collect::<Vec<_>>())
+        .bind(sorted.iter().map(|s| content(s).map(|c| c.start)).collect::<Vec<_>>())
+        .bind(sorted.iter().map(|s| content(s).map(|c| c.end)).collect::<Vec<_>>())
+        .bind(sorted.iter().map(state).collect::<Vec<_>>())
+        .execute(&mut **tx)
+        .await;
+    let done = written!(result, "write bookings");
+    if done.rows_affected() == sorted.len() as u64 {
+        return Ok(Written::Done);
+    }
+    Ok(Written::Not(Committed::Stale))
+}
+
+/// Sets what is desired, if it is newer; what is in flight or applied, and a backoff, are not
+/// ingest's to touch (rule R9). A new wish revives a dead effect (rule R13).
+async fn write_effects(tx: &mut Transaction<'static, Postgres>, batch: &Batch) -> Result<Written> {
+    const WRITE: &str = "
+        INSERT INTO effects AS e (connection_id, ical_uid, desired_revision, desired_digest)
+        SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::bigint[], $4::bytea[])
+        ON CONFLICT (connection_id, ical_uid) DO UPDATE
+           SET desired_revision = excluded.desired_revision,
+               desired_digest = excluded.desired_digest,
+               dead = false, rejections = 0, updated_at = clock_timestamp()
+         WHERE e.desired_revision < excluded.desired_revision
+            OR (e.desired_revision = excluded.desired_revision
+                AND e.desired_digest IS DISTINCT FROM excluded.desired_digest)";
+    let mut last = HashMap::with_capacity(batch.effects.len());
+    for effect in &batch.effects {
+        last.insert((effect.connection, &effect.uid), effect);
+    }
+    let mut sorted: Vec<_> = last.into_values().collect();
+    sorted.sort_unstable_by(|a, b| (a.connection, &a.uid).cmp(&(b.connection, &b.uid)));
+    let digest = |desired: Desired| match desired {
+        Desired::Present(digest) => Some(bytes(digest)),
+        Desired::Absent => None,
+    };
+    let result = sqlx::query(WRITE)
+        .bind(sorted.iter().map(|effect| effect.connection.0).collect::<Vec<_>>())
+        .bind(sorted.iter().map(|effect| effect.uid.as_str()).collect::<Vec<_>>())
+        .bind(sorted.iter().map(|effect| effect.revision).collect::<Vec<_>>())
+        .bind(sorted.iter().map(|effect| digest(effect.desired)).collect::<Vec<_>>())
+        .execute(&mut **tx)
+        .await;
+    written!(result, "write effects");
+    Ok(Written::Done)
+}
+
+async fn write_journal(tx: &mut Transaction<'static, Postgres>, batch: &Batch) -> Result<Written> {
+    const WRITE: &str = "
+        INSERT INTO journal (topic, incarnation, partition, record_offset, event_id, ical_uid,
+                             kind, decision, revision)
+        SELECT * FROM UNNEST($1::text[], $2::int[], $3::int[], $4::bigint[], $5::uuid[],
+                             $6::text[], $7::text[], $8::text[], $9::bigint[])";
+    let entries = &batch.journal;
+    let result = sqlx::query(WRITE)
+        .bind(entries.iter().map(|entry| entry.topic.as_str()).collect::<Vec<_>>())
+        .bind(entries.iter().map(|entry| entry.position.incarnation).collect::<Vec<_>>())
+        .bind(entries.iter().map(|entry| entry.position.partition).collect::<Vec<_>>())
+        .bind(entries.iter().map(|entry| entry.position.offset).collect::<Vec<_>>())
+        .bind(entries.iter().map(|entry| entry.event.0).collect::<Vec<_>>())
+        .bind(entries.iter().map(|entry| entry.uid.as_str()).collect::<Vec<_>>())
+        .bind(entries.iter().map(|entry| entry.kind).collect::<Vec<_>>())
+        .bind(entries.iter().map(|entry| entry.decision).collect::<Vec<_>>())
+        .bind(entries.iter().map(|entry| entry.revision).collect::<Vec<_>>())
+        .execute(&mut **tx)
+        .await;
+    written!(result, "write the journal");
+    Ok(Written::Done)
+}

@@ -1,0 +1,91 @@
+//! Whose database it is, and of which version.
+
+use sqlx::Row as _;
+use sqlx::migrate::Migrator;
+use uuid::Uuid;
+
+use super::{PostgresStore, failed};
+use crate::store::{Installation, Result, StoreError};
+
+static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+
+impl PostgresStore {
+    /// Brings the schema to this version: forward only, each migration once, under a lock that
+    /// lets one process do it. Answers how many were applied.
+    pub async fn migrate(&self) -> Result<usize> {
+        let before = self.applied().await?.len();
+        MIGRATOR.run(&self.pool).await.map_err(|error| StoreError::Failed {
+            operation: "migrate the schema",
+            source: sqlx::Error::Migrate(Box::new(error)),
+        })?;
+        Ok(self.applied().await?.len() - before)
+    }
+
+    /// The versions that are applied; none in an empty database.
+    async fn applied(&self) -> Result<Vec<i64>> {
+        const EXISTS: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+        const APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
+        let operation = "read the schema's version";
+        let exists: bool =
+            sqlx::query_scalar(EXISTS).fetch_one(&self.pool).await.map_err(failed(operation))?;
+        if !exists {
+            return Ok(Vec::new());
+        }
+        sqlx::query_scalar(APPLIED).fetch_all(&self.pool).await.map_err(failed(operation))
+    }
+
+    async fn check_version(&self) -> Result<()> {
+        let found = self.applied().await?;
+        let needed: Vec<i64> = MIGRATOR.iter().map(|migration| migration.version).collect();
+        if found == needed {
+            return Ok(());
+        }
+        let name = |versions: &[i64]| match versions.last() {
+            None => "empty (no migration applied)".to_owned(),
+            Some(last) => format!("version {last} ({} migrations)", versions.len()),
+        };
+        let advice = if found.len() < needed.len() && needed.starts_with(&found) {
+            "run `calendar-sync migrate` with this version"
+        } else {
+            "a newer version has migrated it; run that version, or restore a backup"
+        };
+        Err(StoreError::Version { found: name(&found), needed: name(&needed), advice })
+    }
+
+    pub(super) async fn open_installation(
+        &self,
+        wanted: Option<Uuid>,
+        fresh: Uuid,
+    ) -> Result<Installation> {
+        const BEGIN: &str = "INSERT INTO installation (id) VALUES ($1) ON CONFLICT DO NOTHING";
+        const READ: &str = "SELECT id, installed_at FROM installation";
+        self.check_version().await?;
+        let operation = "read the installation";
+        sqlx::query(BEGIN)
+            .bind(wanted.unwrap_or(fresh))
+            .execute(&self.pool)
+            .await
+            .map_err(failed(operation))?;
+        let row = sqlx::query(READ).fetch_one(&self.pool).await.map_err(failed(operation))?;
+        let installation =
+            Installation { id: row.get("id"), installed_at: row.get("installed_at") };
+        match wanted {
+            Some(wanted) if wanted != installation.id => {
+                Err(StoreError::Installation { found: installation.id, wanted })
+            }
+            Some(_) | None => Ok(installation),
+        }
+    }
+
+    /// The system identifier tells clusters apart, the timeline a promoted standby from what it
+    /// followed (PostgreSQL documentation, `pg_control_system` and `pg_control_checkpoint`).
+    pub(super) async fn read_incarnation(&self) -> Result<String> {
+        const READ: &str = "
+            SELECT s.system_identifier::text || '/' || c.timeline_id::text
+              FROM pg_control_system() s, pg_control_checkpoint() c";
+        sqlx::query_scalar(READ)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed("read the server's identity"))
+    }
+}

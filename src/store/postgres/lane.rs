@@ -1,0 +1,320 @@
+//! Lanes: leasing a connection, and storing what will be sent before it is (rule R10).
+
+use std::time::Duration;
+
+use booking::{BookingId, ConnectionId, IcalUid, ProviderId, Verb};
+use sqlx::postgres::PgRow;
+use sqlx::{Postgres, Row as _, Transaction};
+use uuid::Uuid;
+
+use super::rows::{self, bytes, digest, inconsistent};
+use super::{PostgresStore, failed, fenced, seconds};
+use crate::store::{Fenced, Gate, InFlight, LaneLease, Owed, Result, Stamp, Taken, Verify};
+
+impl PostgresStore {
+    pub(super) async fn lease_lane(
+        &self,
+        gate: &Gate,
+        from: ConnectionId,
+        token: Uuid,
+        lease: Duration,
+    ) -> Result<Option<LaneLease>> {
+        if !gate.enabled {
+            return Ok(None);
+        }
+        // Two runs through the primary key, so that the search ends at the first that will do.
+        for (low, high) in [(from.0, Uuid::max()), (Uuid::nil(), from.0)] {
+            let found = self.lease_between(gate, (low, high), token, lease).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    async fn lease_between(
+        &self,
+        gate: &Gate,
+        (low, high): (Uuid, Uuid),
+        token: Uuid,
+        lease: Duration,
+    ) -> Result<Option<LaneLease>> {
+        const LEASE: &str = "
+            UPDATE lanes
+               SET token = $1, leased_until = clock_timestamp() + make_interval(secs => $2),
+                   rest_until = NULL
+             WHERE connection_id = (
+                SELECT l.connection_id
+                  FROM lanes l JOIN connections c USING (connection_id)
+                 WHERE l.connection_id >= $3 AND l.connection_id <= $4
+                   AND c.state IN ('active', 'removing')
+                   AND (l.leased_until IS NULL OR l.leased_until <= clock_timestamp())
+                   AND (l.rest_until IS NULL OR l.rest_until <= clock_timestamp())
+                   AND (cardinality($5::uuid[]) = 0 OR c.provider_id = ANY($5))
+                   AND (cardinality($6::uuid[]) = 0 OR c.connection_id = ANY($6))
+                   AND (EXISTS (SELECT 1 FROM effects e
+                                 WHERE e.connection_id = l.connection_id AND e.due
+                                   AND e.not_before <= clock_timestamp())
+                        OR EXISTS (SELECT 1 FROM effects e
+                                    WHERE e.connection_id = l.connection_id
+                                      AND e.verify_at <= clock_timestamp()))
+                 ORDER BY l.connection_id
+                 LIMIT 1
+                   FOR NO KEY UPDATE OF l SKIP LOCKED)
+            RETURNING connection_id";
+        self.at("lease").await;
+        let leased: Option<Uuid> = sqlx::query_scalar(LEASE)
+            .bind(token)
+            .bind(seconds(lease))
+            .bind(low)
+            .bind(high)
+            .bind(&gate.providers)
+            .bind(&gate.connections)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("lease a lane"))?;
+        Ok(leased.map(|id| LaneLease { connection: ConnectionId(id), token }))
+    }
+
+    pub(super) async fn renew_lane(&self, lane: &LaneLease, lease: Duration) -> Result<Fenced> {
+        const RENEW: &str = "
+            UPDATE lanes SET leased_until = clock_timestamp() + make_interval(secs => $3)
+             WHERE connection_id = $1 AND token = $2";
+        let done = sqlx::query(RENEW)
+            .bind(lane.connection.0)
+            .bind(lane.token)
+            .bind(seconds(lease))
+            .execute(&self.pool)
+            .await
+            .map_err(failed("renew a lease"))?;
+        Ok(fenced(done.rows_affected()))
+    }
+
+    pub(super) async fn release_lane(&self, lane: &LaneLease, rest: Duration) -> Result<Fenced> {
+        const RELEASE: &str = "
+            UPDATE lanes
+               SET token = NULL, leased_until = NULL,
+                   rest_until = CASE WHEN $3 > 0
+                                THEN clock_timestamp() + make_interval(secs => $3) END
+             WHERE connection_id = $1 AND token = $2";
+        let done = sqlx::query(RELEASE)
+            .bind(lane.connection.0)
+            .bind(lane.token)
+            .bind(seconds(rest))
+            .execute(&self.pool)
+            .await
+            .map_err(failed("release a lane"))?;
+        self.finish_removal(lane.connection).await?;
+        Ok(fenced(done.rows_affected()))
+    }
+
+    /// Holds the lane FOR SHARE, if its token is ours (and, where asked, its lease has not run
+    /// out): nobody takes it over until the transaction ends.
+    async fn hold_lane(
+        tx: &mut Transaction<'static, Postgres>,
+        lane: &LaneLease,
+        unexpired: bool,
+    ) -> Result<bool> {
+        const HOLD: &str = "
+            SELECT true FROM lanes
+             WHERE connection_id = $1 AND token = $2
+               AND (NOT $3 OR leased_until > clock_timestamp())
+               FOR SHARE";
+        let held: Option<bool> = sqlx::query_scalar(HOLD)
+            .bind(lane.connection.0)
+            .bind(lane.token)
+            .bind(unexpired)
+            .fetch_optional(&mut **tx)
+            .await
+            .map_err(failed("hold a lane"))?;
+        Ok(held.is_some())
+    }
+
+    pub(super) async fn take_over_flights(
+        &self,
+        lane: &LaneLease,
+        verify_after: Duration,
+    ) -> Result<Taken> {
+        // The attempt of before is left open: only its own answer could close it (R14).
+        const RESTAMP: &str = "
+            WITH held AS (
+                SELECT ical_uid FROM effects
+                 WHERE connection_id = $1 AND flight_verb IS NOT NULL
+                   AND flight_token IS DISTINCT FROM $2
+                 ORDER BY ical_uid FOR UPDATE)
+            UPDATE effects e
+               SET flight_token = $2,
+                   verify_from_generation = CASE WHEN verify_at IS NULL THEN generation
+                                            ELSE LEAST(verify_from_generation, generation) END,
+                   verify_deletes = (verify_at IS NOT NULL AND verify_deletes)
+                                    OR flight_verb = 'delete',
+                   verify_stage = CASE WHEN verify_at IS NULL THEN 0 ELSE verify_stage END,
+                   verify_at = LEAST(verify_at,
+                                     clock_timestamp() + make_interval(secs => $3)),
+                   not_before = clock_timestamp(), updated_at = clock_timestamp()
+              FROM held
+             WHERE e.connection_id = $1 AND e.ical_uid = held.ical_uid";
+        let operation = "take a lane over";
+        let mut tx = self.begin(operation).await?;
+        self.at("take_over.lane").await;
+        if !Self::hold_lane(&mut tx, lane, false).await? {
+            return Ok(Taken::Refused);
+        }
+        self.at("take_over.effects").await;
+        let done = sqlx::query(RESTAMP)
+            .bind(lane.connection.0)
+            .bind(lane.token)
+            .bind(seconds(verify_after))
+            .execute(&mut *tx)
+            .await
+            .map_err(failed(operation))?;
+        self.at("take_over.commit").await;
+        tx.commit().await.map_err(failed(operation))?;
+        Ok(Taken::Over(done.rows_affected()))
+    }
+
+    pub(super) async fn read_due(&self, lane: &LaneLease, limit: u32) -> Result<Vec<Owed>> {
+        // What is in flight first: it is settled before anything supersedes it (R13).
+        const DUE: &str = "
+            SELECT e.*, b.booking_id, b.provider_id, b.state, b.placed, b.version,
+                   COALESCE(e.verify_at <= clock_timestamp(), false) AS verify_due
+              FROM (SELECT ical_uid FROM (
+                        (SELECT ical_uid, (flight_verb IS NULL) AS later, not_before AS at
+                           FROM effects
+                          WHERE connection_id = $1 AND due AND not_before <= clock_timestamp()
+                          ORDER BY later, at LIMIT $2)
+                        UNION ALL
+                        (SELECT ical_uid, true, verify_at FROM effects
+                          WHERE connection_id = $1 AND verify_at <= clock_timestamp()
+                          ORDER BY verify_at LIMIT $2)) AS either
+                     GROUP BY ical_uid ORDER BY bool_and(later), min(at) LIMIT $2) AS found
+              JOIN effects e ON e.connection_id = $1 AND e.ical_uid = found.ical_uid
+              JOIN bookings b ON b.ical_uid = e.ical_uid
+             ORDER BY (e.flight_verb IS NULL), e.not_before, e.ical_uid";
+        self.at("due").await;
+        let rows = sqlx::query(DUE)
+            .bind(lane.connection.0)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read what is due"))?;
+        rows.iter().map(owed).collect()
+    }
+
+    pub(super) async fn stamp_flights(
+        &self,
+        lane: &LaneLease,
+        stamps: &[Stamp],
+    ) -> Result<Vec<IcalUid>> {
+        const STAMP: &str = "
+            WITH wanted AS (
+                SELECT * FROM UNNEST($3::text[], $4::bigint[], $5::int[], $6::text[], $7::bigint[],
+                                     $8::bytea[], $9::bytea[])
+                    AS w (uid, desired, generation, verb, revision, digest, body)),
+            held AS (
+                SELECT e.ical_uid FROM effects e JOIN wanted w ON e.ical_uid = w.uid
+                 WHERE e.connection_id = $1 AND NOT e.dead AND e.desired_revision = w.desired
+                   AND (e.flight_verb IS NULL OR e.flight_token = $2)
+                 ORDER BY e.ical_uid FOR UPDATE OF e)
+            UPDATE effects e
+               SET flight_token = $2, flight_verb = w.verb, flight_revision = w.revision,
+                   flight_digest = w.digest, flight_body = w.body, flight_at = clock_timestamp(),
+                   burned = w.verb = 'delete' OR (e.burned AND w.generation <= e.generation),
+                   generation = w.generation, attempts = e.attempts + 1,
+                   updated_at = clock_timestamp()
+              FROM wanted w JOIN held ON held.ical_uid = w.uid
+             WHERE e.connection_id = $1 AND e.ical_uid = w.uid
+            RETURNING e.ical_uid";
+        let operation = "store what will be sent";
+        let mut tx = self.begin(operation).await?;
+        self.at("stamp.lane").await;
+        if !Self::hold_lane(&mut tx, lane, true).await? {
+            return Ok(Vec::new());
+        }
+        self.at("stamp.effects").await;
+        let flight = |stamp: &Stamp| stamp.in_flight.clone();
+        let rows = sqlx::query(STAMP)
+            .bind(lane.connection.0)
+            .bind(lane.token)
+            .bind(stamps.iter().map(|stamp| stamp.uid.as_str()).collect::<Vec<_>>())
+            .bind(stamps.iter().map(|stamp| stamp.desired_revision).collect::<Vec<_>>())
+            .bind(stamps.iter().map(|stamp| stamp.generation).collect::<Vec<_>>())
+            .bind(stamps.iter().map(|stamp| stamp.in_flight.verb.name()).collect::<Vec<_>>())
+            .bind(stamps.iter().map(|stamp| stamp.in_flight.revision).collect::<Vec<_>>())
+            .bind(stamps.iter().map(|s| flight(s).digest.map(bytes)).collect::<Vec<_>>())
+            .bind(stamps.iter().map(|stamp| flight(stamp).body).collect::<Vec<_>>())
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(failed(operation))?;
+        self.at("stamp.commit").await;
+        tx.commit().await.map_err(failed(operation))?;
+        rows.iter().map(rows::uid).collect()
+    }
+
+    pub(super) async fn count_backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {
+        const COUNT: &str = "
+            SELECT count(*) FROM (
+                SELECT 1 FROM effects e JOIN connections c USING (connection_id)
+                 WHERE e.due AND c.state IN ('active', 'removing')
+                   AND (cardinality($1::uuid[]) = 0 OR c.provider_id = ANY($1))
+                   AND (cardinality($2::uuid[]) = 0 OR c.connection_id = ANY($2))
+                 LIMIT $3) AS some";
+        if !gate.enabled {
+            return Ok(0);
+        }
+        let count: i64 = sqlx::query_scalar(COUNT)
+            .bind(&gate.providers)
+            .bind(&gate.connections)
+            .bind(i64::from(limit))
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed("count the backlog"))?;
+        Ok(u32::try_from(count).unwrap_or(limit))
+    }
+}
+
+fn owed(row: &PgRow) -> Result<Owed> {
+    let uid = rows::uid(row)?;
+    let applied_digest = digest(row, "applied_digest")?;
+    let applied_revision: Option<i64> = row.get("applied_revision");
+    let booking: &str = row.get("booking_id");
+    let desired = rows::wanted(row, &uid)?;
+    Ok(Owed {
+        connection: ConnectionId(row.get("connection_id")),
+        booking: BookingId::parse(booking)
+            .map_err(|error| inconsistent("bookings", "booking_id", &uid, error))?,
+        provider: ProviderId(row.get("provider_id")),
+        desired_revision: row.get("desired_revision"),
+        desired,
+        applied: applied_revision.zip(applied_digest),
+        generation: row.get("generation"),
+        burned: row.get("burned"),
+        etag: row.get("etag"),
+        in_flight: in_flight(row, &uid)?,
+        attempts: row.get("attempts"),
+        rejections: row.get("rejections"),
+        verify: row.get::<Option<chrono::DateTime<chrono::Utc>>, _>("verify_at").map(|_| Verify {
+            from_generation: row.get("verify_from_generation"),
+            deletes: row.get("verify_deletes"),
+            stage: row.get("verify_stage"),
+            is_due: row.get("verify_due"),
+        }),
+        uid,
+    })
+}
+
+fn in_flight(row: &PgRow, uid: &IcalUid) -> Result<Option<InFlight>> {
+    let Some(verb) = row.get::<Option<String>, _>("flight_verb") else {
+        return Ok(None);
+    };
+    let missing = |column| inconsistent("effects", column, uid, "nothing, beside a verb");
+    Ok(Some(InFlight {
+        verb: Verb::parse(&verb)
+            .ok_or_else(|| inconsistent("effects", "flight_verb", uid, &verb))?,
+        revision: row
+            .get::<Option<i64>, _>("flight_revision")
+            .ok_or_else(|| missing("flight_revision"))?,
+        digest: digest(row, "flight_digest")?,
+        body: row.get::<Option<Vec<u8>>, _>("flight_body").ok_or_else(|| missing("flight_body"))?,
+    }))
+}

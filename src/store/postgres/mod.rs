@@ -1,0 +1,279 @@
+//! The store on PostgreSQL: production's.
+//!
+//! Every function is one transaction at most. Statements are bulk (`UNNEST`), so that a batch of a
+//! thousand events costs a handful of round trips, and rows are locked in the order of rule R16.
+
+mod connection;
+
+mod cursor;
+
+mod dead_letter;
+
+mod ingest;
+
+mod installation;
+
+mod lane;
+
+mod record;
+
+mod rows;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use booking::{BookingId, ConnectionId, IcalUid, ProviderId};
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgPool, Postgres, Transaction};
+use uuid::Uuid;
+
+use super::{
+    Batch, Committed, ConnectionRow, Cursor, DeadLetter, ExternalEvent, Fence, Fenced, Gate,
+    Installation, LaneLease, LogFacts, NewConnection, Owed, PutConnection, Record, Result, Resume,
+    Stamp, States, Stop, Store, StoreError, Taken,
+};
+
+/// How to reach the database, and how long to wait for it.
+#[derive(Debug, Clone)]
+pub struct PostgresOptions {
+    /// `postgres://user:password@host:port/database`.
+    pub url: SecretString,
+    /// The most connections at once.
+    pub pool_max: u32,
+    /// The longest wait for a free connection.
+    pub acquire_timeout: Duration,
+    /// The longest run of one statement.
+    pub statement_timeout: Duration,
+    /// The longest wait for a row's lock (rule R16).
+    pub lock_timeout: Duration,
+}
+
+impl PostgresOptions {
+    /// The defaults, for a URL.
+    pub fn new(url: SecretString) -> Self {
+        Self {
+            url,
+            pool_max: 16,
+            acquire_timeout: Duration::from_secs(10),
+            statement_timeout: Duration::from_secs(30),
+            lock_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Is told before each statement of a transaction. Lets a test hold a session at exactly that
+/// point; in production there is none.
+#[async_trait]
+pub trait Probe: Send + Sync + 'static {
+    /// `statement` is about to run.
+    async fn before(&self, statement: &'static str);
+}
+
+/// The store on PostgreSQL.
+#[derive(Clone)]
+pub struct PostgresStore {
+    pool: PgPool,
+    probe: Option<Arc<dyn Probe>>,
+}
+
+impl PostgresStore {
+    /// Connects, without looking at what is there: see [`Store::open`] and [`Self::migrate`].
+    pub async fn connect(options: &PostgresOptions) -> Result<Self> {
+        let failed = failed("read the database's address");
+        let millis = |time: Duration| format!("{}ms", time.as_millis());
+        let connect = options
+            .url
+            .expose_secret()
+            .parse::<PgConnectOptions>()
+            .map_err(failed)?
+            .application_name("calendar-sync")
+            .options([
+                ("statement_timeout", millis(options.statement_timeout)),
+                ("lock_timeout", millis(options.lock_timeout)),
+                ("idle_in_transaction_session_timeout", "30s".to_owned()),
+                ("tcp_keepalives_idle", "30".to_owned()),
+                ("tcp_user_timeout", "30s".to_owned()),
+            ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(options.pool_max)
+            .acquire_timeout(options.acquire_timeout)
+            .test_before_acquire(false)
+            .connect_with(connect)
+            .await
+            .map_err(self::failed("connect"))?;
+        Ok(Self { pool, probe: None })
+    }
+
+    /// The same store, telling `probe` before each statement.
+    #[must_use]
+    pub fn with_probe(&self, probe: Arc<dyn Probe>) -> Self {
+        Self { pool: self.pool.clone(), probe: Some(probe) }
+    }
+
+    /// The connections, for those who look into the database beside the service: tests, benchmarks.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    async fn begin(&self, operation: &'static str) -> Result<Transaction<'static, Postgres>> {
+        self.pool.begin().await.map_err(failed(operation))
+    }
+
+    async fn at(&self, statement: &'static str) {
+        if let Some(probe) = &self.probe {
+            probe.before(statement).await;
+        }
+    }
+}
+
+/// Sorts a driver's error by what it asks of us.
+pub(super) fn failed(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
+    move |source| {
+        if is_passing(&source) {
+            StoreError::Unavailable { operation, source }
+        } else {
+            StoreError::Failed { operation, source }
+        }
+    }
+}
+
+/// Whether waiting may mend it. SQLSTATE classes: PostgreSQL documentation, appendix A.
+fn is_passing(error: &sqlx::Error) -> bool {
+    if let sqlx::Error::Database(database) = error {
+        let code = database.code().unwrap_or_default();
+        // Connection trouble, rollbacks, resources, locks, shutdowns, system errors.
+        return ["08", "40", "53", "55P03", "57", "58"].iter().any(|class| code.starts_with(class));
+    }
+    matches!(
+        error,
+        sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+    )
+}
+
+/// Whether the database refuses the content (rule R4): data exceptions and constraints.
+pub(super) fn refusal(error: &sqlx::Error) -> Option<String> {
+    let database = error.as_database_error()?;
+    let code = database.code()?;
+    (code.starts_with("22") || code.starts_with("23"))
+        .then(|| format!("SQLSTATE {code}: {}", database.message()))
+}
+
+fn seconds(time: Duration) -> f64 {
+    time.as_secs_f64()
+}
+
+fn fenced(rows: u64) -> Fenced {
+    match rows {
+        0 => Fenced::Refused,
+        1 => Fenced::Written,
+        rows => unreachable!("a primary key named {rows} rows"),
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn open(&self, wanted: Option<Uuid>, fresh: Uuid) -> Result<Installation> {
+        self.open_installation(wanted, fresh).await
+    }
+    async fn incarnation(&self) -> Result<Option<String>> {
+        self.read_incarnation().await.map(Some)
+    }
+    async fn fence(&self, topic: &str, partitions: &[i32], token: Uuid) -> Result<Vec<Cursor>> {
+        self.fence_cursors(topic, partitions, token).await
+    }
+    async fn cursor(&self, topic: &str, partition: i32) -> Result<Option<Cursor>> {
+        self.read_cursor(topic, partition).await
+    }
+    async fn cursors(&self) -> Result<Vec<Cursor>> {
+        self.read_cursors().await
+    }
+    async fn note_log(&self, fence: &Fence, facts: &LogFacts) -> Result<Fenced> {
+        self.note_log_facts(fence, facts).await
+    }
+    async fn stop(&self, fence: &Fence, stop: &Stop) -> Result<Fenced> {
+        self.stop_cursor(fence, stop).await
+    }
+    async fn resume(&self, topic: &str, partition: i32, how: Resume) -> Result<bool> {
+        self.resume_cursor(topic, partition, how).await
+    }
+    async fn states(
+        &self,
+        bookings: &[(BookingId, IcalUid)],
+        providers: &[ProviderId],
+    ) -> Result<States> {
+        self.read_states(bookings, providers).await
+    }
+    async fn commit(&self, batch: &Batch) -> Result<Committed> {
+        self.commit_batch(batch).await
+    }
+    async fn dead_letters(&self, after: i64, limit: u32) -> Result<Vec<DeadLetter>> {
+        self.read_dead_letters(after, limit).await
+    }
+    async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>> {
+        self.read_dead_letter(id).await
+    }
+    async fn redrive(&self, id: i64, batch: &Batch) -> Result<Committed> {
+        self.redrive_batch(id, batch).await
+    }
+    async fn revive(&self, id: i64) -> Result<bool> {
+        self.revive_effect(id).await
+    }
+    async fn discard(&self, id: i64) -> Result<bool> {
+        self.discard_letter(id).await
+    }
+    async fn put_connection(&self, connection: &NewConnection) -> Result<PutConnection> {
+        self.upsert_connection(connection).await
+    }
+    async fn connections(&self) -> Result<Vec<ConnectionRow>> {
+        self.read_connections(None).await
+    }
+    async fn connection(&self, id: ConnectionId) -> Result<Option<ConnectionRow>> {
+        Ok(self.read_connections(Some(id)).await?.pop())
+    }
+    async fn remove_connection(&self, id: ConnectionId, withdraw: bool) -> Result<bool> {
+        self.begin_removal(id, withdraw).await
+    }
+    async fn park(&self, lane: &LaneLease, reason: &str) -> Result<Fenced> {
+        self.park_connection(lane, reason).await
+    }
+    async fn lease(
+        &self,
+        gate: &Gate,
+        from: ConnectionId,
+        token: Uuid,
+        lease: Duration,
+    ) -> Result<Option<LaneLease>> {
+        self.lease_lane(gate, from, token, lease).await
+    }
+    async fn renew(&self, lane: &LaneLease, lease: Duration) -> Result<Fenced> {
+        self.renew_lane(lane, lease).await
+    }
+    async fn release(&self, lane: &LaneLease, rest: Duration) -> Result<Fenced> {
+        self.release_lane(lane, rest).await
+    }
+    async fn take_over(&self, lane: &LaneLease, verify_after: Duration) -> Result<Taken> {
+        self.take_over_flights(lane, verify_after).await
+    }
+    async fn due(&self, lane: &LaneLease, limit: u32) -> Result<Vec<Owed>> {
+        self.read_due(lane, limit).await
+    }
+    async fn stamp(&self, lane: &LaneLease, stamps: &[Stamp]) -> Result<Vec<IcalUid>> {
+        self.stamp_flights(lane, stamps).await
+    }
+    async fn record(&self, record: &Record) -> Result<Fenced> {
+        self.record_finding(record).await
+    }
+    async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {
+        self.count_backlog(gate, limit).await
+    }
+    async fn external_events(&self, uid: &IcalUid) -> Result<Vec<ExternalEvent>> {
+        self.read_external_events(uid).await
+    }
+}

@@ -1,0 +1,262 @@
+//! Recording what became of an attempt: only under the row's token, and only what was
+//! acknowledged as applied (rule R15).
+
+use booking::{CalendarKind, ConnectionId, IcalUid, ProviderId};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{Postgres, Row as _, Transaction};
+
+use super::rows::{bytes, inconsistent};
+use super::{PostgresStore, failed, fenced, seconds};
+use crate::store::{EFFECT_REJECTED, ExternalEvent, Fenced, Finding, LaneLease, Record, Result};
+
+type Statement = Query<'static, Postgres, PgArguments>;
+
+const OPERATION: &str = "record an outcome";
+
+/// Every statement starts with: $1 connection, $2 UID, $3 token, $4 seconds until the attempt that
+/// is left open is verified (or NULL).
+macro_rules! under_row_token {
+    ($set:literal) => {
+        concat!(
+            "UPDATE effects SET ",
+            $set,
+            ", verify_from_generation = CASE WHEN $4 IS NULL THEN verify_from_generation
+                    WHEN verify_at IS NULL THEN generation
+                    ELSE LEAST(verify_from_generation, generation) END,
+                verify_deletes = CASE WHEN $4 IS NULL THEN verify_deletes
+                    ELSE (verify_at IS NOT NULL AND verify_deletes) OR flight_verb = 'delete' END,
+                verify_stage = CASE WHEN $4 IS NOT NULL AND verify_at IS NULL THEN 0
+                    ELSE verify_stage END,
+                verify_at = LEAST(verify_at, clock_timestamp() + make_interval(secs => $4)),
+                updated_at = clock_timestamp()
+              WHERE connection_id = $1 AND ical_uid = $2 AND flight_token = $3
+                AND flight_verb IS NOT NULL"
+        )
+    };
+}
+
+const PRESENT: &str = under_row_token!(
+    "applied_revision = $5, applied_digest = $6, etag = $7, attempts = 0, rejections = 0,
+     last_error = NULL, not_before = clock_timestamp(), dead = false,
+     flight_token = NULL, flight_verb = NULL, flight_revision = NULL, flight_digest = NULL,
+     flight_body = NULL, flight_at = NULL"
+);
+const ABSENT: &str = under_row_token!(
+    "applied_revision = $5, applied_digest = NULL, etag = NULL, burned = true, attempts = 0,
+     rejections = 0, last_error = NULL, not_before = clock_timestamp(),
+     flight_token = NULL, flight_verb = NULL, flight_revision = NULL, flight_digest = NULL,
+     flight_body = NULL, flight_at = NULL"
+);
+const GONE: &str = under_row_token!(
+    "applied_digest = NULL, etag = NULL, generation = generation + 1, burned = false,
+     not_before = clock_timestamp(),
+     flight_token = NULL, flight_verb = NULL, flight_revision = NULL, flight_digest = NULL,
+     flight_body = NULL, flight_at = NULL"
+);
+const NOT_APPLIED: &str = under_row_token!(
+    "not_before = clock_timestamp() + make_interval(secs => $5), last_error = $6,
+     rejections = rejections + CASE WHEN $7 THEN 1 ELSE 0 END,
+     flight_token = NULL, flight_verb = NULL, flight_revision = NULL, flight_digest = NULL,
+     flight_body = NULL, flight_at = NULL"
+);
+const UNKNOWN: &str = under_row_token!(
+    "not_before = clock_timestamp() + make_interval(secs => $5), last_error = $6,
+     attempts = attempts + 1, rejections = rejections + CASE WHEN $7 THEN 1 ELSE 0 END"
+);
+const DEAD_SURELY: &str = under_row_token!(
+    "dead = true, last_error = $5,
+     flight_token = NULL, flight_verb = NULL, flight_revision = NULL, flight_digest = NULL,
+     flight_body = NULL, flight_at = NULL"
+);
+const DEAD_UNKNOWN: &str = under_row_token!("dead = true, last_error = $5");
+
+impl PostgresStore {
+    pub(super) async fn record_finding(&self, record: &Record) -> Result<Fenced> {
+        let mut tx = self.begin(OPERATION).await?;
+        self.at("record.effect").await;
+        let rows = self.update_effect(&mut tx, record).await?;
+        if rows == 0 {
+            tx.rollback().await.map_err(failed(OPERATION))?;
+            return Ok(Fenced::Refused);
+        }
+        self.at("record.event").await;
+        map_event(&mut tx, record).await?;
+        self.at("record.commit").await;
+        tx.commit().await.map_err(failed(OPERATION))?;
+        Ok(fenced(rows))
+    }
+
+    async fn update_effect(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        record: &Record,
+    ) -> Result<u64> {
+        let wait = record.verify_after.map(seconds);
+        let led = |sql: &'static str| -> Statement {
+            sqlx::query(sql)
+                .bind(record.lane.connection.0)
+                .bind(record.uid.as_str().to_owned())
+                .bind(record.lane.token)
+                .bind(wait)
+        };
+        let statement = match &record.finding {
+            Finding::Present { revision, digest, etag, .. } => {
+                led(PRESENT).bind(*revision).bind(bytes(*digest)).bind(etag.clone())
+            }
+            Finding::Absent { revision } => led(ABSENT).bind(*revision),
+            Finding::Gone => led(GONE),
+            Finding::NotApplied { after, error, rejected } => {
+                led(NOT_APPLIED).bind(seconds(*after)).bind(error.clone()).bind(*rejected)
+            }
+            Finding::Unknown { after, error, rejected } => {
+                led(UNKNOWN).bind(seconds(*after)).bind(error.clone()).bind(*rejected)
+            }
+            Finding::Dead { error, unknown: false } => led(DEAD_SURELY).bind(error.clone()),
+            Finding::Dead { error, unknown: true } => led(DEAD_UNKNOWN).bind(error.clone()),
+            Finding::Verified => verified(&record.lane, &record.uid, wait),
+            Finding::Differs { present, etag, gone } => {
+                let there = present.map(|(revision, digest)| (revision, bytes(digest)));
+                let (revision, digest) = there.unzip();
+                differs(&record.lane, &record.uid, wait)
+                    .bind(revision)
+                    .bind(digest)
+                    .bind(etag.clone())
+                    .bind(*gone)
+            }
+        };
+        let done = statement.execute(&mut **tx).await.map_err(failed(OPERATION))?;
+        Ok(done.rows_affected())
+    }
+
+    pub(super) async fn read_external_events(&self, uid: &IcalUid) -> Result<Vec<ExternalEvent>> {
+        const READ: &str =
+            "SELECT * FROM external_calendar_events WHERE ical_uid = $1 ORDER BY connection_id";
+        let rows = sqlx::query(READ)
+            .bind(uid.as_str())
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read external events"))?;
+        rows.iter().map(external_event).collect()
+    }
+}
+
+/// A verification without anything in flight is written under the lane's token.
+fn verified(lane: &LaneLease, uid: &IcalUid, wait: Option<f64>) -> Statement {
+    const VERIFIED: &str = "
+        UPDATE effects
+           SET verify_at = clock_timestamp() + make_interval(secs => $4),
+               verify_stage = verify_stage + 1,
+               verify_deletes = verify_deletes AND $4 IS NOT NULL, updated_at = clock_timestamp()
+         WHERE connection_id = $1 AND ical_uid = $2 AND flight_verb IS NULL
+           AND EXISTS (SELECT 1 FROM lanes WHERE connection_id = $1 AND token = $3)";
+    sqlx::query(VERIFIED)
+        .bind(lane.connection.0)
+        .bind(uid.as_str().to_owned())
+        .bind(lane.token)
+        .bind(wait)
+}
+
+fn differs(lane: &LaneLease, uid: &IcalUid, wait: Option<f64>) -> Statement {
+    const DIFFERS: &str = "
+        UPDATE effects
+           SET applied_revision = COALESCE($5, applied_revision), applied_digest = $6, etag = $7,
+               generation = generation + CASE WHEN $8 THEN 1 ELSE 0 END,
+               burned = burned AND NOT $8, not_before = clock_timestamp(),
+               verify_at = clock_timestamp() + make_interval(secs => $4),
+               verify_stage = verify_stage + 1,
+               verify_deletes = verify_deletes AND $4 IS NOT NULL, updated_at = clock_timestamp()
+         WHERE connection_id = $1 AND ical_uid = $2 AND flight_verb IS NULL
+           AND EXISTS (SELECT 1 FROM lanes WHERE connection_id = $1 AND token = $3)";
+    sqlx::query(DIFFERS)
+        .bind(lane.connection.0)
+        .bind(uid.as_str().to_owned())
+        .bind(lane.token)
+        .bind(wait)
+}
+
+/// Keeps the booking application's own table in step with what was acknowledged.
+async fn map_event(tx: &mut Transaction<'static, Postgres>, record: &Record) -> Result<()> {
+    const STANDS: &str = "
+        INSERT INTO external_calendar_events AS x
+               (provider_id, calendar_provider, external_event_id, ical_uid, booking_id,
+                start_time, end_time, is_busy, checksum, sync_status, connection_id, provider_uid,
+                generation, etag, applied_revision)
+        SELECT c.provider_id, c.kind, $3, e.ical_uid, b.booking_id, $4, $5, true, $6, 'CREATED',
+               e.connection_id, $7, e.generation, e.etag, e.applied_revision
+          FROM effects e
+          JOIN connections c USING (connection_id)
+          JOIN bookings b USING (ical_uid)
+         WHERE e.connection_id = $1 AND e.ical_uid = $2
+        ON CONFLICT (connection_id, ical_uid) DO UPDATE
+           SET external_event_id = excluded.external_event_id, start_time = excluded.start_time,
+               end_time = excluded.end_time, is_busy = true, checksum = excluded.checksum,
+               sync_status = CASE WHEN x.generation = excluded.generation
+                                   AND x.sync_status <> 'CANCELLED' THEN 'UPDATED'
+                             ELSE 'CREATED' END,
+               last_error = NULL, provider_uid = COALESCE(excluded.provider_uid, x.provider_uid),
+               generation = excluded.generation, etag = excluded.etag,
+               applied_revision = excluded.applied_revision, updated_at = clock_timestamp()";
+    const CANCELLED: &str = "
+        UPDATE external_calendar_events
+           SET sync_status = 'CANCELLED', is_busy = false, etag = NULL, last_error = NULL,
+               applied_revision = $3, updated_at = clock_timestamp()
+         WHERE connection_id = $1 AND ical_uid = $2";
+    const FAILED: &str = "
+        UPDATE external_calendar_events
+           SET sync_status = 'FAILED', last_error = $3, updated_at = clock_timestamp()
+         WHERE connection_id = $1 AND ical_uid = $2";
+    const LETTER: &str = "
+        INSERT INTO dead_letters (class, reason, effect_uid, effect_connection)
+        VALUES ($4, $3, $2, $1)";
+    let led = |sql: &'static str| -> Statement {
+        sqlx::query(sql).bind(record.lane.connection.0).bind(record.uid.as_str().to_owned())
+    };
+    let statements: Vec<Statement> = match &record.finding {
+        Finding::Present { digest, external_id, provider_uid, start, end, .. } => {
+            vec![
+                led(STANDS)
+                    .bind(external_id.clone())
+                    .bind(*start)
+                    .bind(*end)
+                    .bind(digest.to_string())
+                    .bind(provider_uid.clone()),
+            ]
+        }
+        Finding::Absent { revision } => vec![led(CANCELLED).bind(*revision)],
+        Finding::Dead { error, .. } => vec![
+            led(FAILED).bind(error.clone()),
+            led(LETTER).bind(error.clone()).bind(EFFECT_REJECTED),
+        ],
+        Finding::Gone
+        | Finding::NotApplied { .. }
+        | Finding::Unknown { .. }
+        | Finding::Verified
+        | Finding::Differs { .. } => Vec::new(),
+    };
+    for statement in statements {
+        statement.execute(&mut **tx).await.map_err(failed(OPERATION))?;
+    }
+    Ok(())
+}
+
+fn external_event(row: &PgRow) -> Result<ExternalEvent> {
+    let (uid, kind): (&str, &str) = (row.get("ical_uid"), row.get("calendar_provider"));
+    let wrong =
+        |column, detail: &str| inconsistent("external_calendar_events", column, uid, detail);
+    Ok(ExternalEvent {
+        provider: ProviderId(row.get("provider_id")),
+        connection: ConnectionId(row.get("connection_id")),
+        kind: CalendarKind::parse(kind).ok_or_else(|| wrong("calendar_provider", kind))?,
+        external_id: row.get("external_event_id"),
+        uid: IcalUid::parse(uid).map_err(|error| wrong("ical_uid", &error.to_string()))?,
+        provider_uid: row.get("provider_uid"),
+        sync_status: row.get("sync_status"),
+        generation: row.get("generation"),
+        applied_revision: row.get("applied_revision"),
+        etag: row.get("etag"),
+        start: row.get("start_time"),
+        end: row.get("end_time"),
+        is_busy: row.get("is_busy"),
+    })
+}
