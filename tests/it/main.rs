@@ -15,3 +15,6 @@ mod consumer;
 mod pipeline;
 
 mod end_to_end;
+
+#[cfg(feature = "demo")]
+mod emulator;
