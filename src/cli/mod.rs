@@ -1,1 +1,192 @@
-//! The commands, one file each.
+//! The commands: what one can ask of this program, one file each.
+//!
+//! A command reads its settings, opens what it needs and writes its answer to the given output;
+//! it decides nothing about bookings, effects or calendars. Logs go to standard error, answers to
+//! standard output. Secrets are never arguments: they would stand in the list of processes.
+
+pub mod run;
+
+pub mod migrate;
+
+pub mod connections;
+
+pub mod cursor;
+
+pub mod dead_letters;
+
+pub mod redrive;
+
+mod dead_letter_text;
+
+pub mod open;
+
+pub mod out;
+
+mod columns;
+
+mod secret_input;
+
+mod stop;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::clock::Surroundings;
+use crate::config::{Given, LogSettings, SettingErrors, Settings};
+use out::{Out, OutputClosed};
+
+/// Keeps calendars equal to the bookings in a Kafka topic.
+///
+/// Reads BookingCreated, BookingUpdated and BookingCancelled from Kafka, and keeps the connected
+/// calendars as they say: each event exactly once in effect.
+#[derive(Debug, Parser)]
+#[command(name = "calendar-sync", version, propagate_version = true, after_help = HELP_END)]
+pub struct Cli {
+    /// The settings file (TOML); or name it by CALENDAR_SYNC_CONFIG
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const HELP_END: &str = "\
+Settings come from the environment, then the file, then defaults; the README lists them.
+
+Examples:
+  DATABASE_URL=postgres://localhost/calendar calendar-sync migrate
+  calendar-sync --config /etc/calendar-sync.toml run
+  calendar-sync cursor show
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Work: read the topic and keep the calendars, until SIGTERM or SIGINT
+    Run(run::RunArgs),
+    /// Bring the database to this version's schema
+    Migrate,
+    /// Add, list and remove calendar accounts
+    #[command(subcommand)]
+    Connections(connections::ConnectionsCommand),
+    /// See how far each partition was read, and get a stopped one going again
+    #[command(subcommand)]
+    Cursor(cursor::CursorCommand),
+    /// See, send again or give up what could not be processed
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLettersCommand),
+}
+
+/// A use of the command line that its grammar alone cannot refuse.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+impl Cli {
+    /// Starts logging as the settings say, then does what was asked and writes the answer to
+    /// standard output.
+    pub async fn execute(self) -> anyhow::Result<()> {
+        let given = Given::load(self.config.as_deref());
+        let surroundings = Surroundings::real();
+        // Wrong settings for logs are among the errors of all settings that follow.
+        if let Ok(log) = LogSettings::parse(&given) {
+            crate::telemetry::start(&log, surroundings.clock.clone())?;
+        }
+        let mut out = Out::new(std::io::stdout());
+        self.command.execute(&given, &surroundings, &mut out).await
+    }
+}
+
+impl Command {
+    async fn execute(
+        self,
+        given: &Given,
+        surroundings: &Surroundings,
+        out: &mut Out<impl std::io::Write + Send>,
+    ) -> anyhow::Result<()> {
+        let settings = settings(given)?;
+        match self {
+            Self::Run(args) => Box::pin(run::run(args, settings, surroundings.clone())).await,
+            Self::Migrate => migrate::run(&settings, surroundings, out).await,
+            Self::Connections(command) => Box::pin(command.run(&settings, surroundings, out)).await,
+            Self::Cursor(command) => command.run(&settings, surroundings, out).await,
+            Self::DeadLetters(command) => Box::pin(command.run(&settings, surroundings, out)).await,
+        }
+    }
+}
+
+fn settings(given: &Given) -> Result<Settings, SettingErrors> {
+    let settings = Settings::parse(given)?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(settings)
+}
+
+/// How a failure is told to people and to scripts.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// 0: the reader of our output went away, which is no failure; 1: failed; 2: wrong usage or
+    /// settings.
+    pub exit_code: u8,
+    /// For standard error: the error and its causes, a line each.
+    pub text: String,
+}
+
+impl Failure {
+    /// Of an error that ended a command.
+    pub fn of(error: &anyhow::Error) -> Self {
+        if error.chain().any(OutputClosed::is) {
+            return Self { exit_code: 0, text: String::new() };
+        }
+        let wrong_use = error.chain().any(|cause| {
+            cause.is::<SettingErrors>() || cause.is::<UsageError>() || cause.is::<clap::Error>()
+        });
+        let mut text = format!("error: {error}");
+        for cause in error.chain().skip(1) {
+            text.push_str("\n  because: ");
+            text.push_str(&cause.to_string());
+        }
+        Self { exit_code: if wrong_use { 2 } else { 1 }, text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_of_the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_settings_exit_with_2_and_other_failures_with_1() {
+        let wrong = anyhow::Error::new(SettingErrors(Vec::new())).context("cannot start");
+        assert_eq!(Failure::of(&wrong).exit_code, 2);
+        let failed = anyhow::anyhow!("it burns").context("cannot start");
+        let text = "error: cannot start\n  because: it burns".to_owned();
+        assert_eq!(Failure::of(&failed), Failure { exit_code: 1, text });
+    }
+
+    #[test]
+    fn only_our_own_outputs_end_is_no_failure() {
+        struct Gone;
+        impl std::io::Write for Gone {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let elsewhere = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert_eq!(Failure::of(&anyhow::Error::new(elsewhere)).exit_code, 1);
+        let error = std::io::Write::write_all(&mut Out::new(Gone), b"x").unwrap_err();
+        assert_eq!(Failure::of(&anyhow::Error::new(error).context("x")).exit_code, 0);
+    }
+}

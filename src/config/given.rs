@@ -148,16 +148,13 @@ impl Given {
     }
 
     fn put_from_file(&mut self, key: &'static Key, text: Option<String>, source: &Source) {
-        match text {
-            Some(text) => {
-                let value = Value { text: text.into(), source: source.clone() };
-                self.values.insert(key.name, value);
-            }
-            None => {
-                let problem = "is neither a text, a number, a truth value nor a list".to_owned();
-                self.errors.push(SettingError::invalid(key, source.clone(), problem));
-            }
-        }
+        let Some(text) = text else {
+            let problem = "is neither a text, a number, a truth value nor a list".to_owned();
+            self.errors.push(SettingError::invalid(key, source.clone(), problem));
+            return;
+        };
+        let value = Value { text: text.into(), source: source.clone() };
+        self.values.insert(key.name, value);
     }
 
     fn read_environment(&mut self, environment: &BTreeMap<String, String>) {
@@ -188,16 +185,13 @@ impl Given {
     }
 
     fn put_property(&mut self, property: &str, text: String, origin: Source) {
-        match super::kafka::not_passed_on(property) {
-            Some(why) => {
-                let name = format!("{PROPERTIES}{property}");
-                self.errors.push(SettingError::Property { name, origin, why });
-            }
-            None => {
-                let value = Value { text: text.into(), source: origin };
-                self.properties.insert(property.to_owned(), value);
-            }
+        if let Some(why) = super::kafka::not_passed_on(property) {
+            let name = format!("{PROPERTIES}{property}");
+            self.errors.push(SettingError::Property { name, origin, why });
+            return;
         }
+        let value = Value { text: text.into(), source: origin };
+        self.properties.insert(property.to_owned(), value);
     }
 
     /// What is in effect for a key: what was given, or its default.
@@ -246,18 +240,17 @@ pub(super) fn read(path: &Path) -> Result<String, String> {
 
 /// The leaves of a table by dotted name, as texts; `None` where there is no such text.
 fn flatten(name: &str, value: &toml::Value, leaves: &mut Vec<(String, Option<String>)>) {
-    let text = match value {
-        toml::Value::Table(table) => {
-            for (part, value) in table {
-                let name = if name.is_empty() { part.clone() } else { format!("{name}.{part}") };
-                flatten(&name, value, leaves);
-            }
-            return;
+    if let toml::Value::Table(table) = value {
+        for (part, value) in table {
+            let name = if name.is_empty() { part.clone() } else { format!("{name}.{part}") };
+            flatten(&name, value, leaves);
         }
-        toml::Value::Array(items) => {
-            items.iter().map(scalar).collect::<Option<Vec<_>>>().map(|items| items.join(","))
-        }
-        scalar_value => scalar(scalar_value),
+        return;
+    }
+    let text = if let toml::Value::Array(items) = value {
+        items.iter().map(scalar).collect::<Option<Vec<_>>>().map(|items| items.join(","))
+    } else {
+        scalar(value)
     };
     leaves.push((name.to_owned(), text));
 }
@@ -295,10 +288,12 @@ fn most_like(name: &str, others: impl Iterator<Item = String>) -> Option<String>
 
 /// A value as it may be shown.
 fn shown(key: &Key, text: &str) -> String {
-    match key.allowed {
-        Allowed::StoreUrl => shown_url(text),
-        _ if key.secret => MASK.to_owned(),
-        _ => text.to_owned(),
+    if key.allowed == Allowed::StoreUrl {
+        shown_url(text)
+    } else if key.secret {
+        MASK.to_owned()
+    } else {
+        text.to_owned()
     }
 }
 

@@ -228,12 +228,12 @@ pub(super) fn check_security(reader: &mut Reader<'_>, security: &Security, tls: 
     if protocol != SecurityProtocol::Plaintext && !tls {
         reader.complain(SettingError::KafkaTls { protocol: protocol.name() });
     }
-    let sasl = [
+    let sasl_keys = [
         ("kafka.sasl_mechanism", security.sasl_mechanism.is_some()),
         ("kafka.sasl_username", security.sasl_username.is_some()),
         ("kafka.sasl_password", security.sasl_password.is_some()),
     ];
-    for (key, given) in sasl {
+    for (key, given) in sasl_keys {
         let because = match (protocol.has_sasl(), given) {
             (true, true) | (false, false) => continue,
             (true, false) if !reader.sound(&[key]) => continue,
@@ -246,13 +246,13 @@ pub(super) fn check_security(reader: &mut Reader<'_>, security: &Security, tls: 
         };
         reader.complain(SettingError::Idle { key, because });
     }
-    let ssl = [
+    let tls_keys = [
         ("kafka.ssl_ca_location", security.ssl_ca_location.is_some()),
         ("kafka.ssl_certificate_location", security.ssl_certificate_location.is_some()),
         ("kafka.ssl_key_location", security.ssl_key_location.is_some()),
         ("kafka.ssl_key_password", security.ssl_key_password.is_some()),
     ];
-    for (key, given) in ssl {
+    for (key, given) in tls_keys {
         if given && !protocol.has_tls() {
             let because = "kafka.security_protocol does not ask for TLS";
             reader.complain(SettingError::Idle { key, because });

@@ -126,9 +126,11 @@ impl<'a> Reader<'a> {
 
     /// A whole number within the key's range; 0 if it is wrong.
     pub fn number(&mut self, name: &'static str) -> u64 {
-        self.read(name, |text, allowed| match allowed {
-            Allowed::Number { min, max } => value::number(text.trim(), min, max),
-            other => unreachable!("{name} is read as a number and allows {other}"),
+        self.read(name, |text, allowed| {
+            let Allowed::Number { min, max } = allowed else {
+                unreachable!("{name} is read as a number and allows {allowed}");
+            };
+            value::number(text.trim(), min, max)
         })
         .unwrap_or_default()
     }
@@ -155,9 +157,11 @@ impl<'a> Reader<'a> {
 
     /// Rising numbers of seconds.
     pub fn rising_seconds(&mut self, name: &'static str) -> Vec<Duration> {
-        let numbers = self.read(name, |text, allowed| match allowed {
-            Allowed::Rising { min, max, count_max } => value::rising(text, min, max, count_max),
-            other => unreachable!("{name} is read as rising numbers and allows {other}"),
+        let numbers = self.read(name, |text, allowed| {
+            let Allowed::Rising { min, max, count_max } = allowed else {
+                unreachable!("{name} is read as rising numbers and allows {allowed}");
+            };
+            value::rising(text, min, max, count_max)
         });
         numbers.unwrap_or_default().into_iter().map(Duration::from_secs).collect()
     }
@@ -178,13 +182,13 @@ impl<'a> Reader<'a> {
         name: &'static str,
         meanings: [T; N],
     ) -> Option<T> {
-        self.read(name, |text, allowed| match allowed {
-            Allowed::OneOf(words) => {
-                assert_eq!(words.len(), N, "{name} has a meaning for each word");
-                let at = words.iter().position(|word| *word == text);
-                at.map(|at| meanings[at]).ok_or_else(|| "is none of these".to_owned())
-            }
-            other => unreachable!("{name} is read as a choice and allows {other}"),
+        self.read(name, |text, allowed| {
+            let Allowed::OneOf(words) = allowed else {
+                unreachable!("{name} is read as a choice and allows {allowed}");
+            };
+            assert_eq!(words.len(), N, "{name} has a meaning for each word");
+            let at = words.iter().position(|word| *word == text);
+            at.map(|at| meanings[at]).ok_or_else(|| "is none of these".to_owned())
         })
     }
 

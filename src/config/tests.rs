@@ -177,7 +177,7 @@ fn rules_between_settings_name_the_keys_at_fault() {
 #[test]
 fn a_key_is_32_bytes_in_base64_or_hex_or_in_a_file() {
     let expected: [u8; 32] = std::array::from_fn(|at| u8::try_from(at).unwrap());
-    let hex: String = expected.iter().map(|byte| format!("{byte:02X}")).collect();
+    let hex = data_encoding::HEXUPPER.encode(&expected);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("key");
     std::fs::write(&path, format!("{KEY}\n")).unwrap();

@@ -243,16 +243,16 @@ mod tests {
 
     #[test]
     fn what_was_sealed_opens_again() {
-        let sealer = sealer("1", 7);
-        let sealed = sealer.seal(ANNA, &basic(), &SystemDice).unwrap();
-        let Credentials::Basic { username, password } = sealer.open(ANNA, &sealed).unwrap() else {
+        let keeper = sealer("1", 7);
+        let sealed = keeper.seal(ANNA, &basic(), &SystemDice).unwrap();
+        let Credentials::Basic { username, password } = keeper.open(ANNA, &sealed).unwrap() else {
             panic!("basic credentials open as basic ones");
         };
         assert_eq!((username.as_str(), password.expose_secret()), ("anna", "päss \"\u{1}word"));
 
         let bearer = Credentials::Bearer { token: "ya29.token".into() };
-        let sealed = sealer.seal(ANNA, &bearer, &SystemDice).unwrap();
-        let Credentials::Bearer { token } = sealer.open(ANNA, &sealed).unwrap() else {
+        let sealed = keeper.seal(ANNA, &bearer, &SystemDice).unwrap();
+        let Credentials::Bearer { token } = keeper.open(ANNA, &sealed).unwrap() else {
             panic!("a token opens as a token");
         };
         assert_eq!(token.expose_secret(), "ya29.token");
@@ -260,10 +260,10 @@ mod tests {
 
     #[test]
     fn sealed_bytes_show_nothing_and_never_repeat() {
-        let sealer = sealer("1", 7);
+        let keeper = sealer("1", 7);
         let bearer = Credentials::Bearer { token: "ya29.token".into() };
-        let one = sealer.seal(ANNA, &bearer, &SystemDice).unwrap();
-        let two = sealer.seal(ANNA, &bearer, &SystemDice).unwrap();
+        let one = keeper.seal(ANNA, &bearer, &SystemDice).unwrap();
+        let two = keeper.seal(ANNA, &bearer, &SystemDice).unwrap();
         assert!(!one.windows(4).any(|bytes| bytes == b"ya29"));
         assert_ne!(one, two);
     }
@@ -287,25 +287,25 @@ mod tests {
 
     #[test]
     fn sealed_bytes_of_another_connection_do_not_open() {
-        let sealer = sealer("1", 7);
-        let sealed = sealer.seal(ANNA, &basic(), &SystemDice).unwrap();
-        let error = sealer.open(BEN, &sealed).unwrap_err();
+        let keeper = sealer("1", 7);
+        let sealed = keeper.seal(ANNA, &basic(), &SystemDice).unwrap();
+        let error = keeper.open(BEN, &sealed).unwrap_err();
         assert_eq!(error, SealError::WrongKey { connection: BEN, key_id: "1".to_owned() });
     }
 
     #[test]
     fn damaged_bytes_are_errors_at_every_place() {
-        let sealer = sealer("1", 7);
-        let sealed = sealer.seal(ANNA, &basic(), &SystemDice).unwrap();
+        let keeper = sealer("1", 7);
+        let sealed = keeper.seal(ANNA, &basic(), &SystemDice).unwrap();
         for len in 0..sealed.len() {
-            sealer.open(ANNA, &sealed[..len]).unwrap_err();
+            keeper.open(ANNA, &sealed[..len]).unwrap_err();
         }
         for at in 0..sealed.len() {
             let mut other = sealed.clone();
             other[at] ^= 1;
-            sealer.open(ANNA, &other).unwrap_err();
+            keeper.open(ANNA, &other).unwrap_err();
         }
-        assert_eq!(sealer.open(ANNA, &[]).unwrap_err(), SealError::Empty { connection: ANNA });
+        assert_eq!(keeper.open(ANNA, &[]).unwrap_err(), SealError::Empty { connection: ANNA });
     }
 
     #[test]

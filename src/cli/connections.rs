@@ -1,0 +1,379 @@
+//! `connections`: adds, lists and removes calendar accounts.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use booking::{CalendarKind, ConnectionId, ProviderId};
+use clap::{Args, Subcommand};
+use serde_json::json;
+use url::Url;
+use uuid::Uuid;
+
+use super::UsageError;
+use super::columns::{Columns, printable};
+use super::open::open_installation;
+use super::out::Out;
+use super::secret_input::SecretFrom;
+use crate::calendar::Credentials;
+use crate::clock::Surroundings;
+use crate::config::Settings;
+use crate::connection::{Sealer, calendar_name, connection_id};
+use crate::store::{ConnectionRow, NewConnection, PutConnection, Store};
+
+/// Adds, lists and removes calendar accounts.
+#[derive(Debug, Subcommand)]
+pub enum ConnectionsCommand {
+    /// Add a calendar, or renew the credentials of one that is there
+    #[command(subcommand)]
+    Add(AddCommand),
+    /// List all connections, with what is due and what stands on each
+    List(ListArgs),
+    /// Remove a connection
+    Remove(RemoveArgs),
+}
+
+/// Which kind of calendar.
+#[derive(Debug, Subcommand)]
+pub enum AddCommand {
+    /// A calendar collection on a CalDAV server
+    #[command(after_help = "\
+Example:
+  calendar-sync connections add caldav \\
+      --provider-id 7f9f2c6e-0c43-4b5c-9d59-0a6b1c9a4a11 \\
+      --calendar-url https://dav.example.com/anna/work/ \\
+      --username anna --password-file /run/secrets/anna")]
+    Caldav(CaldavArgs),
+    /// A Google calendar
+    #[command(after_help = "\
+Example:
+  printf %s \"$TOKEN\" | calendar-sync connections add google \\
+      --provider-id 7f9f2c6e-0c43-4b5c-9d59-0a6b1c9a4a11 \\
+      --calendar-id primary --subject 113762218273618726354 --token-stdin")]
+    Google(GoogleArgs),
+}
+
+/// What every kind of calendar needs.
+#[derive(Debug, Args)]
+pub struct CommonArgs {
+    /// Whose bookings: the provider's id in the booking application
+    #[arg(long, value_name = "UUID")]
+    pub provider_id: Uuid,
+    /// Send the provider's bookings here from now on, even if they go elsewhere so far
+    #[arg(long)]
+    pub make_destination: bool,
+    /// Answer with one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `connections add caldav`.
+#[derive(Debug, Args)]
+pub struct CaldavArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// The collection
+    #[arg(long, value_name = "URL")]
+    calendar_url: String,
+    /// The account
+    #[arg(long, value_name = "NAME")]
+    username: String,
+    /// A file that holds the (app) password; otherwise CALENDAR_SYNC_PASSWORD is read
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Read the password from standard input
+    #[arg(long, conflicts_with = "password_file")]
+    password_stdin: bool,
+}
+
+/// `connections add google`.
+#[derive(Debug, Args)]
+pub struct GoogleArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// The calendar's id (`primary`, or as Google's settings show it)
+    #[arg(long, value_name = "ID")]
+    calendar_id: String,
+    /// The account's immutable subject: `sub` in its ID token, not its address
+    #[arg(long, value_name = "SUBJECT")]
+    subject: String,
+    /// The API's address
+    #[arg(long, value_name = "URL", default_value = "https://www.googleapis.com/calendar/v3")]
+    base_url: String,
+    /// A file that holds the access token; otherwise CALENDAR_SYNC_TOKEN is read
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Read the access token from standard input
+    #[arg(long, conflicts_with = "token_file")]
+    token_stdin: bool,
+}
+
+/// `connections list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Removes a connection. Its provider's bookings then have no calendar until another is added.
+#[derive(Debug, Args)]
+pub struct RemoveArgs {
+    /// The connection's id, as `connections list` shows it
+    #[arg(value_name = "ID")]
+    id: Uuid,
+    /// Take our events out of the calendar first; without it they stay there
+    #[arg(long)]
+    withdraw: bool,
+}
+
+/// An account, before it has a name.
+struct Account {
+    kind: CalendarKind,
+    subject: String,
+    calendar: String,
+    base_url: String,
+    credentials: Credentials,
+}
+
+impl ConnectionsCommand {
+    /// Does it.
+    pub async fn run(
+        self,
+        settings: &Settings,
+        surroundings: &Surroundings,
+        out: &mut Out<impl Write + Send>,
+    ) -> anyhow::Result<()> {
+        match self {
+            Self::Add(AddCommand::Caldav(args)) => {
+                let account = args.account()?;
+                add(&args.common, account, settings, surroundings, out).await
+            }
+            Self::Add(AddCommand::Google(args)) => {
+                let account = args.account()?;
+                add(&args.common, account, settings, surroundings, out).await
+            }
+            Self::List(args) => {
+                let (store, _) = open_installation(settings, surroundings).await?;
+                list(&args, &store.connections().await?, out)
+            }
+            Self::Remove(args) => {
+                let (store, _) = open_installation(settings, surroundings).await?;
+                remove(&args, store, out).await
+            }
+        }
+    }
+}
+
+impl CaldavArgs {
+    fn account(&self) -> anyhow::Result<Account> {
+        let calendar = calendar_name(CalendarKind::Caldav, &self.calendar_url)
+            .map_err(|error| UsageError(format!("--calendar-url: {error}")))?;
+        warn_of_plain_http("--calendar-url", &calendar);
+        let username = one_line("--username", &self.username)?;
+        let password = SecretFrom {
+            what: "password",
+            file: self.password_file.as_deref(),
+            stdin: self.password_stdin,
+            variable: "CALENDAR_SYNC_PASSWORD",
+        };
+        Ok(Account {
+            kind: CalendarKind::Caldav,
+            subject: username.clone(),
+            calendar,
+            base_url: String::new(),
+            credentials: Credentials::Basic { username, password: password.read()? },
+        })
+    }
+}
+
+impl GoogleArgs {
+    fn account(&self) -> anyhow::Result<Account> {
+        let calendar = calendar_name(CalendarKind::Google, &self.calendar_id)
+            .map_err(|error| UsageError(format!("--calendar-id: {error}")))?;
+        let base_url = crate::config::value::http_url(&self.base_url)
+            .map_err(|problem| UsageError(format!("--base-url {problem}")))?;
+        let base_url = base_url.as_str().trim_end_matches('/').to_owned();
+        warn_of_plain_http("--base-url", &base_url);
+        let token = SecretFrom {
+            what: "token",
+            file: self.token_file.as_deref(),
+            stdin: self.token_stdin,
+            variable: "CALENDAR_SYNC_TOKEN",
+        };
+        Ok(Account {
+            kind: CalendarKind::Google,
+            subject: one_line("--subject", &self.subject)?,
+            calendar,
+            base_url,
+            credentials: Credentials::Bearer { token: token.read()? },
+        })
+    }
+}
+
+/// The longest user name or subject, in bytes.
+const SUBJECT_LEN_MAX: usize = 500;
+
+fn one_line(option: &str, text: &str) -> Result<String, UsageError> {
+    let text = text.trim();
+    match text.len() {
+        0 => Err(UsageError(format!("{option} is empty"))),
+        len if len > SUBJECT_LEN_MAX => Err(UsageError(format!(
+            "{option} has {len} bytes; at most {SUBJECT_LEN_MAX} are allowed"
+        ))),
+        _ if text.chars().any(char::is_control) => {
+            Err(UsageError(format!("{option} holds a control character")))
+        }
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// Credentials over plain HTTP are for a server on this machine.
+fn warn_of_plain_http(option: &str, url: &str) {
+    let Ok(url) = Url::parse(url) else { return };
+    let local = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    if url.scheme() == "http" && !local {
+        tracing::warn!("{option} is not https: the credentials will travel unencrypted");
+    }
+}
+
+async fn add(
+    common: &CommonArgs,
+    account: Account,
+    settings: &Settings,
+    surroundings: &Surroundings,
+    out: &mut Out<impl Write + Send>,
+) -> anyhow::Result<()> {
+    let sealer = Sealer::from_settings(&settings.secrets)
+        .map_err(|error| UsageError(format!("{error}: set SECRETS_KEY or SECRETS_KEY_FILE")))?;
+    let (store, installation) = open_installation(settings, surroundings).await?;
+    let provider = ProviderId(common.provider_id);
+    let Account { kind, subject, calendar, base_url, credentials } = account;
+    let id = connection_id(installation.id, provider, kind, &subject, &calendar);
+    let connection = NewConnection {
+        id,
+        provider,
+        kind,
+        subject,
+        calendar,
+        base_url,
+        sealed: sealer.seal(id, &credentials, &*surroundings.dice)?,
+        make_destination: common.make_destination,
+        horizon: settings.content.horizon_of(installation.installed_at),
+    };
+    let put = store.put_connection(&connection).await.context("cannot store the connection")?;
+    tell_added(id, &put, common.json, out)?;
+    Ok(())
+}
+
+fn tell_added(
+    id: ConnectionId,
+    put: &PutConnection,
+    as_json: bool,
+    out: &mut Out<impl Write>,
+) -> std::io::Result<()> {
+    let PutConnection { created, destination, bookings_due } = *put;
+    if as_json {
+        return out.json(&json!({
+            "connection_id": id,
+            "created": created,
+            "destination": destination,
+            "bookings_due": bookings_due,
+        }));
+    }
+    let what = if created { "added" } else { "its credentials are renewed" };
+    writeln!(out, "connection {id}: {what}")?;
+    if destination {
+        writeln!(out, "  it takes its provider's bookings; {bookings_due} became due on it")
+    } else {
+        writeln!(
+            out,
+            "  another connection takes its provider's bookings; add it again with \
+             --make-destination to change that"
+        )
+    }
+}
+
+fn list(
+    args: &ListArgs,
+    connections: &[ConnectionRow],
+    out: &mut Out<impl Write>,
+) -> anyhow::Result<()> {
+    if args.json {
+        for connection in connections {
+            out.json(&to_json(connection))?;
+        }
+        return Ok(());
+    }
+    if connections.is_empty() {
+        writeln!(out, "there are no connections; see calendar-sync connections add --help")?;
+        return Ok(());
+    }
+    let mut columns = Columns::new([
+        "ID", "PROVIDER", "KIND", "ACCOUNT", "CALENDAR", "STATE", "DEST", "DUE", "LIVE",
+    ]);
+    for one in connections {
+        columns.row([
+            one.id.to_string(),
+            one.provider.to_string(),
+            one.kind.to_string(),
+            one.subject.clone(),
+            one.calendar.clone(),
+            one.state.name().to_owned(),
+            if one.destination { "yes" } else { "-" }.to_owned(),
+            one.pending.to_string(),
+            one.live.to_string(),
+        ]);
+    }
+    for line in columns.lines() {
+        writeln!(out, "{line}")?;
+    }
+    for one in connections {
+        if let Some(reason) = &one.parked_reason {
+            writeln!(out, "\n{} is parked: {}", one.id, printable(reason))?;
+            writeln!(out, "  once that is mended, add it again with working credentials")?;
+        }
+    }
+    Ok(())
+}
+
+/// All but the credentials.
+fn to_json(connection: &ConnectionRow) -> serde_json::Value {
+    json!({
+        "connection_id": connection.id,
+        "provider_id": connection.provider,
+        "calendar_provider": connection.kind.name(),
+        "subject": connection.subject,
+        "calendar": connection.calendar,
+        "base_url": connection.base_url,
+        "state": connection.state.name(),
+        "parked_reason": connection.parked_reason,
+        "destination": connection.destination,
+        "pending": connection.pending,
+        "live": connection.live,
+    })
+}
+
+async fn remove(
+    args: &RemoveArgs,
+    store: Arc<dyn Store>,
+    out: &mut Out<impl Write>,
+) -> anyhow::Result<()> {
+    let id = ConnectionId(args.id);
+    if !store.remove_connection(id, args.withdraw).await? {
+        bail!("there is no connection {id}, or it is being removed already");
+    }
+    let what = if args.withdraw {
+        "its events are being withdrawn; its credentials are deleted once they are gone"
+    } else {
+        "its events stay in the calendar; its credentials are deleted"
+    };
+    writeln!(out, "connection {id}: {what}")?;
+    Ok(())
+}
