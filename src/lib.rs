@@ -10,6 +10,8 @@ pub mod consumer;
 
 pub mod pipeline;
 
+pub mod registry;
+
 pub mod store;
 
 pub mod emit;

@@ -33,7 +33,7 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_longest() {
         let backoff =
-            Backoff { delay_min: Duration::from_secs(1), delay_max: Duration::from_secs(60) };
+            Backoff { delay_min: Duration::from_secs(1), delay_max: Duration::from_mins(1) };
         let ceilings = [1, 2, 4, 8, 16, 32, 60, 60].map(Duration::from_secs);
         let delays: Vec<_> = (1..=8).map(|attempts| backoff.delay(attempts, 1.0)).collect();
         assert_eq!(delays, ceilings);

@@ -11,6 +11,9 @@ pub mod types;
 
 pub mod postgres;
 
+#[cfg(feature = "demo")]
+pub mod sqlite;
+
 pub use types::*;
 
 use std::time::Duration;

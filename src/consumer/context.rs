@@ -1,0 +1,340 @@
+//! What librdkafka calls while the consumer's thread polls it: Kafka's decisions about who owns
+//! what, answered at once and passed on as state. The prose is in [the module above](super).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::watch;
+
+use super::status::Status;
+use crate::clock::Surroundings;
+
+/// What Kafka has assigned to us: partition, and the number of this ownership. A partition that
+/// leaves and comes back has another number, so that nothing meant for the first reaches the
+/// second.
+pub(super) type Owned = BTreeMap<i32, u64>;
+
+/// Kafka's trailing copy of the cursors: what is to be committed to it.
+#[derive(Debug, Default)]
+pub(super) struct Trailing {
+    offsets: Mutex<BTreeMap<i32, Offer>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Offer {
+    offset: i64,
+    is_committed: bool,
+}
+
+impl Trailing {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<i32, Offer>> {
+        self.offsets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The cursor has reached `offset`, durably.
+    pub(super) fn note(&self, partition: i32, offset: i64) {
+        self.lock().insert(partition, Offer { offset, is_committed: false });
+    }
+
+    /// What is not committed yet, of the partitions that `of` picks. It counts as committed now.
+    fn take(&self, topic: &str, of: impl Fn(i32) -> bool) -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for (partition, offer) in self.lock().iter_mut() {
+            if offer.is_committed || !of(*partition) {
+                continue;
+            }
+            list.add_partition_offset(topic, *partition, Offset::Offset(offer.offset))?;
+            offer.is_committed = true;
+        }
+        Ok(list)
+    }
+
+    /// A commit failed: it is due again, unless the cursor has moved on since.
+    fn give_back(&self, list: &TopicPartitionList) {
+        let mut offers = self.lock();
+        for element in list.elements() {
+            if let Some(offer) = offers.get_mut(&element.partition())
+                && element.offset() == Offset::Offset(offer.offset)
+            {
+                offer.is_committed = false;
+            }
+        }
+    }
+
+    /// The partition is not ours any more.
+    fn forget(&self, partition: i32) {
+        self.lock().remove(&partition);
+    }
+}
+
+/// Lets the same kind of trouble through once in a while.
+pub(super) struct Limiter {
+    seen: Mutex<BTreeMap<String, Duration>>,
+    interval: Duration,
+}
+
+/// How many kinds of trouble a [`Limiter`] tells apart.
+const KINDS_MAX: usize = 64;
+
+impl Limiter {
+    /// Lets each kind through once in `interval`.
+    pub(super) fn new(interval: Duration) -> Self {
+        Self { seen: Mutex::default(), interval }
+    }
+
+    /// Whether it is time to speak of it again; `now` is a stopwatch's.
+    pub(super) fn lets(&self, kind: &str, now: Duration) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.get(kind).is_some_and(|last| now.saturating_sub(*last) < self.interval) {
+            return false;
+        }
+        if seen.len() >= KINDS_MAX {
+            seen.clear();
+        }
+        seen.insert(kind.to_owned(), now);
+        true
+    }
+}
+
+/// Where trouble with a broker goes: the status, and now and then the log.
+#[derive(Clone)]
+pub(super) struct Complaints {
+    pub(super) surroundings: Surroundings,
+    pub(super) status: Arc<Status>,
+    pub(super) limiter: Arc<Limiter>,
+    pub(super) topic: String,
+}
+
+impl Complaints {
+    /// Keeps and, unless it was said lately, logs it. `kind` is what "the same" is told by.
+    pub(super) fn say(&self, kind: &str, text: &str) {
+        self.status.trouble(self.surroundings.clock.now(), format!("{kind}: {text}"));
+        if self.limiter.lets(kind, self.surroundings.clock.elapsed()) {
+            tracing::warn!(topic = self.topic, error = text, "kafka: {kind}");
+        }
+    }
+
+    /// librdkafka speaks.
+    fn client_error(&self, error: &KafkaError, reason: &str) {
+        if is_topic_missing(error.rdkafka_error_code()) {
+            self.status.change(|snapshot| snapshot.topic_missing = true);
+        }
+        self.say(&error.to_string(), reason);
+    }
+}
+
+/// Whether a broker says that there is no such topic or partition.
+pub(super) fn is_topic_missing(code: Option<RDKafkaErrorCode>) -> bool {
+    matches!(
+        code,
+        Some(
+            RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopicId
+                | RDKafkaErrorCode::UnknownPartition
+        )
+    )
+}
+
+fn partitions(list: &TopicPartitionList) -> Vec<i32> {
+    list.elements().iter().map(TopicPartitionListElem::partition).collect()
+}
+
+fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error
+        | RDKafkaLogLevel::Warning => tracing::warn!(facility, "librdkafka: {message}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+            tracing::info!(facility, "librdkafka: {message}");
+        }
+        RDKafkaLogLevel::Debug => tracing::debug!(facility, "librdkafka: {message}"),
+    }
+}
+
+/// The context of the client that asks about the log and is no member of the group.
+pub(super) struct AskingContext(pub(super) Complaints);
+
+impl ClientContext for AskingContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.client_error(&error, reason);
+    }
+}
+
+impl ConsumerContext for AskingContext {}
+
+/// The context of the group's member.
+pub(super) struct GroupContext {
+    /// The topic.
+    pub(super) topic: String,
+    /// Kafka's assignment, as of the last callback.
+    pub(super) owned: watch::Sender<Owned>,
+    /// What librdkafka has been told to read, with the ownership's number. Only the consumer's
+    /// thread changes it.
+    pub(super) reading: Mutex<Owned>,
+    /// What is to be committed.
+    pub(super) trailing: Arc<Trailing>,
+    /// The number of the next ownership.
+    pub(super) next_owner: Mutex<u64>,
+    /// For trouble.
+    pub(super) complaints: Complaints,
+}
+
+impl GroupContext {
+    pub(super) fn reading(&self) -> MutexGuard<'_, Owned> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn number(&self) -> u64 {
+        let mut next = self.next_owner.lock().unwrap_or_else(PoisonError::into_inner);
+        *next += 1;
+        *next
+    }
+
+    /// Accepts, and reads nothing yet: the fence comes first (rule R1).
+    fn assigned(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
+        if let Err(error) = consumer.incremental_assign(&TopicPartitionList::new()) {
+            self.complaints.say("an assignment could not be accepted", &error.to_string());
+        }
+        let partitions = partitions(list);
+        tracing::info!(topic = self.topic, ?partitions, "kafka assigned partitions");
+        self.complaints.status.change(|snapshot| {
+            snapshot.rebalances += 1;
+            snapshot.topic_missing &= partitions.is_empty();
+        });
+        self.owned.send_modify(|owned| {
+            for partition in partitions {
+                owned.insert(partition, self.number());
+            }
+        });
+    }
+
+    /// Lets go at once: the fence protects what is still being committed.
+    fn revoked(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
+        let partitions = partitions(list);
+        let is_lost = consumer.assignment_lost();
+        tracing::info!(topic = self.topic, ?partitions, is_lost, "kafka revoked partitions");
+        if !is_lost {
+            self.commit(consumer, CommitMode::Async, |partition| partitions.contains(&partition));
+        }
+        let mut leaving = TopicPartitionList::new();
+        {
+            let mut reading = self.reading();
+            for partition in &partitions {
+                if reading.remove(partition).is_some() {
+                    leaving.add_partition(&self.topic, *partition);
+                }
+            }
+        }
+        if let Err(error) = consumer.incremental_unassign(&leaving) {
+            self.complaints.say("a revocation could not be accepted", &error.to_string());
+        }
+        for partition in &partitions {
+            self.trailing.forget(*partition);
+        }
+        self.complaints.status.change(|snapshot| {
+            snapshot.rebalances += 1;
+            if is_lost {
+                snapshot.partitions_lost += partitions.len() as u64;
+            }
+        });
+        self.owned
+            .send_modify(|owned| owned.retain(|partition, _| !partitions.contains(partition)));
+    }
+
+    /// Commits the trailing copies of some partitions.
+    pub(super) fn commit(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        mode: CommitMode,
+        of: impl Fn(i32) -> bool,
+    ) {
+        let list = match self.trailing.take(&self.topic, of) {
+            Ok(list) if list.count() == 0 => return,
+            Ok(list) => list,
+            Err(error) => {
+                self.complaints.say("an offset could not be written down", &error.to_string());
+                return;
+            }
+        };
+        if let Err(error) = consumer.commit(&list, mode) {
+            self.trailing.give_back(&list);
+            self.complaints.say("offsets could not be committed", &error.to_string());
+        }
+    }
+}
+
+impl ClientContext for GroupContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.complaints.client_error(&error, reason);
+    }
+}
+
+impl ConsumerContext for GroupContext {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        what: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
+        if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            self.assigned(consumer, list);
+        } else {
+            self.revoked(consumer, list);
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            self.trailing.give_back(offsets);
+            self.complaints.say("offsets could not be committed", &error.to_string());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_trouble_is_let_through_once_in_an_interval() {
+        let limiter = Limiter::new(Duration::from_secs(30));
+        assert!(limiter.lets("a", Duration::from_secs(0)));
+        assert!(!limiter.lets("a", Duration::from_secs(29)));
+        assert!(limiter.lets("b", Duration::from_secs(29)));
+        assert!(limiter.lets("a", Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn what_failed_to_be_committed_is_due_again_unless_the_cursor_moved_on() {
+        let trailing = Trailing::default();
+        trailing.note(0, 5);
+        let failed = trailing.take("t", |_| true).unwrap();
+        assert_eq!(failed.count(), 1);
+        assert_eq!(trailing.take("t", |_| true).unwrap().count(), 0);
+        trailing.give_back(&failed);
+        assert_eq!(trailing.take("t", |_| true).unwrap().count(), 1);
+        trailing.note(0, 6);
+        trailing.give_back(&failed);
+        let due = trailing.take("t", |_| true).unwrap();
+        assert_eq!(due.elements()[0].offset(), Offset::Offset(6));
+    }
+}

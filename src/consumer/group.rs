@@ -1,0 +1,305 @@
+//! The consumer as a whole: starts the thread, keeps a task for every partition that Kafka has
+//! assigned to us, and ends all of it in order.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::context::{Complaints, GroupContext, Limiter, Owned, Trailing};
+use super::fencing::{Waiting, fence_all};
+use super::log_check::{Asking, Identity};
+use super::partition::PartitionTask;
+use super::status::Status;
+use super::thread::{Bell, COMMANDS_MAX, Command, Ended, Limits, Reader};
+use super::{BatchSink, ConsumerError, ConsumerOptions};
+use crate::clock::Surroundings;
+use crate::store::Store;
+
+/// What all tasks share.
+pub(super) struct Shared {
+    pub(super) options: ConsumerOptions,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) sink: Arc<dyn BatchSink>,
+    pub(super) surroundings: Surroundings,
+    pub(super) status: Arc<Status>,
+    /// No batch is handed over while this is `true`.
+    pub(super) hold: watch::Receiver<bool>,
+    pub(super) asking: Asking,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) bell: Arc<Bell>,
+    pub(super) owned: watch::Receiver<Owned>,
+    pub(super) trailing: Arc<Trailing>,
+    /// Who the log last said it is.
+    pub(super) identity: watch::Receiver<Option<Identity>>,
+    /// Ask it now.
+    pub(super) look_again: Notify,
+    pub(super) complaints: Complaints,
+    pub(super) stop: CancellationToken,
+}
+
+impl Shared {
+    /// Waits after a failure. `None`: `stop` came first.
+    pub(super) async fn pause(&self, attempts: u32, stop: &CancellationToken) -> Option<()> {
+        let pause = self.options.pause(attempts, self.surroundings.dice.unit());
+        stop.run_until_cancelled(sleep(pause)).await
+    }
+}
+
+/// An error with what it comes from.
+pub(super) fn describe(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if write!(text, ": {cause}").is_err() {
+            break;
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Reads the topic as a member of the group until `stop` is cancelled, and has left the group
+/// when it returns (or `drain_timeout` and `close_timeout` have passed). `hold` pauses the handing
+/// over of batches, not the membership.
+pub async fn run(
+    options: ConsumerOptions,
+    store: Arc<dyn Store>,
+    sink: Arc<dyn BatchSink>,
+    surroundings: Surroundings,
+    status: Arc<Status>,
+    hold: watch::Receiver<bool>,
+    stop: CancellationToken,
+) -> Result<(), ConsumerError> {
+    options.check()?;
+    let complaints = Complaints {
+        surroundings: surroundings.clone(),
+        status: Arc::clone(&status),
+        limiter: Arc::new(Limiter::new(options.log_interval)),
+        topic: options.topic.clone(),
+    };
+    let (owned_sender, owned) = watch::channel(Owned::new());
+    let trailing = Arc::new(Trailing::default());
+    let context = GroupContext {
+        topic: options.topic.clone(),
+        owned: owned_sender,
+        reading: Mutex::default(),
+        trailing: Arc::clone(&trailing),
+        next_owner: Mutex::default(),
+        complaints: complaints.clone(),
+    };
+    let asking = Asking::new(&options, complaints.clone())?;
+    let (commands, waiting) = mpsc::channel(COMMANDS_MAX);
+    let bell = Arc::new(Bell::default());
+    let reader = reader(&options, context, Arc::clone(&bell), waiting, surroundings.clone())?;
+    let ended = reader.start().map_err(ConsumerError::Thread)?;
+    let (identity_sender, identity) = watch::channel(None);
+    // A stop of our own too: when the thread fails, the tasks have to end as well.
+    let stop = stop.child_token();
+    let look_again = Notify::new();
+    let shared = Arc::new(Shared {
+        options,
+        store,
+        sink,
+        surroundings,
+        status,
+        hold,
+        asking,
+        commands,
+        bell,
+        owned,
+        trailing,
+        identity,
+        look_again,
+        complaints,
+        stop,
+    });
+    let mut group = Group { shared, tasks: JoinSet::new(), running: BTreeMap::new(), ended };
+    group.tasks.spawn(watch_identity(Arc::clone(&group.shared), identity_sender));
+    let outcome = group.follow().await;
+    group.end(outcome).await
+}
+
+fn reader(
+    options: &ConsumerOptions,
+    context: GroupContext,
+    bell: Arc<Bell>,
+    commands: mpsc::Receiver<Command>,
+    surroundings: Surroundings,
+) -> Result<Reader, ConsumerError> {
+    let config = options.kafka.member_config()?;
+    let consumer = BaseConsumer::from_config_and_context(&config, context);
+    let consumer = consumer.map_err(ConsumerError::Client)?;
+    consumer
+        .subscribe(&[&options.topic])
+        .map_err(|source| ConsumerError::Subscribe { topic: options.topic.clone(), source })?;
+    let limits = Limits {
+        waiting_bytes_max: options.waiting_bytes_max(),
+        commit_interval: options.commit_interval,
+        close_timeout: options.close_timeout,
+    };
+    Ok(Reader::new(consumer, bell, commands, limits, surroundings))
+}
+
+/// How long, over the thread's own time-out, its end is waited for.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// A partition's task.
+struct Running {
+    owner: u64,
+    stop: CancellationToken,
+}
+
+struct Group {
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+    running: BTreeMap<i32, Running>,
+    ended: oneshot::Receiver<Ended>,
+}
+
+/// How following ended.
+enum Outcome {
+    /// Asked to stop: the thread is still there.
+    Stopped,
+    /// A task panicked: the thread is still there.
+    Panicked(JoinError),
+    /// The thread is gone.
+    ThreadEnded(Option<Ended>),
+}
+
+impl Group {
+    /// Follows Kafka's assignment until something ends it.
+    async fn follow(&mut self) -> Outcome {
+        let mut owned = self.shared.owned.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.shared.stop.cancelled() => return Outcome::Stopped,
+                ended = &mut self.ended => return Outcome::ThreadEnded(ended.ok()),
+                Ok(()) = owned.changed() => {
+                    let now = owned.borrow_and_update().clone();
+                    self.reconcile(&now);
+                }
+                Some(joined) = self.tasks.join_next() => match joined {
+                    Err(error) if error.is_panic() => return Outcome::Panicked(error),
+                    Ok(()) | Err(_) => {}
+                },
+            }
+        }
+    }
+
+    /// Ends the tasks of what is not ours any more, and starts those of what is new.
+    fn reconcile(&mut self, owned: &Owned) {
+        let status = Arc::clone(&self.shared.status);
+        self.running.retain(|partition, running| {
+            let is_ours = owned.get(partition) == Some(&running.owner);
+            if !is_ours {
+                running.stop.cancel();
+                status.remove(*partition, running.owner);
+            }
+            is_ours
+        });
+        let mut waiting = Vec::new();
+        for (&partition, &owner) in owned {
+            if self.running.contains_key(&partition) {
+                continue;
+            }
+            let stop = self.shared.stop.child_token();
+            let (held, first) = oneshot::channel();
+            status.add(partition, owner);
+            let shared = Arc::clone(&self.shared);
+            let task = PartitionTask { shared, partition, owner, stop: stop.clone() };
+            self.tasks.spawn(task.run(first));
+            self.running.insert(partition, Running { owner, stop: stop.clone() });
+            waiting.push(Waiting { partition, stop, held });
+        }
+        if !waiting.is_empty() {
+            self.tasks.spawn(fence_all(Arc::clone(&self.shared), waiting));
+        }
+    }
+
+    /// Waits for what is being taken, commits, leaves the group.
+    async fn end(mut self, outcome: Outcome) -> Result<(), ConsumerError> {
+        self.shared.stop.cancel();
+        let drain = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(self.shared.options.drain_timeout, drain).await.is_err() {
+            // Cut off in the middle of a commit: the cursor tells later whether it took place.
+            tracing::warn!("batches were still being taken when the time to stop had passed");
+            self.tasks.shutdown().await;
+        }
+        for (partition, running) in &self.running {
+            self.shared.status.remove(*partition, running.owner);
+        }
+        match outcome {
+            Outcome::Stopped => {
+                self.close().await;
+                Ok(())
+            }
+            Outcome::Panicked(error) => {
+                self.close().await;
+                Err(ConsumerError::Panicked { detail: error.to_string() })
+            }
+            Outcome::ThreadEnded(Some(Ended::Fatal(error))) => Err(ConsumerError::Fatal(error)),
+            Outcome::ThreadEnded(Some(Ended::Closed)) => Ok(()),
+            Outcome::ThreadEnded(None) => {
+                Err(ConsumerError::Panicked { detail: "the kafka thread".to_owned() })
+            }
+        }
+    }
+
+    async fn close(self) {
+        let deadline = self.shared.options.close_timeout + CLOSE_GRACE;
+        let closing = async {
+            if self.shared.commands.send(Command::Close).await.is_err() {
+                tracing::debug!("the kafka thread is gone already");
+            }
+            self.shared.bell.ring();
+            self.ended.await
+        };
+        match timeout(deadline, closing).await {
+            Ok(Ok(Ended::Closed)) => {}
+            Ok(Ok(Ended::Fatal(error))) => {
+                tracing::warn!(%error, "the kafka client failed while it was closed");
+            }
+            Ok(Err(_)) => tracing::error!("the kafka thread panicked while it was closing"),
+            Err(_) => tracing::warn!("the group could not be left in time"),
+        }
+    }
+}
+
+/// Asks who the log is, now and then and whenever reading is in trouble (rule R2).
+async fn watch_identity(shared: Arc<Shared>, identity: watch::Sender<Option<Identity>>) {
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            () = sleep(shared.options.identity_interval) => {}
+            () = shared.look_again.notified() => {}
+        }
+        let Some(answer) = shared.stop.run_until_cancelled(shared.asking.identity()).await else {
+            return;
+        };
+        match answer {
+            Ok(found) => {
+                identity.send_if_modified(|known| known.replace(found.clone()) != Some(found));
+            }
+            Err(error) => {
+                if error.is_topic_missing() {
+                    shared.status.change(|snapshot| snapshot.topic_missing = true);
+                }
+                shared.complaints.say("the log's identity is not known", &error.detail());
+            }
+        }
+        // However much trouble there is.
+        if shared.pause(0, &shared.stop).await.is_none() {
+            return;
+        }
+    }
+}

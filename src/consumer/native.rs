@@ -1,0 +1,201 @@
+//! What `rdkafka` does not wrap, or not so that we could use it: the topic's id, by which a topic
+//! that was deleted and made anew under its old name is told from what it was (rule R2); the log
+//! end that the last fetch brought along; and headers whose names are not UTF-8, at which rdkafka
+//! 0.39 panics (`BorrowedHeaders::try_get`). The only unsafe code of this crate.
+#![expect(unsafe_code, reason = "rdkafka wraps neither DescribeTopics nor the cached watermarks")]
+
+use std::ffi::{CStr, CString, c_char};
+use std::ptr;
+use std::slice;
+use std::time::Duration;
+
+use data_encoding::BASE64URL_NOPAD;
+use rdkafka::ClientContext;
+use rdkafka::client::Client;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedHeaders, Headers as _};
+use rdkafka_sys::bindings as sys;
+
+/// Over the time-out that librdkafka itself holds to.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Something of librdkafka's that has to be destroyed.
+struct Owned<T> {
+    ptr: *mut T,
+    destroy: unsafe extern "C" fn(*mut T),
+}
+
+impl<T> Owned<T> {
+    fn new(ptr: *mut T, destroy: unsafe extern "C" fn(*mut T)) -> KafkaResult<Self> {
+        if ptr.is_null() {
+            return Err(KafkaError::AdminOpCreation("librdkafka gave nothing".to_owned()));
+        }
+        Ok(Self { ptr, destroy })
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        // SAFETY: `ptr` is not null, came from the constructor that `destroy` belongs to, and is
+        // destroyed nowhere else.
+        unsafe { (self.destroy)(self.ptr) }
+    }
+}
+
+fn milliseconds(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
+}
+
+/// Asks a broker for the topic's id, in Kafka's own spelling (URL-safe base64). `None`: the broker
+/// gives none (older than 2.8). Blocks, at most a little longer than `timeout`.
+pub(super) fn topic_id<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    timeout: Duration,
+) -> KafkaResult<Option<String>> {
+    let name = CString::new(topic)?;
+    let mut names: [*const c_char; 1] = [name.as_ptr()];
+    let rk = client.native_ptr();
+    // SAFETY: `rk` lives as long as `client`; each object is freed by its own destructor, and
+    // after the last use of what is borrowed from it (Rust drops them in the reverse order). The
+    // names are copied by `of_topic_names`.
+    unsafe {
+        let topics = Owned::new(
+            sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len()),
+            sys::rd_kafka_TopicCollection_destroy,
+        )?;
+        let options = Owned::new(
+            sys::rd_kafka_AdminOptions_new(
+                rk,
+                sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+            ),
+            sys::rd_kafka_AdminOptions_destroy,
+        )?;
+        let set = sys::rd_kafka_AdminOptions_set_request_timeout(
+            options.ptr,
+            milliseconds(timeout),
+            ptr::null_mut(),
+            0,
+        );
+        check(set)?;
+        let queue = Owned::new(sys::rd_kafka_queue_new(rk), sys::rd_kafka_queue_destroy)?;
+        sys::rd_kafka_DescribeTopics(rk, topics.ptr, options.ptr, queue.ptr);
+        let event = sys::rd_kafka_queue_poll(queue.ptr, milliseconds(timeout + GRACE));
+        if event.is_null() {
+            return Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut));
+        }
+        let event = Owned::new(event, sys::rd_kafka_event_destroy)?;
+        check(sys::rd_kafka_event_error(event.ptr))?;
+        described_id(event.ptr)
+    }
+}
+
+fn check(error: sys::rd_kafka_resp_err_t) -> KafkaResult<()> {
+    let code = RDKafkaErrorCode::from(error);
+    if code == RDKafkaErrorCode::NoError { Ok(()) } else { Err(KafkaError::AdminOp(code)) }
+}
+
+/// # Safety
+///
+/// `event` is alive.
+unsafe fn described_id(event: *mut sys::rd_kafka_event_t) -> KafkaResult<Option<String>> {
+    let unexpected = || KafkaError::AdminOp(RDKafkaErrorCode::BadMessage);
+    // SAFETY: everything below is borrowed from the event, which the caller keeps; every pointer
+    // is looked at before it is followed, and the array has `count` elements.
+    unsafe {
+        let result = sys::rd_kafka_event_DescribeTopics_result(event);
+        if result.is_null() {
+            return Err(unexpected());
+        }
+        let mut count = 0_usize;
+        let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+        if topics.is_null() || count != 1 {
+            return Err(unexpected());
+        }
+        let topic = *topics;
+        let error = sys::rd_kafka_TopicDescription_error(topic);
+        if !error.is_null() {
+            check(sys::rd_kafka_error_code(error))?;
+        }
+        let id = sys::rd_kafka_TopicDescription_topic_id(topic);
+        if id.is_null() {
+            return Ok(None);
+        }
+        let most = sys::rd_kafka_Uuid_most_significant_bits(id);
+        let least = sys::rd_kafka_Uuid_least_significant_bits(id);
+        Ok(spelled(most, least))
+    }
+}
+
+/// Kafka's spelling of an id; the id of nothing but zeros means that there is none.
+fn spelled(most: i64, least: i64) -> Option<String> {
+    if most == 0 && least == 0 {
+        return None;
+    }
+    let mut bytes = [0_u8; 16];
+    bytes[..8].copy_from_slice(&most.to_be_bytes());
+    bytes[8..].copy_from_slice(&least.to_be_bytes());
+    Some(BASE64URL_NOPAD.encode(&bytes))
+}
+
+/// The log end that the last fetch of the partition told, without asking anyone.
+pub(super) fn cached_log_end<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    partition: i32,
+) -> Option<i64> {
+    let name = CString::new(topic).ok()?;
+    let (mut low, mut high) = (-1_i64, -1_i64);
+    // SAFETY: the client and the name live through the call, and the two numbers are ours.
+    let error = unsafe {
+        sys::rd_kafka_get_watermark_offsets(
+            client.native_ptr(),
+            name.as_ptr(),
+            partition,
+            &raw mut low,
+            &raw mut high,
+        )
+    };
+    (check(error).is_ok() && high >= 0).then_some(high)
+}
+
+/// A record's headers, in order. A name that is not UTF-8 has its odd bytes replaced.
+pub(super) fn headers(headers: &BorrowedHeaders) -> Vec<(String, Option<Vec<u8>>)> {
+    // rdkafka hands librdkafka's own pointer out as this reference (`from_native_ptr`).
+    let native = ptr::from_ref(headers).cast::<sys::rd_kafka_headers_t>();
+    let mut all = Vec::with_capacity(headers.count());
+    for index in 0..headers.count() {
+        let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0_usize);
+        // SAFETY: the headers live as long as the reference. Where librdkafka answers without an
+        // error, the name is a C string, and the value is null or `size` bytes long.
+        unsafe {
+            let error = sys::rd_kafka_header_get_all(
+                native,
+                index,
+                &raw mut name,
+                &raw mut value,
+                &raw mut size,
+            );
+            if check(error).is_err() || name.is_null() {
+                continue;
+            }
+            let name = CStr::from_ptr(name).to_string_lossy().into_owned();
+            let bytes = value.cast::<u8>();
+            let value = (!bytes.is_null()).then(|| slice::from_raw_parts(bytes, size).to_vec());
+            all.push((name, value));
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_spelled_as_kafka_spells_it() {
+        assert_eq!(spelled(0, 0), None);
+        assert_eq!(spelled(-1, -1).as_deref(), Some("_____________________w"));
+        assert_eq!(spelled(0, 1).as_deref(), Some("AAAAAAAAAAAAAAAAAAAAAQ"));
+    }
+}

@@ -1,0 +1,450 @@
+//! One partition that Kafka has assigned to us: fenced, checked, read; stopped, or fenced again.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+
+use rdkafka::error::RDKafkaErrorCode;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::batch::Batch;
+use super::context::is_topic_missing;
+use super::fencing::{self, FenceError, Held};
+use super::group::{Shared, describe};
+use super::log_check::{Expected, First, Log, Reading, Verdict, first_record, judge, recreated};
+use super::status::{PartitionStatus, Phase};
+use super::thread::{Command, Fetched, Gauge, Read};
+use super::{BatchPlace, RawRecord, Taken};
+use crate::store::{Cursor, Fence, Fenced, LogFacts, Stop};
+
+/// One ownership of one partition.
+pub(super) struct PartitionTask {
+    /// What all share.
+    pub(super) shared: Arc<Shared>,
+    /// The partition.
+    pub(super) partition: i32,
+    /// The ownership's number.
+    pub(super) owner: u64,
+    /// Revoked, or the end.
+    pub(super) stop: CancellationToken,
+}
+
+/// Why reading ended, or did not begin.
+enum End {
+    /// Revoked, or the end.
+    Left,
+    /// The fence is somebody else's.
+    Foreign,
+    /// Something has to be looked at again: from the fence on.
+    Again,
+    /// Not the log that was read: wait for an operator.
+    Stop { fence: Fence, stop: Stop, is_stored: bool },
+}
+
+/// What the log check came to.
+enum Checked {
+    Read(Box<Cursor>, Reading),
+    No(End),
+}
+
+impl PartitionTask {
+    /// Runs until the partition is revoked. `first` is the fence that it got together with what
+    /// was assigned with it.
+    pub(super) async fn run(self, first: oneshot::Receiver<Held>) {
+        let first = self.stop.run_until_cancelled(first).await;
+        let Some(first) = first else {
+            return;
+        };
+        if self.live(first.ok()).await.is_none() {
+            tracing::debug!(partition = self.partition, "the partition's task ends");
+        }
+    }
+
+    /// `None`: told to stop, here and in what follows.
+    async fn live(&self, mut held: Option<Held>) -> Option<()> {
+        let mut attempts = 0;
+        loop {
+            let Held { cursor, identity } = match held.take() {
+                Some(held) => held,
+                None => self.fence().await?,
+            };
+            let mut has_progressed = false;
+            let end = match self.check(cursor, identity).await? {
+                Checked::Read(cursor, reading) => {
+                    self.read(*cursor, reading, &mut has_progressed).await
+                }
+                Checked::No(end) => end,
+            };
+            attempts = if has_progressed { 0 } else { attempts };
+            match end {
+                End::Left => return None,
+                End::Foreign => {
+                    tracing::warn!(
+                        topic = self.shared.options.topic,
+                        partition = self.partition,
+                        "somebody else fenced a partition that kafka assigns to us: fencing again"
+                    );
+                    self.phase(Phase::BackingOff);
+                    self.shared.pause(attempts, &self.stop).await?;
+                }
+                End::Again => self.shared.pause(attempts, &self.stop).await?,
+                End::Stop { fence, stop, is_stored } => {
+                    self.wait_for_operator(&fence, &stop, is_stored).await?;
+                }
+            }
+            attempts = attempts.saturating_add(1);
+        }
+    }
+
+    fn status(&self, change: impl FnOnce(&mut PartitionStatus)) {
+        self.shared.status.partition(self.partition, self.owner, change);
+    }
+
+    fn phase(&self, phase: Phase) {
+        self.status(|status| status.phase = phase);
+    }
+
+    /// Asks until there is an answer.
+    async fn persist<T, E: Error + 'static, F>(
+        &self,
+        what: &str,
+        mut ask: impl FnMut() -> F,
+    ) -> Option<T>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let mut attempts = 0;
+        loop {
+            match self.stop.run_until_cancelled(ask()).await? {
+                Ok(answer) => return Some(answer),
+                Err(error) => self.shared.complaints.say(what, &describe(&error)),
+            }
+            self.shared.pause(attempts, &self.stop).await?;
+            attempts += 1;
+        }
+    }
+
+    /// Fences this partition alone, once more.
+    async fn fence(&self) -> Option<Held> {
+        self.phase(Phase::Fencing);
+        let mut attempts = 0;
+        loop {
+            let partitions = [self.partition];
+            let fence = fencing::fence(&self.shared, &partitions);
+            match self.stop.run_until_cancelled(fence).await? {
+                Ok(mut held) => {
+                    if let Some(held) = held.pop() {
+                        return Some(held);
+                    }
+                }
+                Err(error @ (FenceError::Store(_) | FenceError::Ask(_))) => {
+                    fencing::complain(&self.shared, &error);
+                }
+            }
+            self.shared.pause(attempts, &self.stop).await?;
+            attempts += 1;
+        }
+    }
+
+    /// Rule R2, and what is to be noted of it.
+    async fn check(
+        &self,
+        mut cursor: Cursor,
+        identity: super::log_check::Identity,
+    ) -> Option<Checked> {
+        let asking = "the log's ends cannot be asked for, trying again";
+        let watermarks = || self.shared.asking.watermarks(self.partition);
+        let (low, high) = self.persist(asking, watermarks).await?;
+        let log = Log { low, high, identity };
+        let mut start = None;
+        let reading = loop {
+            match judge(&cursor, &log) {
+                Verdict::Begin(at) => {
+                    start = Some(at);
+                    cursor.next_offset = Some(at);
+                }
+                Verdict::Read(reading) => break reading,
+                Verdict::Stop { stop, is_stored } => {
+                    let fence = cursor.fence;
+                    return Some(Checked::No(End::Stop { fence, stop, is_stored }));
+                }
+            }
+        };
+        let facts = LogFacts {
+            start,
+            topic_id: log.identity.topic_id.clone(),
+            cluster_id: log.identity.cluster_id.clone(),
+            log_end: Some(high),
+        };
+        let noting = "facts of the log cannot be stored, trying again";
+        let note = || self.shared.store.note_log(&cursor.fence, &facts);
+        let fenced = self.persist(noting, note).await?;
+        if fenced == Fenced::Refused {
+            self.shared.status.refused("note_log");
+            return Some(Checked::No(End::Foreign));
+        }
+        cursor.topic_id = facts.topic_id.or(cursor.topic_id);
+        cursor.cluster_id = facts.cluster_id.or(cursor.cluster_id);
+        cursor.log_end = Some(high);
+        Some(Checked::Read(Box::new(cursor), reading))
+    }
+
+    /// Stores the stop, and waits for somebody to answer it.
+    async fn wait_for_operator(&self, fence: &Fence, stop: &Stop, is_stored: bool) -> Option<()> {
+        if !is_stored {
+            let storing = "a stop cannot be stored, trying again";
+            let store = || self.shared.store.stop(fence, stop);
+            if self.persist(storing, store).await? == Fenced::Refused {
+                self.shared.status.refused("stop");
+                self.phase(Phase::BackingOff);
+                return self.shared.pause(0, &self.stop).await;
+            }
+        }
+        tracing::error!(
+            topic = fence.topic,
+            partition = fence.partition,
+            stop.kind,
+            stop.found,
+            "the partition is stopped and waits for an operator (cursor show, accept, set)"
+        );
+        self.phase(Phase::Stopped(stop.clone()));
+        loop {
+            self.stop.run_until_cancelled(sleep(self.shared.options.stop_poll)).await?;
+            let asking = self.shared.store.cursor(&fence.topic, fence.partition);
+            match self.stop.run_until_cancelled(asking).await? {
+                Ok(Some(cursor)) if cursor.stop.is_some() => {}
+                Ok(Some(_) | None) => return Some(()),
+                Err(error) => {
+                    self.shared
+                        .complaints
+                        .say("a stopped cursor cannot be read", &describe(&error));
+                }
+            }
+        }
+    }
+
+    /// Reads until something ends it. Whoever is asked to stop answers [`End::Left`].
+    async fn read(&self, cursor: Cursor, reading: Reading, has_progressed: &mut bool) -> End {
+        let shared = &self.shared;
+        let gauge = Arc::new(Gauge {
+            bytes: AtomicUsize::new(0),
+            is_starved: AtomicBool::new(false),
+            log_end: AtomicI64::new(cursor.log_end.unwrap_or(-1)),
+        });
+        let (sender, records) = mpsc::channel(shared.options.waiting_max());
+        let read = Read {
+            partition: self.partition,
+            owner: self.owner,
+            offset: reading.from,
+            records: sender,
+            gauge: Arc::clone(&gauge),
+        };
+        if shared.commands.send(Command::Read(read)).await.is_err() {
+            return End::Left;
+        }
+        shared.bell.ring();
+        self.status(|status| {
+            status.phase = Phase::Reading;
+            status.cursor = Some(reading.cursor);
+            status.log_end = cursor.log_end;
+        });
+        let mut reader = Reader {
+            task: self,
+            at: reading.cursor,
+            expected: reading.expected,
+            batch: Batch::new(&shared.options),
+            cursor,
+            gauge,
+            has_progressed: false,
+        };
+        let end = reader.run(records).await;
+        *has_progressed = reader.has_progressed;
+        // The receiver is gone: the thread stops reading.
+        shared.bell.ring();
+        end
+    }
+}
+
+/// Reading, from one fence to the next.
+struct Reader<'a> {
+    task: &'a PartitionTask,
+    cursor: Cursor,
+    /// The next offset to be handed over or gathered.
+    at: i64,
+    expected: Option<Expected>,
+    batch: Batch,
+    gauge: Arc<Gauge>,
+    has_progressed: bool,
+}
+
+/// Waits for the next change of `hold`. If nobody can change it any more, for ever.
+async fn held(hold: &mut watch::Receiver<bool>) -> bool {
+    if hold.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    *hold.borrow_and_update()
+}
+
+impl Reader<'_> {
+    async fn run(&mut self, mut records: mpsc::Receiver<Fetched>) -> End {
+        let shared = &self.task.shared;
+        let mut identity = shared.identity.clone();
+        let mut hold = shared.hold.clone();
+        let mut is_held = *hold.borrow_and_update();
+        let mut note = interval(shared.options.note_interval);
+        note.reset();
+        loop {
+            let has_room = !self.batch.is_full();
+            let end = tokio::select! {
+                biased;
+                () = self.task.stop.cancelled() => Some(End::Left),
+                now = held(&mut hold) => {
+                    is_held = now;
+                    None
+                }
+                Ok(()) = identity.changed() => {
+                    let found = identity.borrow_and_update().clone().unwrap_or_default();
+                    recreated(&self.cursor, &found).map(|stop| self.stop(stop))
+                }
+                _ = note.tick() => self.note().await,
+                () = self.batch.ready(), if !is_held => self.hand_over().await,
+                fetched = records.recv(), if has_room => match fetched {
+                    Some(fetched) => self.admit(fetched, &records),
+                    None => Some(End::Again),
+                },
+            };
+            if let Some(end) = end {
+                return end;
+            }
+        }
+    }
+
+    fn stop(&self, stop: Stop) -> End {
+        End::Stop { fence: self.cursor.fence.clone(), stop, is_stored: false }
+    }
+
+    fn log_end(&self) -> Option<i64> {
+        Some(self.gauge.log_end.load(Ordering::Relaxed)).filter(|end| *end >= 0)
+    }
+
+    /// Stores the log end now and then, also while nothing comes.
+    async fn note(&mut self) -> Option<End> {
+        let log_end = self.log_end()?;
+        self.task.status(|status| status.log_end = Some(log_end));
+        if self.cursor.log_end == Some(log_end) {
+            return None;
+        }
+        let facts = LogFacts { log_end: Some(log_end), ..LogFacts::default() };
+        let shared = &self.task.shared;
+        let noting = shared.store.note_log(&self.cursor.fence, &facts);
+        match self.task.stop.run_until_cancelled(noting).await {
+            None => Some(End::Left),
+            Some(Ok(Fenced::Written)) => {
+                self.cursor.log_end = Some(log_end);
+                None
+            }
+            Some(Ok(Fenced::Refused)) => {
+                shared.status.refused("note_log");
+                Some(End::Foreign)
+            }
+            // It is only a note: the next one will do.
+            Some(Err(error)) => {
+                shared.complaints.say("the log end cannot be stored", &describe(&error));
+                None
+            }
+        }
+    }
+
+    /// Takes in what the thread sent.
+    fn admit(&mut self, fetched: Fetched, waiting: &mpsc::Receiver<Fetched>) -> Option<End> {
+        match fetched {
+            Fetched::Record(record) => {
+                self.make_room(&record, waiting);
+                self.admit_record(record)
+            }
+            Fetched::Trouble(code, text) => self.trouble(code, &text),
+        }
+    }
+
+    /// Tells the thread that there is room, once half of it is free: one record at a time would
+    /// wake it for each.
+    fn make_room(&self, record: &RawRecord, waiting: &mpsc::Receiver<Fetched>) {
+        let shared = &self.task.shared;
+        let size = record.size();
+        let bytes = self.gauge.bytes.fetch_sub(size, Ordering::AcqRel).saturating_sub(size);
+        let is_roomy = waiting.len() <= shared.options.waiting_max() / 2
+            && bytes <= shared.options.waiting_bytes_max() / 2;
+        if is_roomy && self.gauge.is_starved.swap(false, Ordering::AcqRel) {
+            shared.bell.ring();
+        }
+    }
+
+    fn admit_record(&mut self, record: RawRecord) -> Option<End> {
+        if let Some(expected) = self.expected.take() {
+            match first_record(self.at, &expected, record.offset, record.witness()) {
+                First::Known | First::New => {}
+                First::Stop(stop) => return Some(self.stop(stop)),
+            }
+        }
+        // Below the cursor: what was recognised just now, or what librdkafka fetched once more.
+        if record.offset >= self.at {
+            self.at = record.offset + 1;
+            self.batch.push(record);
+        }
+        None
+    }
+
+    /// librdkafka tells of trouble with this partition. What it cannot get over by itself is
+    /// looked at from the fence on; for the rest it tries again.
+    fn trouble(&mut self, code: RDKafkaErrorCode, text: &str) -> Option<End> {
+        let shared = &self.task.shared;
+        let kind = format!("partition {}: {code:?}", self.task.partition);
+        shared.complaints.say(&kind, text);
+        shared.look_again.notify_one();
+        let is_over = is_topic_missing(Some(code))
+            || matches!(
+                code,
+                RDKafkaErrorCode::AutoOffsetReset
+                    | RDKafkaErrorCode::OffsetOutOfRange
+                    | RDKafkaErrorCode::LogTruncation
+            );
+        is_over.then_some(End::Again)
+    }
+
+    /// Hands the batch over, and waits until it is taken.
+    async fn hand_over(&mut self) -> Option<End> {
+        let (records, end) = self.batch.take()?;
+        let task = self.task;
+        let shared = &task.shared;
+        let place = BatchPlace {
+            fence: self.cursor.fence.clone(),
+            incarnation: self.cursor.incarnation,
+            from: self.cursor.next_offset.unwrap_or_default(),
+            log_end: self.log_end(),
+        };
+        match shared.sink.take(&place, records, &task.stop).await {
+            Taken::To(next) if next == end => {
+                self.cursor.next_offset = Some(next);
+                self.cursor.log_end = place.log_end;
+                self.has_progressed = true;
+                if shared.owned.borrow().get(&task.partition) == Some(&task.owner) {
+                    shared.trailing.note(task.partition, next);
+                }
+                task.status(|status| {
+                    status.cursor = Some(next);
+                    status.log_end = place.log_end;
+                });
+                None
+            }
+            Taken::Foreign => {
+                shared.status.refused("commit");
+                Some(End::Foreign)
+            }
+            Taken::Stopped if task.stop.is_cancelled() => Some(End::Left),
+            // It stands elsewhere, or was given up: read again from where it stands.
+            Taken::To(_) | Taken::Stopped => Some(End::Again),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The Schema Registry, as a consumer needs it: the writer's schema under an id or a GUID.
+//!
+//! `GET /schemas/ids/{id}` and `GET /schemas/guids/{guid}` (Confluent Schema Registry API
+//! reference). A schema never changes under its name, so what was read is kept.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use booking::decode::{Contract, SchemaKey, Writer};
+use booking::{Poison, PoisonClass};
+use reqwest::Method;
+use reqwest::header::ACCEPT;
+use secrecy::SecretString;
+use serde::Deserialize;
+use url::Url;
+
+use crate::calendar::Credentials;
+use crate::calendar::http::{Exchanged, Http, Request, Response};
+use crate::pipeline::schemas::{SchemaError, Schemas};
+
+/// The most schemas that are kept; a topic has a few.
+pub const SCHEMAS_MAX: usize = 1_000;
+
+/// How often a 404 is asked about again before the record becomes a dead letter: a registry's
+/// follower can lag behind its leader.
+pub const MISSING_TRIES_MAX: u32 = 3;
+
+/// The wait between these.
+const MISSING_DELAY: Duration = Duration::from_millis(300);
+
+/// A client of one registry.
+pub struct Registry {
+    http: Http,
+    url: Url,
+    credentials: Option<Credentials>,
+    contract: Contract,
+    kept: Mutex<HashMap<SchemaKey, Result<Arc<Writer>, Poison>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    schema: String,
+    /// Absent for Avro.
+    schema_type: Option<String>,
+}
+
+impl Registry {
+    /// A client of the registry at `url`.
+    pub fn new(http: Http, url: Url, credentials: Option<(String, SecretString)>) -> Self {
+        let credentials =
+            credentials.map(|(username, password)| Credentials::Basic { username, password });
+        let contract = Contract::new();
+        Self { http, url, credentials, contract, kept: Mutex::default() }
+    }
+
+    async fn fetch(&self, schema: SchemaKey) -> Result<Result<Arc<Writer>, Poison>, SchemaError> {
+        for tries in 1.. {
+            let response = self.ask(schema).await?;
+            match response.status {
+                200 => return Ok(self.writer_of(schema, &response.body)),
+                404 if tries < MISSING_TRIES_MAX => tokio::time::sleep(MISSING_DELAY).await,
+                404 => {
+                    let reason = format!("the schema registry has no schema {schema}");
+                    return Err(Poison::new(PoisonClass::UnknownSchema, reason).into());
+                }
+                status => {
+                    let reason = format!("it answers {status} for schema {schema}");
+                    return Err(SchemaError::Unavailable { reason });
+                }
+            }
+        }
+        unreachable!("the tries are bounded")
+    }
+
+    async fn ask(&self, schema: SchemaKey) -> Result<Response, SchemaError> {
+        let path = match schema {
+            SchemaKey::Id(id) => format!("schemas/ids/{id}"),
+            SchemaKey::Guid(guid) => format!("schemas/guids/{guid}"),
+        };
+        let mut url = self.url.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}/{path}"));
+        let accept = "application/vnd.schemaregistry.v1+json, application/json".to_owned();
+        let request = Request {
+            method: Method::GET,
+            url,
+            credentials: self.credentials.as_ref(),
+            headers: vec![(ACCEPT, accept)],
+            body: &[],
+        };
+        match self.http.exchange(request).await {
+            Exchanged::Answered(response) => Ok(response),
+            Exchanged::Lost { message, .. } => Err(SchemaError::Unavailable { reason: message }),
+        }
+    }
+
+    fn writer_of(&self, schema: SchemaKey, body: &[u8]) -> Result<Arc<Writer>, Poison> {
+        let unknown = |reason| Poison::new(PoisonClass::UnknownSchema, reason);
+        let answer: Answer = serde_json::from_slice(body)
+            .map_err(|_| unknown(format!("the registry's answer about schema {schema} is none")))?;
+        match answer.schema_type.as_deref() {
+            None | Some("AVRO") => self.contract.writer(&answer.schema).map(Arc::new),
+            Some(_) => Err(unknown(format!("schema {schema} of the registry is not Avro"))),
+        }
+    }
+}
+
+#[async_trait]
+impl Schemas for Registry {
+    async fn writer(&self, schema: SchemaKey) -> Result<Arc<Writer>, SchemaError> {
+        let kept = |registry: &Self| {
+            let kept = registry.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.get(&schema).cloned()
+        };
+        if let Some(known) = kept(self) {
+            return Ok(known?);
+        }
+        let fetched = self.fetch(schema).await?;
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < SCHEMAS_MAX {
+            kept.insert(schema, fetched.clone());
+        }
+        Ok(fetched?)
+    }
+}

@@ -1,0 +1,323 @@
+//! Connections and destinations: adding, renewing, parking and removing (rules R8 and R17).
+
+use ::booking::{CalendarKind, ConnectionId, Desired, Effect, ProviderId};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use super::row::Values;
+use super::{SqliteStore, booking, fault, fenced};
+use crate::store::{
+    ConnectionRow, ConnectionState, Fenced, LaneLease, NewConnection, PutConnection, Result,
+    StoreError, StoredBooking,
+};
+
+/// How many bookings are read at a time when a destination changes.
+const PAGE: u32 = 500;
+
+/// The columns of a [`ConnectionRow`], to be followed by a condition and an order.
+macro_rules! select_connections {
+    ($rest:literal) => {
+        concat!(
+            "SELECT c.*,
+                    EXISTS (SELECT 1 FROM providers AS p
+                             WHERE p.destination = c.connection_id) AS destination,
+                    (SELECT COUNT(*) FROM effects AS e
+                      WHERE e.connection_id = c.connection_id AND e.due) AS pending,
+                    (SELECT COUNT(*) FROM effects AS e
+                      WHERE e.connection_id = c.connection_id
+                        AND e.applied_digest IS NOT NULL) AS live
+               FROM connections AS c ",
+            $rest
+        )
+    };
+}
+
+/// See [`crate::store::Store::connections`].
+pub(super) async fn connections(store: &SqliteStore) -> Result<Vec<ConnectionRow>> {
+    const LIST: &str = select_connections!("ORDER BY c.provider_id, c.connection_id");
+    let rows =
+        sqlx::query(LIST).fetch_all(&store.read).await.map_err(fault("list the connections"))?;
+    rows.iter().map(read).collect()
+}
+
+/// See [`crate::store::Store::connection`].
+pub(super) async fn connection(
+    store: &SqliteStore,
+    id: ConnectionId,
+) -> Result<Option<ConnectionRow>> {
+    const READ: &str = select_connections!("WHERE c.connection_id = ?1");
+    let row = sqlx::query(READ)
+        .bind(id.to_string())
+        .fetch_optional(&store.read)
+        .await
+        .map_err(fault("read a connection"))?;
+    row.as_ref().map(read).transpose()
+}
+
+fn read(row: &SqliteRow) -> Result<ConnectionRow> {
+    let row = Values::of(row, "connections", "connection_id");
+    Ok(ConnectionRow {
+        id: ConnectionId(row.uuid("connection_id")?),
+        provider: ProviderId(row.uuid("provider_id")?),
+        kind: row.parsed("kind", CalendarKind::parse)?,
+        subject: row.get("subject")?,
+        calendar: row.get("calendar")?,
+        base_url: row.get("base_url")?,
+        sealed: row.get("sealed")?,
+        state: row.parsed("state", ConnectionState::parse)?,
+        parked_reason: row.get("parked_reason")?,
+        destination: row.get("destination")?,
+        pending: row.get("pending")?,
+        live: row.get("live")?,
+    })
+}
+
+/// See [`crate::store::Store::put_connection`].
+pub(super) async fn put_connection(
+    store: &SqliteStore,
+    new: &NewConnection,
+) -> Result<PutConnection> {
+    const OPERATION: &str = "put a connection";
+    const DESTINATION: &str = "UPDATE providers SET destination = ?2 WHERE provider_id = ?1";
+    let mut tx = store.begin(OPERATION).await?;
+    let now = store.now();
+    booking::add_provider(&mut tx, new.provider).await.map_err(fault(OPERATION))?;
+    let created = insert(&mut tx, new, now).await.map_err(fault(OPERATION))?;
+    if !created {
+        same_identity(&mut tx, new).await?;
+        renew(&mut tx, new, now).await.map_err(fault(OPERATION))?;
+    }
+    let id = new.id.to_string();
+    let former = booking::destination(&mut tx, new.provider).await.map_err(fault(OPERATION))?;
+    let changes = match &former {
+        None => true,
+        Some(former) => *former != id && new.make_destination,
+    };
+    let mut bookings_due = 0;
+    if changes {
+        sqlx::query(DESTINATION)
+            .bind(new.provider.to_string())
+            .bind(id.clone())
+            .execute(&mut *tx)
+            .await
+            .map_err(fault(OPERATION))?;
+        bookings_due = fill(&mut tx, new, now).await?;
+    }
+    tx.commit().await.map_err(fault(OPERATION))?;
+    Ok(PutConnection {
+        created,
+        destination: changes || former.is_some_and(|former| former == id),
+        bookings_due,
+    })
+}
+
+/// Adds the connection and its lane; `false` if it is there.
+async fn insert(conn: &mut SqliteConnection, new: &NewConnection, now: i64) -> sqlx::Result<bool> {
+    const CONNECTION: &str = "
+        INSERT INTO connections (connection_id, provider_id, kind, subject, calendar, base_url,
+                                 sealed, state, created_at, updated_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'active', ?8, ?8)
+        ON CONFLICT (connection_id) DO NOTHING";
+    const LANE: &str = "
+        INSERT INTO lanes (connection_id) VALUES (?1)
+        ON CONFLICT (connection_id) DO UPDATE SET rest_until = NULL";
+    let done = sqlx::query(CONNECTION)
+        .bind(new.id.to_string())
+        .bind(new.provider.to_string())
+        .bind(new.kind.name())
+        .bind(new.subject.clone())
+        .bind(new.calendar.clone())
+        .bind(new.base_url.clone())
+        .bind(new.sealed.clone())
+        .bind(now)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query(LANE).bind(new.id.to_string()).execute(conn).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Rule R17: the id derives from these, so another value under it is a mistake of ours.
+async fn same_identity(conn: &mut SqliteConnection, new: &NewConnection) -> Result<()> {
+    const READ: &str = select_connections!("WHERE c.connection_id = ?1");
+    let row = sqlx::query(READ)
+        .bind(new.id.to_string())
+        .fetch_one(conn)
+        .await
+        .map_err(fault("put a connection"))?;
+    let stored = read(&row)?;
+    let column = match &stored {
+        stored if stored.provider != new.provider => "provider_id",
+        stored if stored.kind != new.kind => "kind",
+        stored if stored.subject != new.subject => "subject",
+        stored if stored.calendar != new.calendar => "calendar",
+        _ => return Ok(()),
+    };
+    Err(StoreError::Inconsistent {
+        table: "connections",
+        column,
+        key: new.id.to_string(),
+        detail: "it differs from what the same id is being given now".to_owned(),
+    })
+}
+
+/// New credentials: the connection is active again, and what waited need not wait any longer.
+async fn renew(conn: &mut SqliteConnection, new: &NewConnection, now: i64) -> sqlx::Result<()> {
+    const CONNECTION: &str = "
+        UPDATE connections
+           SET sealed = ?2, base_url = ?3, state = 'active', parked_reason = NULL, updated_at = ?4
+         WHERE connection_id = ?1";
+    const EFFECTS: &str = "
+        UPDATE effects SET not_before = ?2, updated_at = ?2
+         WHERE connection_id = ?1 AND not_before > ?2";
+    sqlx::query(CONNECTION)
+        .bind(new.id.to_string())
+        .bind(new.sealed.clone())
+        .bind(new.base_url.clone())
+        .bind(now)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query(EFFECTS).bind(new.id.to_string()).bind(now).execute(conn).await?;
+    Ok(())
+}
+
+/// Rule R8: the provider's upcoming bookings become due at their new destination, and due to be
+/// absent where they were. Answers how many.
+async fn fill(conn: &mut SqliteConnection, new: &NewConnection, now: i64) -> Result<u64> {
+    const OPERATION: &str = "move a provider's bookings";
+    const UPCOMING: &str = "
+        SELECT ical_uid, placed, version, state FROM bookings
+         WHERE provider_id = ?1 AND shown AND ends_at >= ?2 AND ical_uid > ?3
+         ORDER BY ical_uid LIMIT ?4";
+    let mut bookings_due = 0;
+    let mut after = String::new();
+    loop {
+        let rows = sqlx::query(UPCOMING)
+            .bind(new.provider.to_string())
+            .bind(new.horizon.timestamp_micros())
+            .bind(after)
+            .bind(PAGE)
+            .fetch_all(&mut *conn)
+            .await
+            .map_err(fault(OPERATION))?;
+        let bookings = rows.iter().map(booking::read).collect::<Result<Vec<_>>>()?;
+        for stored in &bookings {
+            let placed = place(conn, stored, new.id, now).await.map_err(fault(OPERATION))?;
+            bookings_due += u64::from(placed);
+        }
+        match bookings.last() {
+            Some(last) => after = last.booking.uid.to_string(),
+            None => return Ok(bookings_due),
+        }
+    }
+}
+
+/// Places one booking on a connection, if it shows anything.
+async fn place(
+    conn: &mut SqliteConnection,
+    stored: &StoredBooking,
+    target: ConnectionId,
+    now: i64,
+) -> sqlx::Result<bool> {
+    const PLACED: &str = "
+        UPDATE bookings SET placed = ?2, version = version + 1, updated_at = ?3
+         WHERE ical_uid = ?1 AND placed IS NOT ?2";
+    let state = &stored.booking;
+    let Some(digest) = booking::shown_digest(state) else {
+        return Ok(false);
+    };
+    let wanted = [
+        stored.placed.filter(|was| *was != target).map(|was| (was, Desired::Absent)),
+        Some((target, Desired::Present(digest))),
+    ];
+    for (connection, desired) in wanted.into_iter().flatten() {
+        let revision = state.revision;
+        let effect = Effect { uid: state.uid.clone(), connection, revision, desired };
+        booking::ask(conn, &effect, now).await?;
+    }
+    sqlx::query(PLACED)
+        .bind(state.uid.to_string())
+        .bind(target.to_string())
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(true)
+}
+
+/// See [`crate::store::Store::remove_connection`]. `false` also where it is removed already.
+pub(super) async fn remove_connection(
+    store: &SqliteStore,
+    id: ConnectionId,
+    withdraw: bool,
+) -> Result<bool> {
+    const OPERATION: &str = "remove a connection";
+    const STATE: &str = "
+        UPDATE connections SET state = 'removing', parked_reason = NULL, updated_at = ?2
+         WHERE connection_id = ?1 AND state <> 'removed'";
+    // Each ends what would go on by itself. No holder has the nil token: what is in flight is the
+    // next holder's to take over.
+    const FENCE: [&str; 4] = [
+        "UPDATE providers SET destination = NULL WHERE destination = ?1",
+        "UPDATE lanes SET token = NULL, leased_until = NULL WHERE connection_id = ?1",
+        "UPDATE bookings SET placed = NULL, version = version + 1, updated_at = ?2
+          WHERE placed = ?1",
+        "UPDATE effects SET flight_token = '00000000-0000-0000-0000-000000000000'
+          WHERE connection_id = ?1 AND flight_verb IS NOT NULL",
+    ];
+    const WITHDRAW: &str = "
+        UPDATE effects SET desired_digest = NULL, dead = FALSE, rejections = 0, not_before = ?2,
+               updated_at = ?2
+         WHERE connection_id = ?1";
+    const FORGET: &str = "
+        UPDATE connections SET state = 'removed', sealed = x'', updated_at = ?2
+         WHERE connection_id = ?1";
+    let mut tx = store.begin(OPERATION).await?;
+    let now = store.now();
+    let run = |statement| sqlx::query(statement).bind(id.to_string()).bind(now);
+    let done = run(STATE).execute(&mut *tx).await.map_err(fault(OPERATION))?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let last = if withdraw { WITHDRAW } else { FORGET };
+    for statement in FENCE.into_iter().chain([last]) {
+        run(statement).execute(&mut *tx).await.map_err(fault(OPERATION))?;
+    }
+    finish_removal(&mut tx, id, now).await.map_err(fault(OPERATION))?;
+    tx.commit().await.map_err(fault(OPERATION))?;
+    Ok(true)
+}
+
+/// Rule R17: a removal is complete, and its credentials go, once nothing is due, applied or open.
+pub(super) async fn finish_removal(
+    conn: &mut SqliteConnection,
+    id: ConnectionId,
+    now: i64,
+) -> sqlx::Result<()> {
+    const FINISH: &str = "
+        UPDATE connections SET state = 'removed', sealed = x'', updated_at = ?2
+         WHERE connection_id = ?1 AND state = 'removing'
+           AND NOT EXISTS (SELECT 1 FROM effects AS e
+                            WHERE e.connection_id = ?1
+                              AND (e.due OR e.dead OR e.applied_digest IS NOT NULL
+                                   OR e.flight_verb IS NOT NULL OR e.verify_at IS NOT NULL))";
+    sqlx::query(FINISH).bind(id.to_string()).bind(now).execute(conn).await?;
+    Ok(())
+}
+
+/// See [`crate::store::Store::park`]. What is being removed stays so, and only says why it waits.
+pub(super) async fn park(store: &SqliteStore, lane: &LaneLease, reason: &str) -> Result<Fenced> {
+    const PARK: &str = "
+        UPDATE connections
+           SET state = CASE state WHEN 'active' THEN 'parked' ELSE state END,
+               parked_reason = ?3, updated_at = ?4
+         WHERE connection_id = ?1
+           AND EXISTS (SELECT 1 FROM lanes AS l
+                        WHERE l.connection_id = ?1 AND l.token = ?2)";
+    let done = sqlx::query(PARK)
+        .bind(lane.connection.to_string())
+        .bind(lane.token.to_string())
+        .bind(reason.to_owned())
+        .bind(store.now())
+        .execute(&store.write)
+        .await
+        .map_err(fault("park a connection"))?;
+    Ok(fenced(done.rows_affected()))
+}

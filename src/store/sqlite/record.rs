@@ -1,0 +1,327 @@
+//! What became of an attempt, written only under the row's token (rule R15), and the rows of
+//! `external_calendar_events` that go with it.
+
+use std::time::Duration;
+
+use ::booking::{CalendarKind, ConnectionId, Digest, IcalUid, ProviderId};
+use sqlx::query::Query;
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
+use uuid::Uuid;
+
+use super::row::{Values, later};
+use super::{SqliteStore, connection, dead_letter, fault};
+use crate::store::{ExternalEvent, Fenced, Finding, Record, Result};
+
+/// Nothing is in flight any more.
+macro_rules! settle {
+    ($rest:literal) => {
+        concat!(
+            "UPDATE effects
+                SET flight_token = NULL, flight_verb = NULL, flight_revision = NULL,
+                    flight_digest = NULL, flight_body = NULL, flight_at = NULL,
+                    updated_at = ?3, ",
+            $rest,
+            " WHERE connection_id = ?1 AND ical_uid = ?2"
+        )
+    };
+}
+
+/// See [`crate::store::Store::record`].
+pub(super) async fn record(store: &SqliteStore, record: &Record) -> Result<Fenced> {
+    const OPERATION: &str = "record what became of an attempt";
+    let mut tx = store.begin(OPERATION).await?;
+    let now = store.now();
+    if !is_held(&mut tx, record).await.map_err(fault(OPERATION))? {
+        return Ok(Fenced::Refused);
+    }
+    // The verification first: it asks what was in flight.
+    schedule(&mut tx, record, now).await.map_err(fault(OPERATION))?;
+    find(&mut tx, record, now).await.map_err(fault(OPERATION))?;
+    let connection = record.lane.connection;
+    connection::finish_removal(&mut tx, connection, now).await.map_err(fault(OPERATION))?;
+    tx.commit().await.map_err(fault(OPERATION))?;
+    Ok(Fenced::Written)
+}
+
+/// Whether this finding comes from reading back what was settled, with nothing in flight.
+fn is_verification(finding: &Finding) -> bool {
+    match finding {
+        Finding::Verified | Finding::Differs { .. } => true,
+        Finding::Present { .. }
+        | Finding::Absent { .. }
+        | Finding::Gone
+        | Finding::NotApplied { .. }
+        | Finding::Unknown { .. }
+        | Finding::Dead { .. } => false,
+    }
+}
+
+/// An attempt's finding needs the attempt, under our token; a verification's needs the lane.
+async fn is_held(conn: &mut SqliteConnection, record: &Record) -> sqlx::Result<bool> {
+    const FLIGHT: &str = "
+        SELECT 1 FROM effects
+         WHERE connection_id = ?1 AND ical_uid = ?2 AND flight_token = ?3
+           AND flight_verb IS NOT NULL";
+    const LANE: &str = "
+        SELECT 1 FROM effects AS e JOIN lanes AS l USING (connection_id)
+         WHERE e.connection_id = ?1 AND e.ical_uid = ?2 AND l.token = ?3
+           AND e.flight_verb IS NULL";
+    let row = sqlx::query(if is_verification(&record.finding) { LANE } else { FLIGHT })
+        .bind(record.lane.connection.to_string())
+        .bind(record.uid.to_string())
+        .bind(record.lane.token.to_string())
+        .fetch_optional(conn)
+        .await?;
+    Ok(row.is_some())
+}
+
+/// A statement about the record's row: `?1` its connection, `?2` its UID, `?3` the hour.
+fn on_row(
+    statement: &'static str,
+    record: &Record,
+    now: i64,
+) -> Query<'static, Sqlite, SqliteArguments> {
+    sqlx::query(statement)
+        .bind(record.lane.connection.to_string())
+        .bind(record.uid.to_string())
+        .bind(now)
+}
+
+/// Rule R14: when the row is read again. An open attempt never puts off what another one asked
+/// for; a verification has answered what was asked, and says itself what comes next.
+async fn schedule(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::Result<()> {
+    const OPEN: &str = "
+        UPDATE effects
+           SET verify_at = MIN(COALESCE(verify_at, ?4), ?4),
+               verify_from_generation =
+                   MIN(COALESCE(verify_from_generation, generation), generation),
+               verify_deletes = verify_deletes OR flight_verb IS 'delete', updated_at = ?3
+         WHERE connection_id = ?1 AND ical_uid = ?2";
+    const NEXT: &str = "
+        UPDATE effects
+           SET verify_at = ?4,
+               verify_from_generation =
+                   MIN(COALESCE(verify_from_generation, generation), generation),
+               verify_deletes = verify_deletes OR flight_verb IS 'delete',
+               verify_stage = verify_stage + 1, updated_at = ?3
+         WHERE connection_id = ?1 AND ical_uid = ?2";
+    const DONE: &str = "
+        UPDATE effects
+           SET verify_at = NULL, verify_from_generation = NULL, verify_deletes = FALSE,
+               verify_stage = 0, updated_at = ?3
+         WHERE connection_id = ?1 AND ical_uid = ?2";
+    let at = record.verify_after.map(|after| later(now, after));
+    let query = match (is_verification(&record.finding), at) {
+        (false, None) => return Ok(()),
+        (false, Some(at)) => on_row(OPEN, record, now).bind(at),
+        (true, Some(at)) => on_row(NEXT, record, now).bind(at),
+        (true, None) => on_row(DONE, record, now),
+    };
+    query.execute(conn).await?;
+    Ok(())
+}
+
+/// Writes the finding itself.
+async fn find(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::Result<()> {
+    match &record.finding {
+        Finding::Present { .. } => present(conn, record, now).await,
+        Finding::Absent { revision } => absent(conn, record, *revision, now).await,
+        Finding::Gone => gone(conn, record, now).await,
+        Finding::NotApplied { after, error, rejected } => {
+            const NOT_APPLIED: &str =
+                settle!("not_before = ?4, last_error = ?5, rejections = rejections + ?6");
+            put_off(conn, NOT_APPLIED, record, (*after, error, *rejected), now).await
+        }
+        Finding::Unknown { after, error, rejected } => {
+            const UNKNOWN: &str = "
+                UPDATE effects
+                   SET not_before = ?4, last_error = ?5, rejections = rejections + ?6,
+                       updated_at = ?3
+                 WHERE connection_id = ?1 AND ical_uid = ?2";
+            put_off(conn, UNKNOWN, record, (*after, error, *rejected), now).await
+        }
+        Finding::Dead { error, unknown } => dead(conn, record, error, *unknown, now).await,
+        Finding::Verified => Ok(()),
+        Finding::Differs { present, etag, gone } => {
+            differs(conn, record, (*present, etag.as_deref(), *gone), now).await
+        }
+    }
+}
+
+/// The calendar holds it: applied, with the row that operators look at.
+async fn present(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::Result<()> {
+    const PRESENT: &str = settle!(
+        "applied_revision = ?4, applied_digest = ?5, etag = ?6, attempts = 0, rejections = 0,
+         last_error = NULL, not_before = ?3, dead = FALSE"
+    );
+    const EVENT: &str = "
+        INSERT INTO external_calendar_events
+               (id, provider_id, connection_id, calendar_provider, external_event_id, ical_uid,
+                booking_id, provider_uid, start_time, end_time, is_busy, checksum, sync_status,
+                generation, applied_revision, etag, created_at, updated_at)
+        SELECT ?4, c.provider_id, c.connection_id, c.kind, ?5, b.ical_uid, b.booking_id, ?6, ?7,
+               ?8, TRUE, e.applied_digest, 'CREATED', e.generation, e.applied_revision, e.etag,
+               ?3, ?3
+          FROM effects AS e
+          JOIN connections AS c ON c.connection_id = e.connection_id
+          JOIN bookings AS b ON b.ical_uid = e.ical_uid
+         WHERE e.connection_id = ?1 AND e.ical_uid = ?2
+        ON CONFLICT (connection_id, ical_uid) DO UPDATE
+           SET external_event_id = excluded.external_event_id,
+               provider_uid = COALESCE(excluded.provider_uid, provider_uid), start_time = excluded.start_time,
+               end_time = excluded.end_time, is_busy = TRUE, checksum = excluded.checksum,
+               sync_status = CASE WHEN generation = excluded.generation
+                                   AND sync_status <> 'CANCELLED' THEN 'UPDATED'
+                             ELSE 'CREATED' END, last_error = NULL, generation = excluded.generation,
+               applied_revision = excluded.applied_revision, etag = excluded.etag,
+               updated_at = excluded.updated_at";
+    let Finding::Present { revision, digest, etag, external_id, provider_uid, start, end } =
+        &record.finding
+    else {
+        unreachable!("the caller tells the findings apart");
+    };
+    on_row(PRESENT, record, now)
+        .bind(*revision)
+        .bind(digest.to_string())
+        .bind(etag.clone())
+        .execute(&mut *conn)
+        .await?;
+    // The row's id follows from its key: chance has no place in here.
+    let id = Uuid::new_v5(&record.lane.connection.0, record.uid.as_str().as_bytes());
+    on_row(EVENT, record, now)
+        .bind(id.to_string())
+        .bind(external_id.clone())
+        .bind(provider_uid.clone())
+        .bind(start.timestamp_micros())
+        .bind(end.timestamp_micros())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Deleted, by us.
+async fn absent(
+    conn: &mut SqliteConnection,
+    record: &Record,
+    revision: i64,
+    now: i64,
+) -> sqlx::Result<()> {
+    const ABSENT: &str = settle!(
+        "applied_revision = ?4, applied_digest = NULL, etag = NULL, burned = TRUE, attempts = 0,
+         rejections = 0, last_error = NULL, not_before = ?3"
+    );
+    const EVENT: &str = "
+        UPDATE external_calendar_events
+           SET sync_status = 'CANCELLED', is_busy = FALSE, applied_revision = ?4, etag = NULL,
+               last_error = NULL, updated_at = ?3
+         WHERE connection_id = ?1 AND ical_uid = ?2";
+    for statement in [ABSENT, EVENT] {
+        on_row(statement, record, now).bind(revision).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// Rule R12: settled absent, though not by us: the next generation is open.
+async fn gone(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::Result<()> {
+    const GONE: &str = settle!(
+        "applied_digest = NULL, etag = NULL, generation = generation + 1, burned = FALSE,
+         not_before = ?3"
+    );
+    on_row(GONE, record, now).execute(conn).await?;
+    Ok(())
+}
+
+/// To be tried, or read back, later.
+async fn put_off(
+    conn: &mut SqliteConnection,
+    statement: &'static str,
+    record: &Record,
+    (after, error, rejected): (Duration, &String, bool),
+    now: i64,
+) -> sqlx::Result<()> {
+    on_row(statement, record, now)
+        .bind(later(now, after))
+        .bind(error.clone())
+        .bind(rejected)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Waits for a new revision or a person. What may have been applied stays in flight.
+async fn dead(
+    conn: &mut SqliteConnection,
+    record: &Record,
+    error: &str,
+    unknown: bool,
+    now: i64,
+) -> sqlx::Result<()> {
+    const SETTLED: &str = settle!("dead = TRUE, last_error = ?4");
+    const OPEN: &str = "
+        UPDATE effects SET dead = TRUE, last_error = ?4, updated_at = ?3
+         WHERE connection_id = ?1 AND ical_uid = ?2";
+    const EVENT: &str = "
+        UPDATE external_calendar_events
+           SET sync_status = 'FAILED', last_error = ?4, updated_at = ?3
+         WHERE connection_id = ?1 AND ical_uid = ?2";
+    for statement in [if unknown { OPEN } else { SETTLED }, EVENT] {
+        on_row(statement, record, now).bind(error.to_owned()).execute(&mut *conn).await?;
+    }
+    dead_letter::insert_effect(conn, &record.uid, record.lane.connection, error, now).await
+}
+
+/// What is known to be there is something else than was thought.
+async fn differs(
+    conn: &mut SqliteConnection,
+    record: &Record,
+    (present, etag, gone): (Option<(i64, Digest)>, Option<&str>, bool),
+    now: i64,
+) -> sqlx::Result<()> {
+    const DIFFERS: &str = "
+        UPDATE effects
+           SET applied_revision = COALESCE(?4, applied_revision), applied_digest = ?5, etag = ?6,
+               generation = generation + ?7, burned = burned AND NOT ?7, not_before = ?3, updated_at = ?3
+         WHERE connection_id = ?1 AND ical_uid = ?2";
+    on_row(DIFFERS, record, now)
+        .bind(present.map(|(revision, _)| revision))
+        .bind(present.map(|(_, digest)| digest.to_string()))
+        .bind(etag.map(ToOwned::to_owned))
+        .bind(gone)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// See [`crate::store::Store::external_events`].
+pub(super) async fn external_events(
+    store: &SqliteStore,
+    uid: &IcalUid,
+) -> Result<Vec<ExternalEvent>> {
+    const READ: &str =
+        "SELECT * FROM external_calendar_events WHERE ical_uid = ?1 ORDER BY connection_id";
+    let rows = sqlx::query(READ)
+        .bind(uid.to_string())
+        .fetch_all(&store.read)
+        .await
+        .map_err(fault("read the external events of a booking"))?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &SqliteRow) -> Result<ExternalEvent> {
+    let row = Values::of(row, "external_calendar_events", "id");
+    Ok(ExternalEvent {
+        provider: ProviderId(row.uuid("provider_id")?),
+        connection: ConnectionId(row.uuid("connection_id")?),
+        kind: row.parsed("calendar_provider", CalendarKind::parse)?,
+        external_id: row.get("external_event_id")?,
+        uid: row.parsed("ical_uid", |text| IcalUid::parse(text).ok())?,
+        provider_uid: row.get("provider_uid")?,
+        sync_status: row.get("sync_status")?,
+        generation: row.get("generation")?,
+        applied_revision: row.get("applied_revision")?,
+        etag: row.get("etag")?,
+        start: row.time("start_time")?,
+        end: row.time("end_time")?,
+        is_busy: row.get("is_busy")?,
+    })
+}

@@ -1,0 +1,174 @@
+-- The whole schema of the embedded store. Times are microseconds since 1970 in UTC, ids and
+-- digests are text, truth values 0 and 1. No key cascades: a row whose external event may still
+-- stand is never dropped along with another (L29).
+
+CREATE TABLE installation (
+    id           TEXT PRIMARY KEY,
+    installed_at INTEGER NOT NULL,
+    schema       INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE cursors (
+    topic                TEXT NOT NULL,
+    "partition"          INTEGER NOT NULL,
+    epoch                INTEGER NOT NULL,
+    token                TEXT NOT NULL,
+    next_offset          INTEGER,
+    witness_timestamp_ms INTEGER,
+    witness_checksum     INTEGER,
+    topic_id             TEXT,
+    cluster_id           TEXT,
+    log_end              INTEGER,
+    incarnation          INTEGER NOT NULL DEFAULT 0,
+    stop_kind            TEXT,
+    stop_found           TEXT,
+    updated_at           INTEGER NOT NULL,
+    PRIMARY KEY (topic, "partition")
+) STRICT;
+
+CREATE TABLE providers (
+    provider_id TEXT PRIMARY KEY,
+    destination TEXT REFERENCES connections
+) STRICT;
+
+CREATE TABLE connections (
+    connection_id TEXT PRIMARY KEY,
+    provider_id   TEXT NOT NULL REFERENCES providers,
+    kind          TEXT NOT NULL,
+    subject       TEXT NOT NULL,
+    calendar      TEXT NOT NULL,
+    base_url      TEXT NOT NULL,
+    sealed        BLOB NOT NULL,
+    state         TEXT NOT NULL CHECK (state IN ('active', 'parked', 'removing', 'removed')),
+    parked_reason TEXT,
+    created_at    INTEGER NOT NULL,
+    updated_at    INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE lanes (
+    connection_id TEXT PRIMARY KEY REFERENCES connections,
+    token         TEXT,
+    leased_until  INTEGER,
+    rest_until    INTEGER
+) STRICT;
+
+CREATE TABLE bookings (
+    ical_uid    TEXT PRIMARY KEY,
+    booking_id  TEXT NOT NULL UNIQUE,
+    provider_id TEXT NOT NULL,
+    placed      TEXT REFERENCES connections,
+    version     INTEGER NOT NULL,
+    revision    INTEGER NOT NULL,
+    starts_at   INTEGER,
+    ends_at     INTEGER,
+    shown       INTEGER NOT NULL,
+    state       TEXT NOT NULL,
+    updated_at  INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX bookings_upcoming ON bookings (provider_id, ical_uid) WHERE shown;
+CREATE INDEX bookings_placed ON bookings (placed);
+
+CREATE TABLE effects (
+    ical_uid               TEXT NOT NULL REFERENCES bookings,
+    connection_id          TEXT NOT NULL REFERENCES connections,
+    desired_revision       INTEGER NOT NULL,
+    desired_digest         TEXT,                       -- NULL: no event is wanted
+    applied_revision       INTEGER,
+    applied_digest         TEXT,                       -- NULL: no event is known to be there
+    generation             INTEGER NOT NULL DEFAULT 0,
+    burned                 INTEGER NOT NULL DEFAULT 0,
+    etag                   TEXT,
+    flight_token           TEXT,
+    flight_verb            TEXT,                       -- NULL: nothing is in flight
+    flight_revision        INTEGER,
+    flight_digest          TEXT,
+    flight_body            BLOB,
+    flight_at              INTEGER,
+    not_before             INTEGER NOT NULL,
+    attempts               INTEGER NOT NULL DEFAULT 0,
+    rejections             INTEGER NOT NULL DEFAULT 0,
+    dead                   INTEGER NOT NULL DEFAULT 0,
+    last_error             TEXT,
+    verify_at              INTEGER,
+    verify_from_generation INTEGER,
+    verify_deletes         INTEGER NOT NULL DEFAULT 0,
+    verify_stage           INTEGER NOT NULL DEFAULT 0,
+    updated_at             INTEGER NOT NULL,
+    -- Rule R9, written once: whatever statement changes a part of it, this follows.
+    due INTEGER NOT NULL GENERATED ALWAYS AS (
+        NOT dead AND (
+            flight_verb IS NOT NULL
+            OR desired_digest IS NOT applied_digest
+            OR (desired_digest IS NOT NULL AND desired_revision IS NOT applied_revision)
+        )
+    ) STORED,
+    PRIMARY KEY (ical_uid, connection_id)
+) STRICT;
+
+CREATE INDEX effects_due ON effects (connection_id, not_before) WHERE due;
+CREATE INDEX effects_verify ON effects (connection_id, verify_at) WHERE verify_at IS NOT NULL;
+
+CREATE TABLE external_calendar_events (
+    id                TEXT PRIMARY KEY,
+    provider_id       TEXT NOT NULL REFERENCES providers,
+    connection_id     TEXT NOT NULL REFERENCES connections,
+    calendar_provider TEXT NOT NULL,
+    external_event_id TEXT NOT NULL,
+    ical_uid          TEXT NOT NULL REFERENCES bookings,
+    booking_id        TEXT NOT NULL,
+    provider_uid      TEXT,
+    start_time        INTEGER NOT NULL,
+    end_time          INTEGER NOT NULL,
+    is_busy           INTEGER NOT NULL,
+    checksum          TEXT NOT NULL,
+    sync_status       TEXT NOT NULL
+                      CHECK (sync_status IN ('CREATED', 'UPDATED', 'CANCELLED', 'FAILED')),
+    last_error        TEXT,
+    generation        INTEGER NOT NULL,
+    applied_revision  INTEGER NOT NULL,
+    etag              TEXT,
+    created_at        INTEGER NOT NULL,
+    updated_at        INTEGER NOT NULL,
+    CHECK (end_time > start_time),
+    UNIQUE (provider_id, calendar_provider, external_event_id),
+    UNIQUE (connection_id, ical_uid)
+) STRICT;
+
+CREATE INDEX external_calendar_events_uid ON external_calendar_events (ical_uid);
+
+CREATE TABLE journal (
+    topic       TEXT NOT NULL,
+    incarnation INTEGER NOT NULL,
+    "partition" INTEGER NOT NULL,
+    "offset"    INTEGER NOT NULL,
+    event_id    TEXT NOT NULL,
+    ical_uid    TEXT NOT NULL,
+    kind        TEXT NOT NULL,
+    decision    TEXT NOT NULL,
+    revision    INTEGER NOT NULL,
+    folded_at   INTEGER NOT NULL,
+    PRIMARY KEY (topic, incarnation, "partition", "offset")
+) STRICT;
+
+CREATE INDEX journal_uid ON journal (ical_uid);
+
+CREATE TABLE dead_letters (
+    id                INTEGER PRIMARY KEY AUTOINCREMENT,
+    class             TEXT NOT NULL,
+    reason            TEXT NOT NULL,
+    topic             TEXT,
+    incarnation       INTEGER,
+    "partition"       INTEGER,
+    "offset"          INTEGER,
+    timestamp_ms      INTEGER,
+    key               BLOB,
+    payload           BLOB,
+    headers           TEXT,                            -- JSON: [[name, value in base64 or null], …]
+    effect_uid        TEXT,
+    effect_connection TEXT,
+    state             TEXT NOT NULL CHECK (state IN ('open', 'redriven', 'discarded')),
+    created_at        INTEGER NOT NULL,
+    settled_at        INTEGER,
+    CHECK ((topic IS NULL) <> (effect_uid IS NULL))
+) STRICT;
