@@ -237,8 +237,12 @@ impl Calls {
     }
 }
 
+/// The most bytes of bodies that the log remembers.
+pub const LOG_BODIES_BYTES_MAX: usize = 64 << 20;
+
 struct Entries {
     calls: VecDeque<CallRecord>,
+    bodies_bytes: usize,
     arrived: u64,
     applied: u64,
 }
@@ -252,7 +256,7 @@ pub(super) struct CallLog {
 
 impl CallLog {
     pub(super) fn new(entries_max: usize) -> Self {
-        let entries = Entries { calls: VecDeque::new(), arrived: 0, applied: 0 };
+        let entries = Entries { calls: VecDeque::new(), bodies_bytes: 0, arrived: 0, applied: 0 };
         Self { entries: Mutex::new(entries), entries_max, changes: watch::Sender::new(0) }
     }
 
@@ -261,8 +265,14 @@ impl CallLog {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.arrived += 1;
         call.number = entries.arrived;
-        while entries.calls.len() >= self.entries_max.max(1) {
-            entries.calls.pop_front();
+        entries.bodies_bytes += call.body.len();
+        while entries.calls.len() >= self.entries_max.max(1)
+            || entries.bodies_bytes > LOG_BODIES_BYTES_MAX
+        {
+            let Some(oldest) = entries.calls.pop_front() else {
+                break;
+            };
+            entries.bodies_bytes -= oldest.body.len();
         }
         entries.calls.push_back(call);
         let number = entries.arrived;

@@ -1,5 +1,7 @@
 //! The emulator of Google Calendar, through real HTTP: what it refuses, keeps and forgets.
 
+mod adapter;
+
 mod faults;
 
 mod listing;

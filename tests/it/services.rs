@@ -37,6 +37,11 @@ pub fn postgres(test: &str) -> Option<String> {
     service(test, "TEST_POSTGRES_URL")
 }
 
+/// The Python interpreter that has Google's own client, `google-api-python-client`.
+pub fn google_client(test: &str) -> Option<String> {
+    service(test, "TEST_GOOGLE_CLIENT_PYTHON")
+}
+
 /// A Radicale server.
 pub struct Radicale {
     /// `http://host:port`.

@@ -18,6 +18,7 @@ setup_services() {
   install_into "Radicale" "$(python_environment radicale)" install_python radicale
   install_into "Python libraries of the golden tests" "$(python_environment golden)" \
     install_python golden
+  install_into "Google's own client" "$(python_environment google)" install_python google
   exec 8>&-
 }
 

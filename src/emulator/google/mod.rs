@@ -55,7 +55,8 @@ pub struct Options {
     pub switches: Switches,
     /// The largest body, in bytes; a larger one is answered 413.
     pub body_bytes_max: usize,
-    /// How many calls the log remembers.
+    /// How many calls the log remembers; beside that, their bodies have a bound,
+    /// [`super::call_log::LOG_BODIES_BYTES_MAX`].
     pub log_entries_max: usize,
     /// How many events a calendar holds, deleted ones too; a further one is answered 403.
     pub events_max: usize,

@@ -1,14 +1,24 @@
 //! Faults to order, and what the call log makes of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use calendar_sync::emulator::{Answered, Effect, Fault, Moment, Refusal, Rule, Verb};
+use calendar_sync::clock::SystemClock;
+use calendar_sync::emulator::{
+    Answered, Effect, Fault, GoogleEmulator, Moment, Options, Refusal, Rule, Verb,
+};
 use reqwest::Method;
 use serde_json::Value;
 
 use super::{CALENDAR, EVENTS, Google, Got, ID, TOKEN, body, named};
 
 impl Google {
+    async fn with_emulator(mut self, options: Options) -> Self {
+        self.emulator = GoogleEmulator::start(options).await.expect("a port is free");
+        self.emulator.add_account(TOKEN, CALENDAR);
+        self
+    }
+
     async fn try_insert(&self, body: &Value) -> reqwest::Result<Got> {
         self.try_call(Method::POST, EVENTS, Some(body), None).await
     }
@@ -222,6 +232,35 @@ async fn a_revision_below_an_acknowledged_one_is_counted() {
     assert_eq!(last.before.as_ref().unwrap()["bookingRevision"], "2");
     assert_eq!(last.after.as_ref().unwrap()["bookingRevision"], "1");
     assert_eq!(last.json().unwrap()["summary"], "Haircut 1");
+}
+
+#[tokio::test]
+async fn the_log_forgets_the_oldest_calls_and_says_how_many() {
+    let clock = Arc::new(SystemClock::start());
+    let options = Options { log_entries_max: 3, ..Options::strict(clock) };
+    let google = Google::start().await.with_emulator(options).await;
+    for _ in 0..5 {
+        google.get(ID).await;
+    }
+    let calls = google.emulator.calls();
+    assert_eq!((calls.list.len(), calls.forgotten), (3, 2));
+    assert_eq!(calls.list[0].number, 3);
+    assert_eq!(
+        calls.list[2].answered,
+        Answered::Status { status: 404, reason: Some("notFound".to_owned()) }
+    );
+}
+
+#[tokio::test]
+async fn twenty_inserts_of_one_id_at_once_make_one_event() {
+    let google = Google::start().await;
+    let sent = named(ID, 0);
+    let all = (0..20).map(|_| google.try_insert(&sent));
+    let got = futures::future::join_all(all).await;
+    let statuses: Vec<_> = got.into_iter().map(|got| got.unwrap().status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1);
+    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 19);
+    assert_eq!(google.emulator.calls().mutations().len(), 1);
 }
 
 #[tokio::test]
