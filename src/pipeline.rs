@@ -244,9 +244,8 @@ impl Pipeline {
                 }
                 Tried::Done
             }
-            Ok(Committed::Foreign) => Tried::Foreign,
             Ok(Committed::Elsewhere { next_offset }) if next_offset == Some(to) => Tried::Done,
-            Ok(Committed::Elsewhere { .. }) => Tried::Foreign,
+            Ok(Committed::Foreign | Committed::Elsewhere { .. }) => Tried::Foreign,
             Ok(Committed::Stale) => Tried::Again,
             Ok(Committed::Refused { detail }) => Tried::Refused(detail),
             // The next try tells by the cursor whether this one was committed (rule R3).

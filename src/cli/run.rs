@@ -1,12 +1,16 @@
 //! `run`: the worker. Reads the topic and serves lanes until it is told to stop.
 
+use std::sync::Arc;
+
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::open::open_installation;
 use super::stop::{Signals, until_stopped};
+use super::work::work;
 use crate::clock::Surroundings;
 use crate::config::Settings;
+use crate::consumer::Status;
 
 /// Works until SIGTERM or SIGINT; a second one ends it at once.
 ///
@@ -24,24 +28,16 @@ pub async fn run(
     let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
     let deadline = settings.shutdown_deadline;
-    let work = Box::pin(work(settings, surroundings, stop.clone()));
-    until_stopped(work, &stop, async || signals.next().await, deadline).await
-}
-
-/// The worker: the consumer and the lanes side by side, until `stop` is cancelled and both have
-/// finished what they had begun.
-pub async fn work(
-    settings: Settings,
-    surroundings: Surroundings,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let (_store, installation) = open_installation(&settings, &surroundings).await?;
+    let (store, installation) = open_installation(&settings, &surroundings).await?;
     tracing::info!(
         installation.id = %installation.id,
         kafka.topic = settings.kafka.topic,
         emit.enabled = settings.emit.gate.enabled,
         "started"
     );
-    stop.cancelled().await;
+    let status = Arc::new(Status::default());
+    let work = work(&settings, store, &installation, &surroundings, status, stop.clone());
+    until_stopped(Box::pin(work), &stop, async || signals.next().await, deadline).await?;
+    tracing::info!("stopped");
     Ok(())
 }

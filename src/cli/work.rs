@@ -40,8 +40,7 @@ pub async fn work(
     let accounts = Arc::new(SealedAccounts::new(sealer, http(settings, surroundings)?));
     let options = emit_options(settings);
     let gate = options.gate.clone();
-    let emitter =
-        Emitter::new(Arc::clone(&store), accounts, options, surroundings.clone(), wake);
+    let emitter = Emitter::new(Arc::clone(&store), accounts, options, surroundings.clone(), wake);
     let (hold, held) = watch::channel(false);
     let reading = consumer::run(
         consumer_options(settings),

@@ -17,7 +17,7 @@ use crate::store::{Fenced, Finding, InFlight, Owed, Record, Result, StoreError, 
 const ROUNDS_MAX: u32 = 3;
 
 /// How long a row waits that the calendar is ahead of: our log has to catch up (rule R7).
-const AHEAD_DELAY: Duration = Duration::from_secs(60);
+const AHEAD_DELAY: Duration = Duration::from_mins(1);
 
 /// So many former generations are looked at in a verification.
 const GENERATIONS_MAX: i32 = 4;
@@ -121,13 +121,12 @@ impl Drain<'_> {
                 self.success();
                 Next::Record(Finding::Absent { revision: flight.revision }, None)
             }
-            Outcome::AlreadyApplied => Next::ReadBack,
             Outcome::Unknown { reason, open: true, after } => {
                 self.trouble();
                 let verify = self.first_verification();
                 Next::Record(self.unknown(owed, &reason, after, false), verify)
             }
-            Outcome::Unknown { open: false, .. } => Next::ReadBack,
+            Outcome::AlreadyApplied | Outcome::Unknown { open: false, .. } => Next::ReadBack,
             Outcome::Retry { after, lane_wide, reason } => {
                 self.trouble();
                 let after = self.delay(owed, after);
@@ -180,7 +179,7 @@ impl Drain<'_> {
                 Next::Record(Finding::Gone, None)
             }
             Settled::SendAgain { verb, condition } => Next::Send(verb, condition),
-            Settled::Ahead { revision } => Next::Record(self.ahead(owed, revision), None),
+            Settled::Ahead { revision } => Next::Record(ahead(owed, revision), None),
             Settled::Unread(reading) => self.unread(owed, reading).await?,
         })
     }
@@ -246,21 +245,6 @@ impl Drain<'_> {
         Finding::Unknown { after: self.delay(owed, after), error: error.to_owned(), rejected }
     }
 
-    fn ahead(&self, owed: &Owed, revision: i64) -> Finding {
-        tracing::error!(
-            booking.uid = %owed.uid,
-            error_code = "calendar_ahead",
-            revision,
-            desired_revision = owed.desired_revision,
-            "the calendar holds a later revision than the database knows of; waiting for the log"
-        );
-        Finding::Unknown {
-            after: AHEAD_DELAY,
-            error: format!("the calendar is ahead: it holds revision {revision}"),
-            rejected: false,
-        }
-    }
-
     /// What the calendar asks for, or the backoff; never less than the latter (rule R13).
     fn delay(&self, owed: &Owed, asked: Option<Duration>) -> Duration {
         let attempts = u32::try_from(owed.attempts).unwrap_or_default();
@@ -295,7 +279,7 @@ impl Drain<'_> {
                 Finding::Differs { present, etag, gone }
             }
             Verified::Ahead { revision } => {
-                self.ahead(owed, revision);
+                drop(ahead(owed, revision));
                 return self.record(owed, Finding::Verified, Some(AHEAD_DELAY)).await;
             }
             Verified::Unread(_) => {
@@ -367,6 +351,22 @@ impl Drain<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The calendar holds a later revision than ours: our database lost its tail (rule R7).
+fn ahead(owed: &Owed, revision: i64) -> Finding {
+    tracing::error!(
+        booking.uid = %owed.uid,
+        error_code = "calendar_ahead",
+        revision,
+        desired_revision = owed.desired_revision,
+        "the calendar holds a later revision than the database knows of; waiting for the log"
+    );
+    Finding::Unknown {
+        after: AHEAD_DELAY,
+        error: format!("the calendar is ahead: it holds revision {revision}"),
+        rejected: false,
     }
 }
 

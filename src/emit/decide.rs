@@ -91,9 +91,10 @@ pub fn settle(owed: &Owed, flight: &InFlight, reading: Reading) -> Settled {
     let (marker, etag, provider_uid) = match reading {
         Reading::Failed(_) | Reading::CalendarGone { .. } => return Settled::Unread(reading),
         Reading::Live { marker, etag, provider_uid } => (marker, etag, provider_uid),
-        Reading::Tombstone if flight.verb == Verb::Delete => return Settled::Absent,
+        Reading::Tombstone | Reading::Absent if flight.verb == Verb::Delete => {
+            return Settled::Absent;
+        }
         Reading::Tombstone => return Settled::Gone,
-        Reading::Absent if flight.verb == Verb::Delete => return Settled::Absent,
         Reading::Absent => {
             return Settled::SendAgain { verb: Verb::Create, condition: Condition::New };
         }
