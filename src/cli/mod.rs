@@ -1,1 +1,5 @@
 //! The commands, one file each.
+
+pub mod publish;
+
+pub mod encode;
