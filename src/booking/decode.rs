@@ -8,7 +8,7 @@
 //! reason that names the field and never its content.
 //!
 //! Input is hostile until read: [`RECORD_LEN_MAX`] bounds a record and every length in it, a
-//! writer's schema is [bounded](schema::bounded) so that a small record cannot grow into a large
+//! writer's schema is bounded so that a small record cannot grow into a large
 //! value, and no bytes can panic. This module asks nobody for a schema: it knows no registry.
 
 use std::fmt;
@@ -30,7 +30,7 @@ mod schema;
 
 mod values;
 
-pub use framing::{Fingerprint, Framing, SchemaKey, VALUE_SCHEMA_HEADER};
+pub use framing::{Fingerprint, Framing, SINGLE_OBJECT_MARK, SchemaKey, VALUE_SCHEMA_HEADER};
 pub use values::{LINE_CHARS_MAX, TEXT_BYTES_MAX};
 
 /// The longest record that we accept, in bytes, framing included; also Kafka's own default bound.

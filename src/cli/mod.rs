@@ -16,6 +16,10 @@ pub mod dead_letters;
 
 pub mod redrive;
 
+pub mod encode;
+
+pub mod publish;
+
 mod dead_letter_text;
 
 pub mod open;

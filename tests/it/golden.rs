@@ -32,17 +32,18 @@ struct Golden {
 
 impl Golden {
     fn all() -> Vec<Self> {
-        let text = std::fs::read_to_string(directory().join("index.json")).unwrap();
-        serde_json::from_str(&text).unwrap()
+        let text =
+            std::fs::read_to_string(directory().join("index.json")).expect("the index is kept");
+        serde_json::from_str(&text).expect("the index is as it was written")
     }
 
     fn payload(&self) -> Vec<u8> {
-        std::fs::read(directory().join(&self.file)).unwrap()
+        std::fs::read(directory().join(&self.file)).expect(&self.file)
     }
 
     fn header(&self) -> Option<Vec<u8>> {
         let hex = self.header.as_ref()?;
-        Some(data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap())
+        Some(data_encoding::HEXLOWER.decode(hex.as_bytes()).expect("hex"))
     }
 
     /// What the service does with a record's value, its registry asked or not.
@@ -58,7 +59,7 @@ impl Golden {
                     SchemaKey::Guid(_) => assert_eq!(header.map(|header| header.len()), Some(17)),
                     SchemaKey::Id(id) => assert_eq!(id, 70_000, "{}", self.file),
                 }
-                let json = self.writer_schema.as_ref().unwrap().to_string();
+                let json = self.writer_schema.as_ref().expect("the registry knows it").to_string();
                 contract.read(&contract.writer(&json)?, datum, DOMAIN)
             }
         }
@@ -67,7 +68,8 @@ impl Golden {
 
 /// An event in the schemas' names, as the index has it.
 fn shown(event: &BookingEvent) -> Value {
-    let mut shown = json!({
+    let mut shown = serde_json::Map::new();
+    let head = json!({
         "type": event.change.name(),
         "event_id": event.id,
         "booking_id": event.booking,
@@ -80,8 +82,11 @@ fn shown(event: &BookingEvent) -> Value {
         Change::Created(details) | Change::Updated(details) => shown_details(details),
         Change::Cancelled { reason } => json!({ "reason": reason }),
     };
-    shown.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    shown
+    for part in [head, more] {
+        let Value::Object(fields) = part else { unreachable!("both are objects") };
+        shown.extend(fields);
+    }
+    Value::Object(shown)
 }
 
 fn shown_details(details: &Details) -> Value {

@@ -6,6 +6,8 @@ mod module_rule;
 
 mod golden;
 
+mod publish;
+
 mod store_contract;
 
 mod calendars;

@@ -15,7 +15,7 @@ const MARK_ID: u8 = 0;
 /// Confluent's mark of a schema GUID, in the header.
 const MARK_GUID: u8 = 1;
 /// The mark of Avro's single-object encoding, version 1.
-const MARK_SINGLE_OBJECT: [u8; 2] = [0xC3, 0x01];
+pub const SINGLE_OBJECT_MARK: [u8; 2] = [0xC3, 0x01];
 
 /// A schema's CRC-64-AVRO over its canonical form, little-endian, as single-object encoding
 /// carries it (Avro 1.12 specification, "Single-object encoding").
@@ -88,7 +88,7 @@ impl<'a> Framing<'a> {
         if let Some(header) = header {
             return Ok(Self::Registry { schema: header_key(header)?, datum: payload });
         }
-        if let Some(rest) = payload.strip_prefix(&MARK_SINGLE_OBJECT) {
+        if let Some(rest) = payload.strip_prefix(&SINGLE_OBJECT_MARK) {
             let (fingerprint, datum) = split(rest, "fingerprint")?;
             return Ok(Self::SingleObject { fingerprint: Fingerprint(fingerprint), datum });
         }
