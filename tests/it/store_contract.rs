@@ -1,1 +1,165 @@
-//! Tests.
+//! What both stores promise, one fact at a time: every fact runs on SQLite in memory, on SQLite in
+//! a file and on PostgreSQL. A fact that needs time to pass awaits its condition: with a clock of
+//! our own that is moved on, with PostgreSQL's the test waits.
+
+mod env;
+
+mod cursors;
+
+mod ingest;
+
+mod connections;
+
+mod lanes;
+
+mod records;
+
+mod dead_letters;
+
+/// The facts of one module, each a test on the store that `$make` makes.
+macro_rules! facts {
+    ($make:ident, $module:ident, [$($fact:ident),* $(,)?]) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $fact() {
+                    if let Some(env) = super::$make(stringify!($fact)).await {
+                        crate::store_contract::$module::$fact(&env).await;
+                        env.end().await;
+                    }
+                }
+            )*
+        }
+    };
+}
+
+/// Every fact, on the store that `$make` makes.
+macro_rules! every_fact {
+    ($make:ident) => {
+        facts!(
+            $make,
+            cursors,
+            [
+                an_installation_keeps_its_first_id,
+                a_new_partition_begins_at_epoch_one_without_an_offset,
+                each_fence_raises_the_epoch_and_answers_in_the_order_asked,
+                two_fences_at_once_leave_one_owner,
+                a_stale_owner_can_write_nothing,
+                a_commit_moves_the_cursor_with_its_witness,
+                a_commit_of_unknown_outcome_is_resolved_by_reading,
+                facts_of_the_log_are_noted_and_the_start_only_once,
+                a_stop_is_seen_until_an_operator_answers,
+                an_accepted_log_is_another_incarnation,
+                a_cursor_that_is_set_stays_in_the_same_log,
+                resuming_fences_the_owner,
+                a_partition_without_a_cursor_cannot_be_resumed,
+            ]
+        );
+        facts!(
+            $make,
+            ingest,
+            [
+                a_batch_is_stored_whole,
+                a_booking_is_found_once_under_either_name,
+                a_provider_without_a_connection_has_no_destination,
+                a_booking_that_changed_meanwhile_makes_a_batch_stale,
+                a_booking_that_came_meanwhile_makes_a_batch_stale,
+                a_destination_that_changed_meanwhile_makes_a_batch_stale,
+                a_uid_that_is_another_bookings_is_refused,
+                two_bookings_with_one_uid_in_a_batch_are_refused,
+                an_effect_for_an_unknown_connection_is_no_silent_success,
+                a_lower_revision_changes_nothing_that_is_wanted,
+                of_two_effects_for_one_row_the_last_wins,
+                ingest_never_shortens_a_backoff,
+                ingest_never_touches_what_is_in_flight,
+                a_replay_of_what_is_applied_makes_nothing_due,
+                each_revision_is_due_however_soon_it_follows,
+                to_be_absent_where_nothing_is_asks_for_nothing,
+            ]
+        );
+        facts!(
+            $make,
+            connections,
+            [
+                upcoming_bookings_become_due_once,
+                bookings_before_the_horizon_stay_out,
+                bookings_that_are_not_shown_stay_out,
+                a_second_connection_waits_until_it_is_made_the_destination,
+                a_new_destination_takes_the_bookings_from_the_former,
+                new_credentials_unpark_and_end_the_waiting,
+                a_parked_connection_is_not_leased,
+                only_the_holder_parks,
+                a_removal_fences_what_is_under_way,
+                credentials_die_last,
+                a_removal_with_nothing_to_withdraw_ends_at_once,
+                a_removal_without_withdrawing_keeps_the_mapping,
+                a_removed_connection_can_come_back,
+                an_unknown_connection_cannot_be_removed,
+            ]
+        );
+        facts!(
+            $make,
+            lanes,
+            [
+                a_connection_with_nothing_due_is_not_leased,
+                a_lane_has_one_holder,
+                of_two_who_lease_at_once_one_gets_it,
+                a_lease_that_ran_out_is_taken_by_another,
+                a_lease_that_ran_out_cannot_stamp_until_it_is_renewed,
+                a_released_lane_rests,
+                lanes_take_turns,
+                the_gate_decides_what_is_leased_and_counted,
+                a_stamp_needs_the_revision_that_is_wanted,
+                an_unsettled_call_may_be_sent_again_by_its_own_holder,
+                a_delete_burns_its_generation,
+                a_take_over_leaves_the_former_attempt_open,
+                a_record_of_a_former_holder_is_refused,
+                only_the_holder_takes_over,
+                what_is_in_flight_comes_first,
+                no_more_is_read_than_was_asked_for,
+            ]
+        );
+        facts!(
+            $make,
+            records,
+            [
+                what_is_acknowledged_is_applied,
+                what_is_not_acknowledged_stays_due,
+                what_was_deleted_is_cancelled_and_not_busy,
+                an_event_that_is_gone_is_made_anew,
+                what_was_not_applied_waits_its_time,
+                what_is_unknown_stays_in_flight,
+                a_finding_without_a_call_in_flight_is_refused,
+                an_open_attempt_is_verified_in_time,
+                the_earlier_verification_stays,
+                a_verification_ends_or_asks_for_the_next,
+                a_verification_that_finds_another_state_makes_it_due,
+                a_verification_that_finds_a_hole_opens_a_generation,
+                only_the_holder_verifies,
+                a_dead_effect_is_a_dead_letter,
+                a_dead_effect_that_may_be_applied_stays_in_flight,
+                a_new_revision_revives_a_dead_effect,
+                a_record_below_what_is_wanted_leaves_it_due,
+            ]
+        );
+        facts!(
+            $make,
+            dead_letters,
+            [
+                a_record_is_kept_whole,
+                letters_are_listed_in_pages,
+                redriving_settles_the_letter_with_the_batch,
+                a_redrive_that_is_stale_leaves_the_letter_open,
+                a_settled_letter_is_not_redriven_again,
+                a_letter_is_discarded_once,
+                a_person_revives_a_dead_effect,
+                a_records_letter_revives_nothing,
+            ]
+        );
+    };
+}
+
+#[cfg(feature = "demo")]
+mod sqlite;
+
+// mod postgres;

@@ -1,0 +1,215 @@
+//! Facts of connections and destinations (rules R8, R17, R19, R21).
+
+use std::time::Duration;
+
+use booking::Verb;
+use calendar_sync::store::{
+    Committed, ConnectionState, Fenced, Finding, LaneLease, NewConnection, PutConnection,
+};
+
+use super::env::{
+    Answered as _, Env, LONG, SHORT, connection, content, hour, new_connection, not_applied,
+    present, provider, token, uid,
+};
+
+pub(crate) async fn upcoming_bookings_become_due_once(env: &Env) {
+    env.keep("a", 0, Some("Massage")).await;
+    env.keep("b", 4, Some("Haircut")).await;
+    let put = env.connect(1).await;
+    assert_eq!(put, PutConnection { created: true, destination: true, bookings_due: 2 });
+    let again = env.connect(1).await;
+    assert_eq!(again, PutConnection { created: false, destination: true, bookings_due: 0 });
+    let row = env.row(1).await;
+    assert_eq!((row.pending, row.live, row.destination), (2, 0, true));
+    let lane = env.lane(1).await;
+    let mut due = env.due(&lane).await;
+    due.sort_by(|one, other| one.uid.cmp(&other.uid));
+    let owed: Vec<_> = due.into_iter().map(|row| (row.uid, row.desired_revision)).collect();
+    assert_eq!(owed, [(uid("a"), 0), (uid("b"), 4)]);
+    let stored = env.stored("a").await.expect("it is stored");
+    assert_eq!((stored.placed, stored.version), (Some(connection(1)), 2));
+}
+
+pub(crate) async fn bookings_before_the_horizon_stay_out(env: &Env) {
+    env.keep("a", 0, Some("Massage")).await;
+    let late = NewConnection { horizon: hour(11), ..new_connection(1) };
+    assert_eq!(env.store.put_connection(&late).await.answered().bookings_due, 0);
+    assert_eq!(env.stored("a").await.expect("it is stored").placed, None);
+    // The horizon itself is inside: the booking ends at ten.
+    let wide = NewConnection { horizon: hour(10), make_destination: true, ..new_connection(2) };
+    assert_eq!(env.store.put_connection(&wide).await.answered().bookings_due, 1);
+}
+
+pub(crate) async fn bookings_that_are_not_shown_stay_out(env: &Env) {
+    env.keep("a", 0, None).await;
+    assert_eq!(env.connect(1).await.bookings_due, 0);
+    assert_eq!(env.lease(1).await, None);
+}
+
+pub(crate) async fn a_second_connection_waits_until_it_is_made_the_destination(env: &Env) {
+    env.keep("a", 0, Some("Massage")).await;
+    env.connect(1).await;
+    let put = env.connect(2).await;
+    assert_eq!(put, PutConnection { created: true, destination: false, bookings_due: 0 });
+    let second = NewConnection { make_destination: true, ..new_connection(2) };
+    let put = env.store.put_connection(&second).await.answered();
+    assert_eq!(put, PutConnection { created: false, destination: true, bookings_due: 1 });
+    let rows = env.store.connections().await.answered();
+    let destinations: Vec<_> = rows.iter().map(|row| (row.id, row.destination)).collect();
+    assert_eq!(destinations, [(connection(1), false), (connection(2), true)]);
+}
+
+pub(crate) async fn a_new_destination_takes_the_bookings_from_the_former(env: &Env) {
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    let first = env.lane(1).await;
+    env.apply(&first, "a", 0, "Massage").await;
+    let before = env.batch("a", 1, Some("Haircut")).await;
+    let second = NewConnection { make_destination: true, ..new_connection(2) };
+    assert_eq!(env.store.put_connection(&second).await.answered().bookings_due, 1);
+    let leaves = env.owed(&first).await;
+    assert_eq!((leaves.desired_revision, leaves.desired), (0, None));
+    assert!(leaves.applied.is_some());
+    let lane = env.lane(2).await;
+    assert_eq!(lane.connection, connection(2));
+    let comes = env.owed(&lane).await;
+    assert_eq!((comes.desired_revision, comes.desired), (0, Some(content("Massage"))));
+    let stored = env.stored("a").await.expect("it is stored");
+    assert_eq!(stored.placed, Some(connection(2)));
+    // What was folded from the former destination is folded again.
+    assert_eq!(env.store.commit(&before).await.answered(), Committed::Stale);
+}
+
+pub(crate) async fn new_credentials_unpark_and_end_the_waiting(env: &Env) {
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    let lane = env.lane(1).await;
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    assert_eq!(env.record(&lane, "a", not_applied(LONG, false)).await, Fenced::Written);
+    assert_eq!(env.store.park(&lane, "the token was revoked").await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, LONG).await.answered(), Fenced::Written);
+    let renewed = NewConnection { sealed: vec![9], ..new_connection(1) };
+    assert!(!env.store.put_connection(&renewed).await.answered().created);
+    let row = env.row(1).await;
+    assert_eq!((row.state, row.parked_reason), (ConnectionState::Active, None));
+    assert_eq!(row.sealed, [9]);
+    let lane = env.lane(2).await;
+    assert_eq!(env.owed(&lane).await.uid, uid("a"));
+}
+
+pub(crate) async fn a_parked_connection_is_not_leased(env: &Env) {
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    let lane = env.lane(1).await;
+    assert_eq!(env.store.park(&lane, "the token was revoked").await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    let row = env.row(1).await;
+    assert_eq!(row.state, ConnectionState::Parked);
+    assert_eq!(row.parked_reason.as_deref(), Some("the token was revoked"));
+    assert_eq!(env.lease(2).await, None);
+    // Planning goes on: what comes now is due later.
+    env.ask("b", 0, Some("Haircut")).await;
+    assert_eq!(env.row(1).await.pending, 2);
+}
+
+pub(crate) async fn only_the_holder_parks(env: &Env) {
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    let lane = env.lane(1).await;
+    let stranger = LaneLease { token: token(2), ..lane };
+    assert_eq!(env.store.park(&stranger, "a mistake").await.answered(), Fenced::Refused);
+    assert_eq!(env.state(1).await, ConnectionState::Active);
+}
+
+/// Connection 1 holds a booking's event, and its lane is leased.
+async fn holding_one(env: &Env) -> LaneLease {
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    let lane = env.lane(1).await;
+    env.apply(&lane, "a", 0, "Massage").await;
+    lane
+}
+
+pub(crate) async fn a_removal_fences_what_is_under_way(env: &Env) {
+    let lane = holding_one(env).await;
+    env.ask("b", 0, Some("Haircut")).await;
+    assert!(env.stamp(&lane, "b", (Verb::Create, 0, 0)).await);
+    assert!(env.store.remove_connection(connection(1), true).await.answered());
+    assert_eq!(env.record(&lane, "b", present("b", 0, "Haircut")).await, Fenced::Refused);
+    assert_eq!(env.store.renew(&lane, LONG).await.answered(), Fenced::Refused);
+    assert!(!env.stamp(&lane, "a", (Verb::Update, 0, 0)).await);
+    let destination = env.store.states(&[], &[provider(1)]).await.answered().destinations;
+    assert_eq!(destination, [(provider(1), None)]);
+    let stored = env.stored("a").await.expect("it is stored");
+    assert_eq!((stored.placed, stored.version), (None, 2));
+    // The next holder finds it in flight, and both to be withdrawn.
+    let next = env.lane(2).await;
+    let taken = env.store.take_over(&next, LONG).await.answered();
+    assert_eq!(taken, calendar_sync::store::Taken::Over(1));
+    let due = env.due(&next).await;
+    let wanted: Vec<_> = due.iter().map(|row| (row.uid.clone(), row.desired.clone())).collect();
+    assert_eq!(wanted, [(uid("b"), None), (uid("a"), None)]);
+}
+
+pub(crate) async fn credentials_die_last(env: &Env) {
+    let lane = holding_one(env).await;
+    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert!(env.store.remove_connection(connection(1), true).await.answered());
+    let row = env.row(1).await;
+    assert_eq!((row.state, row.destination), (ConnectionState::Removing, false));
+    assert_eq!(row.sealed, new_connection(1).sealed);
+    let lane = env.lane(2).await;
+    assert!(env.stamp(&lane, "a", (Verb::Delete, 0, 0)).await);
+    // The attempt stays open for a while: the credentials stay with it.
+    let absent = Finding::Absent { revision: 0 };
+    let recorded = env.record_open(&lane, "a", absent, Some(SHORT)).await;
+    assert_eq!(recorded, Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.state(1).await, ConnectionState::Removing);
+    let lane = env.eventually("the verification's hour", || env.lease(3)).await;
+    assert_eq!(env.record(&lane, "a", Finding::Verified).await, Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    let row = env.row(1).await;
+    assert_eq!((row.state, row.sealed.len()), (ConnectionState::Removed, 0));
+}
+
+pub(crate) async fn a_removal_with_nothing_to_withdraw_ends_at_once(env: &Env) {
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    assert!(env.store.remove_connection(connection(1), true).await.answered());
+    let row = env.row(1).await;
+    assert_eq!((row.state, row.sealed.len()), (ConnectionState::Removed, 0));
+}
+
+/// L29: no cascade while an external event stands.
+pub(crate) async fn a_removal_without_withdrawing_keeps_the_mapping(env: &Env) {
+    let lane = holding_one(env).await;
+    let before = env.store.external_events(&uid("a")).await.answered();
+    assert!(env.store.remove_connection(connection(1), false).await.answered());
+    let row = env.row(1).await;
+    assert_eq!((row.state, row.sealed.len()), (ConnectionState::Removed, 0));
+    assert_eq!(row.live, 1);
+    assert_eq!(env.store.external_events(&uid("a")).await.answered(), before);
+    assert_eq!(before.len(), 1);
+    assert_eq!(env.lease(2).await, None);
+    assert_eq!(env.store.renew(&lane, LONG).await.answered(), Fenced::Refused);
+    assert!(!env.store.remove_connection(connection(1), false).await.answered());
+}
+
+pub(crate) async fn a_removed_connection_can_come_back(env: &Env) {
+    holding_one(env).await;
+    assert!(env.store.remove_connection(connection(1), false).await.answered());
+    let put = env.connect(1).await;
+    assert_eq!((put.created, put.destination), (false, true));
+    assert_eq!(env.state(1).await, ConnectionState::Active);
+    let stored = env.stored("a").await.expect("it is stored");
+    assert_eq!(stored.placed, Some(connection(1)));
+    // The calendar holds what is wanted still: nothing is sent.
+    assert_eq!(env.lease(2).await, None);
+    assert_eq!(env.row(1).await.pending, 0);
+}
+
+pub(crate) async fn an_unknown_connection_cannot_be_removed(env: &Env) {
+    assert!(!env.store.remove_connection(connection(7), true).await.answered());
+    assert_eq!(env.store.connection(connection(7)).await.answered(), None);
+}

@@ -1,0 +1,158 @@
+//! Facts of the cursors and their fences (rules R1 to R3, R17).
+
+use calendar_sync::store::{Batch, Committed, Fence, Fenced, LogFacts, Resume, Stop, StoreError};
+
+use super::env::{Answered as _, Env, TOPIC, advance, token};
+
+fn batch(fence: &Fence, from: i64, to: i64) -> Batch {
+    Batch { advance: Some(advance(fence, from, to)), ..Batch::default() }
+}
+
+fn stop() -> Stop {
+    Stop { kind: "truncated".to_owned(), found: "offset 7 is another record".to_owned() }
+}
+
+pub(crate) async fn an_installation_keeps_its_first_id(env: &Env) {
+    let first = env.store.open(None, token(1)).await.answered();
+    assert_eq!(first.id, token(1));
+    assert_eq!(env.store.open(None, token(2)).await.answered(), first);
+    assert_eq!(env.store.open(Some(token(1)), token(2)).await.answered(), first);
+    let other = env.store.open(Some(token(3)), token(2)).await;
+    assert!(matches!(other, Err(StoreError::Installation { .. })), "{other:?}");
+}
+
+pub(crate) async fn a_new_partition_begins_at_epoch_one_without_an_offset(env: &Env) {
+    assert_eq!(env.store.cursor(TOPIC, 0).await.answered(), None);
+    let cursors = env.store.fence(TOPIC, &[0], token(1)).await.answered();
+    assert_eq!((cursors[0].fence.epoch, cursors[0].fence.token), (1, token(1)));
+    assert_eq!((cursors[0].next_offset, cursors[0].witness), (None, None));
+    assert_eq!((cursors[0].incarnation, &cursors[0].stop), (0, &None));
+}
+
+pub(crate) async fn each_fence_raises_the_epoch_and_answers_in_the_order_asked(env: &Env) {
+    let first = env.store.fence(TOPIC, &[1, 0], token(1)).await.answered();
+    let second = env.store.fence(TOPIC, &[2, 0, 1], token(2)).await.answered();
+    let epochs = |cursors: &[calendar_sync::store::Cursor]| -> Vec<(i32, i64)> {
+        cursors.iter().map(|cursor| (cursor.fence.partition, cursor.fence.epoch)).collect()
+    };
+    assert_eq!(epochs(&first), [(1, 1), (0, 1)]);
+    assert_eq!(epochs(&second), [(2, 1), (0, 2), (1, 2)]);
+    assert_eq!(epochs(&env.store.cursors().await.answered()), [(0, 2), (1, 2), (2, 1)]);
+}
+
+pub(crate) async fn two_fences_at_once_leave_one_owner(env: &Env) {
+    let (one, other) = tokio::join!(env.fence(1), env.fence(2));
+    let (last, first) = if one.epoch > other.epoch { (one, other) } else { (other, one) };
+    assert_eq!((first.epoch, last.epoch), (1, 2));
+    let refused = env.store.commit(&batch(&first, 0, 1)).await.answered();
+    assert_eq!(refused, Committed::Foreign);
+    assert_eq!(env.store.commit(&batch(&last, 0, 1)).await.answered(), Committed::Done);
+}
+
+pub(crate) async fn a_stale_owner_can_write_nothing(env: &Env) {
+    let stale = env.fence(1).await;
+    env.fence(2).await;
+    let before = env.store.cursor(TOPIC, 0).await.answered();
+    let refused = env.store.commit(&batch(&stale, 0, 1)).await.answered();
+    assert_eq!(refused, Committed::Foreign);
+    let facts = LogFacts { start: Some(0), ..LogFacts::default() };
+    assert_eq!(env.store.note_log(&stale, &facts).await.answered(), Fenced::Refused);
+    assert_eq!(env.store.stop(&stale, &stop()).await.answered(), Fenced::Refused);
+    assert_eq!(env.store.cursor(TOPIC, 0).await.answered(), before);
+}
+
+pub(crate) async fn a_commit_moves_the_cursor_with_its_witness(env: &Env) {
+    let fence = env.fence(1).await;
+    for (from, to) in [(3, 5), (5, 9)] {
+        let done = env.store.commit(&batch(&fence, from, to)).await.answered();
+        assert_eq!(done, Committed::Done);
+    }
+    let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+    assert_eq!(cursor.next_offset, Some(9));
+    assert_eq!(cursor.witness, Some(advance(&fence, 5, 9).witness));
+    assert_eq!(cursor.log_end, Some(14));
+    // Who fences next reads on from there.
+    assert_eq!(env.store.fence(TOPIC, &[0], token(2)).await.answered()[0].next_offset, Some(9));
+}
+
+pub(crate) async fn a_commit_of_unknown_outcome_is_resolved_by_reading(env: &Env) {
+    let fence = env.fence(1).await;
+    assert_eq!(env.store.commit(&batch(&fence, 0, 4)).await.answered(), Committed::Done);
+    let again = env.store.commit(&batch(&fence, 0, 4)).await.answered();
+    assert_eq!(again, Committed::Elsewhere { next_offset: Some(4) });
+    let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+    assert_eq!((cursor.next_offset, cursor.fence), (Some(4), fence));
+}
+
+pub(crate) async fn facts_of_the_log_are_noted_and_the_start_only_once(env: &Env) {
+    let fence = env.fence(1).await;
+    let facts = LogFacts {
+        start: Some(7),
+        topic_id: Some("topic".to_owned()),
+        cluster_id: Some("cluster".to_owned()),
+        log_end: Some(20),
+    };
+    assert_eq!(env.store.note_log(&fence, &facts).await.answered(), Fenced::Written);
+    let later = LogFacts { start: Some(1), log_end: Some(30), ..LogFacts::default() };
+    assert_eq!(env.store.note_log(&fence, &later).await.answered(), Fenced::Written);
+    let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+    assert_eq!((cursor.next_offset, cursor.log_end), (Some(7), Some(30)));
+    assert_eq!(cursor.topic_id.as_deref(), Some("topic"));
+    assert_eq!(cursor.cluster_id.as_deref(), Some("cluster"));
+}
+
+pub(crate) async fn a_stop_is_seen_until_an_operator_answers(env: &Env) {
+    let fence = env.fence(1).await;
+    assert_eq!(env.store.stop(&fence, &stop()).await.answered(), Fenced::Written);
+    // A new owner finds it too.
+    let found = env.store.fence(TOPIC, &[0], token(2)).await.answered();
+    assert_eq!(found[0].stop, Some(stop()));
+    assert!(env.store.resume(TOPIC, 0, Resume::Set { at: 3 }).await.answered());
+    let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+    assert_eq!((cursor.stop, cursor.next_offset), (None, Some(3)));
+}
+
+/// A cursor at offset 4 of a known topic.
+async fn read_to_four(env: &Env) -> Fence {
+    let fence = env.fence(1).await;
+    let facts = LogFacts { topic_id: Some("topic".to_owned()), ..LogFacts::default() };
+    assert_eq!(env.store.note_log(&fence, &facts).await.answered(), Fenced::Written);
+    assert_eq!(env.store.commit(&batch(&fence, 0, 4)).await.answered(), Committed::Done);
+    fence
+}
+
+pub(crate) async fn an_accepted_log_is_another_incarnation(env: &Env) {
+    read_to_four(env).await;
+    assert!(env.store.resume(TOPIC, 0, Resume::Accept { at: Some(1) }).await.answered());
+    let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+    assert_eq!((cursor.incarnation, cursor.next_offset), (1, Some(1)));
+    assert_eq!((cursor.witness, cursor.topic_id), (None, None));
+    assert!(env.store.resume(TOPIC, 0, Resume::Accept { at: None }).await.answered());
+    let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+    assert_eq!((cursor.incarnation, cursor.next_offset), (2, Some(1)));
+}
+
+pub(crate) async fn a_cursor_that_is_set_stays_in_the_same_log(env: &Env) {
+    read_to_four(env).await;
+    assert!(env.store.resume(TOPIC, 0, Resume::Set { at: 2 }).await.answered());
+    let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+    assert_eq!((cursor.incarnation, cursor.next_offset), (0, Some(2)));
+    assert_eq!(cursor.topic_id.as_deref(), Some("topic"));
+    assert_eq!(cursor.witness, None, "the record before offset 2 is not the one that was read");
+}
+
+pub(crate) async fn resuming_fences_the_owner(env: &Env) {
+    let fence = read_to_four(env).await;
+    for how in [Resume::Set { at: 4 }, Resume::Accept { at: Some(4) }] {
+        assert!(env.store.resume(TOPIC, 0, how).await.answered());
+        let refused = env.store.commit(&batch(&fence, 4, 5)).await.answered();
+        assert_eq!(refused, Committed::Foreign, "{how:?}");
+    }
+    let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+    assert_eq!(cursor.fence.epoch, fence.epoch + 2);
+}
+
+pub(crate) async fn a_partition_without_a_cursor_cannot_be_resumed(env: &Env) {
+    assert!(!env.store.resume(TOPIC, 9, Resume::Set { at: 0 }).await.answered());
+    assert_eq!(env.store.cursor(TOPIC, 9).await.answered(), None);
+}

@@ -1,0 +1,246 @@
+//! Facts of lanes: one holder, and nothing written by a former one (rules R10, R12 to R15).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use booking::Verb;
+use calendar_sync::store::{Batch, Committed, Fenced, Gate, LaneLease, NewConnection, Taken};
+
+use super::env::{
+    Answered as _, Env, LONG, SHORT, connection, effect, new_connection, not_applied, open_gate,
+    present, provider, token, uid, unknown,
+};
+
+/// Connection 1, with bookings that are due on it.
+async fn with_due(env: &Env, names: &[&str]) {
+    env.connect(1).await;
+    for name in names {
+        env.ask(name, 0, Some("Massage")).await;
+    }
+}
+
+pub(crate) async fn a_connection_with_nothing_due_is_not_leased(env: &Env) {
+    env.connect(1).await;
+    assert_eq!(env.lease(1).await, None);
+    env.ask("a", 0, Some("Massage")).await;
+    let lane = env.lane(2).await;
+    assert_eq!(lane, LaneLease { connection: connection(1), token: token(2) });
+}
+
+pub(crate) async fn a_lane_has_one_holder(env: &Env) {
+    with_due(env, &["a"]).await;
+    let lane = env.lane(1).await;
+    assert_eq!(env.lease(2).await, None);
+    assert_eq!(env.store.renew(&lane, LONG).await.answered(), Fenced::Written);
+    let stranger = LaneLease { token: token(2), ..lane };
+    assert_eq!(env.store.renew(&stranger, LONG).await.answered(), Fenced::Refused);
+    assert_eq!(env.store.release(&stranger, SHORT).await.answered(), Fenced::Refused);
+    assert_eq!(env.lease(3).await, None);
+}
+
+pub(crate) async fn of_two_who_lease_at_once_one_gets_it(env: &Env) {
+    with_due(env, &["a"]).await;
+    let (one, other) = tokio::join!(env.lease(1), env.lease(2));
+    assert!(one.is_some() ^ other.is_some(), "{one:?} and {other:?}");
+}
+
+pub(crate) async fn a_lease_that_ran_out_is_taken_by_another(env: &Env) {
+    with_due(env, &["a"]).await;
+    let former = env.lease_for(1, SHORT).await.expect("a lane has work");
+    let lane = env.eventually("the lease runs out", || env.lease(2)).await;
+    assert_eq!(env.store.renew(&former, LONG).await.answered(), Fenced::Refused);
+    assert!(!env.stamp(&former, "a", (Verb::Create, 0, 0)).await);
+    assert_eq!(env.store.release(&former, SHORT).await.answered(), Fenced::Refused);
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+}
+
+pub(crate) async fn a_lease_that_ran_out_cannot_stamp_until_it_is_renewed(env: &Env) {
+    with_due(env, &["a"]).await;
+    let lane = env.lease_for(1, SHORT).await.expect("a lane has work");
+    let ran_out = || async {
+        let stamped = env.stamp(&lane, "a", (Verb::Create, 0, 0)).await;
+        (!stamped).then_some(())
+    };
+    env.eventually("the lease runs out", ran_out).await;
+    assert_eq!(env.store.renew(&lane, LONG).await.answered(), Fenced::Written);
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+}
+
+pub(crate) async fn a_released_lane_rests(env: &Env) {
+    with_due(env, &["a"]).await;
+    let lane = env.lane(1).await;
+    assert_eq!(env.store.release(&lane, LONG).await.answered(), Fenced::Written);
+    assert_eq!(env.lease(2).await, None);
+    assert_eq!(env.store.release(&lane, LONG).await.answered(), Fenced::Refused);
+    // A reconnect ends the rest, and a short rest ends by itself.
+    env.connect(1).await;
+    let lane = env.lane(3).await;
+    assert_eq!(env.store.release(&lane, SHORT).await.answered(), Fenced::Written);
+    env.eventually("the rest is over", || env.lease(4)).await;
+}
+
+pub(crate) async fn lanes_take_turns(env: &Env) {
+    for number in [1, 2, 3] {
+        let new = NewConnection { make_destination: true, ..new_connection(number) };
+        let _ = env.store.put_connection(&new).await.answered();
+        let mut batch = env.batch(&format!("b{number}"), 0, Some("Massage")).await;
+        batch.bookings[0].placed = Some(connection(number));
+        batch.effects[0].connection = connection(number);
+        assert_eq!(env.store.commit(&batch).await.answered(), Committed::Done);
+        // The next destination takes it: it is due there, and here it is due no more.
+    }
+    let mut leased = Vec::new();
+    for (number, from) in [(1, 3), (2, 3), (3, 0)] {
+        let gate = open_gate();
+        let lane = env.store.lease(&gate, connection(from), token(number), LONG).await;
+        leased.extend(lane.answered().map(|lane| lane.connection));
+    }
+    assert_eq!(leased, [connection(3)], "only the last destination has something due");
+    for (name, number) in [("b1", 1), ("b2", 2)] {
+        let mut again = effect(name, 1, Some("Massage"));
+        again.connection = connection(number);
+        let batch = Batch { effects: vec![again], ..Batch::default() };
+        assert_eq!(env.store.commit(&batch).await.answered(), Committed::Done);
+    }
+    for (number, from, expected) in [(4, 3, Some(1)), (5, 1, Some(2)), (6, 1, None)] {
+        let lane = env.store.lease(&open_gate(), connection(from), token(number), LONG).await;
+        assert_eq!(lane.answered().map(|lane| lane.connection), expected.map(connection));
+    }
+}
+
+pub(crate) async fn the_gate_decides_what_is_leased_and_counted(env: &Env) {
+    with_due(env, &["a", "b"]).await;
+    let (mine, other) = (provider(1).0, provider(2).0);
+    let (this, that) = (connection(1).0, connection(2).0);
+    let gate = |enabled, providers: &[_], connections: &[_]| Gate {
+        enabled,
+        providers: providers.to_vec(),
+        connections: connections.to_vec(),
+    };
+    let closed = [
+        gate(false, &[], &[]),
+        gate(true, &[other], &[]),
+        gate(true, &[], &[that]),
+        gate(true, &[mine], &[that]),
+        gate(true, &[other], &[this]),
+    ];
+    for gate in closed {
+        let lane = env.store.lease(&gate, connection(0), token(1), LONG).await.answered();
+        assert_eq!(lane, None, "{gate:?}");
+        assert_eq!(env.store.backlog(&gate, 10).await.answered(), 0, "{gate:?}");
+    }
+    let open = [gate(true, &[other, mine], &[this]), gate(true, &[], &[that, this]), open_gate()];
+    for (number, gate) in (0..).zip(open) {
+        assert_eq!(env.store.backlog(&gate, 10).await.answered(), 2, "{gate:?}");
+        assert_eq!(env.store.backlog(&gate, 1).await.answered(), 1, "{gate:?}");
+        let lane = env.store.lease(&gate, connection(0), token(number), LONG).await.answered();
+        let lane = lane.expect("the gate is open");
+        let released = env.store.release(&lane, Duration::ZERO).await.answered();
+        assert_eq!(released, Fenced::Written);
+    }
+}
+
+pub(crate) async fn a_stamp_needs_the_revision_that_is_wanted(env: &Env) {
+    with_due(env, &["a"]).await;
+    let lane = env.lane(1).await;
+    env.ask("a", 1, Some("Haircut")).await;
+    assert!(!env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.in_flight, owed.attempts), (None, 0));
+    assert!(env.stamp(&lane, "a", (Verb::Create, 1, 0)).await);
+    let owed = env.owed(&lane).await;
+    let in_flight = owed.in_flight.expect("it is stamped");
+    assert_eq!((in_flight.verb, in_flight.revision), (Verb::Create, 1));
+    assert_eq!(in_flight.body, b"create a 1");
+    assert_eq!(owed.attempts, 1);
+}
+
+pub(crate) async fn an_unsettled_call_may_be_sent_again_by_its_own_holder(env: &Env) {
+    with_due(env, &["a"]).await;
+    let lane = env.lane(1).await;
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    let first = env.owed(&lane).await;
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    let second = env.owed(&lane).await;
+    assert_eq!(second.in_flight, first.in_flight);
+    assert_eq!(second.attempts, 2);
+}
+
+pub(crate) async fn a_delete_burns_its_generation(env: &Env) {
+    with_due(env, &["a"]).await;
+    let lane = env.lane(1).await;
+    env.apply(&lane, "a", 0, "Massage").await;
+    env.ask("a", 1, None).await;
+    assert!(env.stamp(&lane, "a", (Verb::Delete, 1, 0)).await);
+    let owed = env.owed(&lane).await;
+    assert!(owed.burned, "the intent alone burns it");
+    let digest = owed.in_flight.expect("it is stamped").digest;
+    assert_eq!(digest, None);
+    let finding = not_applied(Duration::ZERO, false);
+    assert_eq!(env.record(&lane, "a", finding).await, Fenced::Written);
+    env.ask("a", 2, Some("Haircut")).await;
+    assert!(env.owed(&lane).await.burned);
+    assert!(env.stamp(&lane, "a", (Verb::Create, 2, 1)).await);
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.generation, owed.burned), (1, false));
+}
+
+pub(crate) async fn a_take_over_leaves_the_former_attempt_open(env: &Env) {
+    with_due(env, &["a", "b"]).await;
+    let former = env.lane(1).await;
+    assert!(env.stamp(&former, "a", (Verb::Create, 0, 0)).await);
+    assert_eq!(env.record(&former, "a", unknown(LONG)).await, Fenced::Written);
+    assert_eq!(env.store.release(&former, Duration::ZERO).await.answered(), Fenced::Written);
+    let lane = env.eventually("the rest is over", || env.lease(2)).await;
+    assert_eq!(env.store.take_over(&lane, LONG).await.answered(), Taken::Over(1));
+    let due = env.due(&lane).await;
+    assert_eq!(due[0].uid, uid("a"), "what is in flight is due at once, and first");
+    assert!(due[0].in_flight.is_some());
+    let verify = due[0].verify.clone().expect("the former attempt is open");
+    assert_eq!((verify.from_generation, verify.deletes, verify.is_due), (0, false, false));
+    assert_eq!(verify.stage, 0);
+    assert_eq!(due[1].verify, None);
+    assert_eq!(env.store.take_over(&lane, LONG).await.answered(), Taken::Over(0));
+}
+
+/// Rule R15.
+pub(crate) async fn a_record_of_a_former_holder_is_refused(env: &Env) {
+    with_due(env, &["a"]).await;
+    let former = env.lease_for(1, LONG).await.expect("a lane has work");
+    assert!(env.stamp(&former, "a", (Verb::Create, 0, 0)).await);
+    assert_eq!(env.store.release(&former, Duration::ZERO).await.answered(), Fenced::Written);
+    let lane = env.eventually("the rest is over", || env.lease(2)).await;
+    assert_eq!(env.store.take_over(&lane, LONG).await.answered(), Taken::Over(1));
+    let refused = env.record(&former, "a", present("a", 0, "Massage")).await;
+    assert_eq!(refused, Fenced::Refused);
+    assert_eq!(env.owed(&lane).await.applied, None);
+    assert_eq!(env.store.external_events(&uid("a")).await.answered(), []);
+    let own = env.record(&lane, "a", present("a", 0, "Massage")).await;
+    assert_eq!(own, Fenced::Written);
+}
+
+pub(crate) async fn only_the_holder_takes_over(env: &Env) {
+    with_due(env, &["a"]).await;
+    let lane = env.lane(1).await;
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    let stranger = LaneLease { token: token(2), ..lane.clone() };
+    assert_eq!(env.store.take_over(&stranger, LONG).await.answered(), Taken::Refused);
+    assert_eq!(env.record(&lane, "a", present("a", 0, "Massage")).await, Fenced::Written);
+}
+
+pub(crate) async fn what_is_in_flight_comes_first(env: &Env) {
+    with_due(env, &["a", "b", "c"]).await;
+    let lane = env.lane(1).await;
+    assert!(env.stamp(&lane, "c", (Verb::Create, 0, 0)).await);
+    let uids: Vec<_> = env.due(&lane).await.into_iter().map(|row| row.uid).collect();
+    assert_eq!(uids[0], uid("c"));
+    let rest: BTreeSet<_> = uids[1..].iter().cloned().collect();
+    assert_eq!(rest, BTreeSet::from([uid("a"), uid("b")]));
+}
+
+pub(crate) async fn no_more_is_read_than_was_asked_for(env: &Env) {
+    with_due(env, &["a", "b", "c"]).await;
+    let lane = env.lane(1).await;
+    assert_eq!(env.store.due(&lane, 2).await.answered().len(), 2);
+    assert_eq!(env.store.due(&lane, 9).await.answered().len(), 3);
+}

@@ -1,0 +1,269 @@
+//! Facts of what is recorded after a call (rules R12 to R15).
+
+use std::time::Duration;
+
+use booking::Verb;
+use calendar_sync::store::{
+    DeadState, EFFECT_REJECTED, Fenced, Finding, LaneLease, Origin, Verify,
+};
+
+use super::env::{
+    Answered as _, Env, LONG, SHORT, connection, content, hour, not_applied, present, provider,
+    token, uid, unknown,
+};
+
+/// Booking `a` is due on connection 1, whose lane is leased.
+async fn leased(env: &Env) -> LaneLease {
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    env.lane(1).await
+}
+
+/// Its create is in flight.
+async fn in_flight(env: &Env) -> LaneLease {
+    let lane = leased(env).await;
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    lane
+}
+
+/// The calendar holds it.
+async fn applied(env: &Env) -> LaneLease {
+    let lane = leased(env).await;
+    env.apply(&lane, "a", 0, "Massage").await;
+    lane
+}
+
+async fn statuses(env: &Env) -> Vec<(String, bool, i64)> {
+    let events = env.store.external_events(&uid("a")).await.answered();
+    let told = events.into_iter();
+    told.map(|event| (event.sync_status, event.is_busy, event.applied_revision)).collect()
+}
+
+fn status(name: &str, is_busy: bool, revision: i64) -> (String, bool, i64) {
+    (name.to_owned(), is_busy, revision)
+}
+
+pub(crate) async fn what_is_acknowledged_is_applied(env: &Env) {
+    let lane = applied(env).await;
+    assert_eq!(env.due(&lane).await, []);
+    let events = env.store.external_events(&uid("a")).await.answered();
+    let [event] = events.as_slice() else { panic!("one event: {events:?}") };
+    assert_eq!((event.provider, event.connection), (provider(1), connection(1)));
+    assert_eq!((event.external_id.as_str(), &event.uid), ("booking-a.ics", &uid("a")));
+    assert_eq!(event.kind, booking::CalendarKind::Caldav);
+    assert_eq!(event.provider_uid, Some(uid("a").to_string()));
+    assert_eq!((event.start, event.end, event.is_busy), (hour(9), hour(10), true));
+    assert_eq!((event.generation, event.applied_revision), (0, 0));
+    assert_eq!(event.etag.as_deref(), Some("\"0\""));
+    assert_eq!(event.sync_status, "CREATED");
+    assert_eq!((env.row(1).await.pending, env.row(1).await.live), (0, 1));
+    env.ask("a", 1, Some("Haircut")).await;
+    let owed = env.owed(&lane).await;
+    assert_eq!(owed.applied, Some((0, content("Massage").digest())));
+    assert_eq!((owed.etag.as_deref(), owed.attempts), (Some("\"0\""), 0));
+    env.apply(&lane, "a", 1, "Haircut").await;
+    assert_eq!(statuses(env).await, [status("UPDATED", true, 1)]);
+}
+
+/// L26: a failed create is no event.
+pub(crate) async fn what_is_not_acknowledged_stays_due(env: &Env) {
+    let lane = in_flight(env).await;
+    let failed = env.record(&lane, "a", not_applied(Duration::ZERO, true)).await;
+    assert_eq!(failed, Fenced::Written);
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.applied, owed.in_flight), (None, None));
+    assert_eq!((owed.attempts, owed.rejections), (1, 1));
+    assert_eq!(statuses(env).await, []);
+}
+
+pub(crate) async fn what_was_deleted_is_cancelled_and_not_busy(env: &Env) {
+    let lane = applied(env).await;
+    env.ask("a", 1, None).await;
+    assert!(env.stamp(&lane, "a", (Verb::Delete, 1, 0)).await);
+    let absent = env.record(&lane, "a", Finding::Absent { revision: 1 }).await;
+    assert_eq!(absent, Fenced::Written);
+    assert_eq!(env.due(&lane).await, []);
+    assert_eq!(statuses(env).await, [status("CANCELLED", false, 1)]);
+    assert_eq!(env.row(1).await.live, 0);
+    // Rebooked: the burned generation is not used again.
+    env.ask("a", 2, Some("Haircut")).await;
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.applied, owed.etag, owed.burned), (None, None, true));
+}
+
+pub(crate) async fn an_event_that_is_gone_is_made_anew(env: &Env) {
+    let lane = applied(env).await;
+    env.ask("a", 1, Some("Haircut")).await;
+    assert!(env.stamp(&lane, "a", (Verb::Update, 1, 0)).await);
+    assert_eq!(env.record(&lane, "a", Finding::Gone).await, Fenced::Written);
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.generation, owed.burned, owed.in_flight), (1, false, None));
+    assert_eq!((owed.applied, owed.etag), (None, None));
+}
+
+pub(crate) async fn what_was_not_applied_waits_its_time(env: &Env) {
+    let lane = in_flight(env).await;
+    let put_off = env.record(&lane, "a", not_applied(SHORT, false)).await;
+    assert_eq!(put_off, Fenced::Written);
+    let due = || async { env.due(&lane).await.pop() };
+    let owed = env.eventually("it is due again", due).await;
+    assert_eq!((owed.in_flight, owed.attempts, owed.rejections), (None, 1, 0));
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    assert_eq!(env.record(&lane, "a", not_applied(LONG, false)).await, Fenced::Written);
+    assert_eq!(env.due(&lane).await, []);
+    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.lease(2).await, None);
+}
+
+pub(crate) async fn what_is_unknown_stays_in_flight(env: &Env) {
+    let lane = in_flight(env).await;
+    assert_eq!(env.record(&lane, "a", unknown(SHORT)).await, Fenced::Written);
+    let due = || async { env.due(&lane).await.pop() };
+    let owed = env.eventually("it is read back", due).await;
+    assert_eq!(owed.applied, None);
+    assert_eq!(owed.in_flight.expect("it is in flight").body, b"create a 0");
+    assert_eq!(env.record(&lane, "a", present("a", 0, "Massage")).await, Fenced::Written);
+    assert_eq!(env.due(&lane).await, []);
+}
+
+pub(crate) async fn a_finding_without_a_call_in_flight_is_refused(env: &Env) {
+    let lane = leased(env).await;
+    let findings =
+        [present("a", 0, "Massage"), Finding::Gone, unknown(SHORT), not_applied(SHORT, true)];
+    for finding in findings {
+        assert_eq!(env.record(&lane, "a", finding).await, Fenced::Refused);
+    }
+    assert_eq!(statuses(env).await, []);
+    assert_eq!(env.owed(&lane).await.rejections, 0);
+}
+
+/// Rule R14.
+pub(crate) async fn an_open_attempt_is_verified_in_time(env: &Env) {
+    let lane = in_flight(env).await;
+    let recorded = env.record_open(&lane, "a", present("a", 0, "Massage"), Some(SHORT)).await;
+    assert_eq!(recorded, Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    // Nothing else is due: the verification alone asks for the lane.
+    let lane = env.eventually("the verification's hour", || env.lease(2)).await;
+    let owed = env.owed(&lane).await;
+    let verify = Verify { from_generation: 0, deletes: false, stage: 0, is_due: true };
+    assert_eq!(owed.verify, Some(verify));
+    assert!(owed.applied.is_some());
+}
+
+pub(crate) async fn the_earlier_verification_stays(env: &Env) {
+    let lane = in_flight(env).await;
+    for after in [SHORT, LONG] {
+        let recorded = env.record_open(&lane, "a", unknown(Duration::ZERO), Some(after)).await;
+        assert_eq!(recorded, Fenced::Written);
+    }
+    let is_due = || async {
+        let verify = env.owed(&lane).await.verify.expect("the attempt is open");
+        verify.is_due.then_some(())
+    };
+    env.eventually("the verification's hour", is_due).await;
+}
+
+pub(crate) async fn a_verification_ends_or_asks_for_the_next(env: &Env) {
+    let lane = in_flight(env).await;
+    let recorded = env.record_open(&lane, "a", present("a", 0, "Massage"), Some(SHORT)).await;
+    assert_eq!(recorded, Fenced::Written);
+    for stage in [0, 1] {
+        let due = || async { env.due(&lane).await.pop() };
+        let owed = env.eventually("the verification's hour", due).await;
+        assert_eq!(owed.verify.expect("the attempt is open").stage, stage);
+        let next = env.record_open(&lane, "a", Finding::Verified, Some(SHORT)).await;
+        assert_eq!(next, Fenced::Written);
+    }
+    assert_eq!(env.record(&lane, "a", Finding::Verified).await, Fenced::Written);
+    assert_eq!(env.due(&lane).await, []);
+    env.ask("a", 1, Some("Haircut")).await;
+    assert_eq!(env.owed(&lane).await.verify, None);
+}
+
+pub(crate) async fn a_verification_that_finds_another_state_makes_it_due(env: &Env) {
+    let lane = applied(env).await;
+    let found = Finding::Differs {
+        present: Some((7, content("By hand").digest())),
+        etag: Some("\"7\"".to_owned()),
+        gone: false,
+    };
+    assert_eq!(env.record(&lane, "a", found).await, Fenced::Written);
+    let owed = env.owed(&lane).await;
+    assert_eq!(owed.applied, Some((7, content("By hand").digest())));
+    assert_eq!((owed.etag.as_deref(), owed.generation), (Some("\"7\""), 0));
+    assert_eq!(owed.verify, None);
+}
+
+pub(crate) async fn a_verification_that_finds_a_hole_opens_a_generation(env: &Env) {
+    let lane = applied(env).await;
+    let hole = Finding::Differs { present: None, etag: None, gone: true };
+    assert_eq!(env.record_open(&lane, "a", hole, Some(LONG)).await, Fenced::Written);
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.applied, owed.etag, owed.generation), (None, None, 1));
+    let verify = owed.verify.expect("the next verification is asked for");
+    assert!(!verify.is_due);
+}
+
+pub(crate) async fn only_the_holder_verifies(env: &Env) {
+    let lane = applied(env).await;
+    let stranger = LaneLease { token: token(2), ..lane };
+    let hole = Finding::Differs { present: None, etag: None, gone: true };
+    for finding in [Finding::Verified, hole] {
+        assert_eq!(env.record(&stranger, "a", finding).await, Fenced::Refused);
+    }
+    assert_eq!(env.row(1).await.pending, 0);
+}
+
+fn dead(unknown: bool) -> Finding {
+    Finding::Dead { error: "it has too many guests".to_owned(), unknown }
+}
+
+pub(crate) async fn a_dead_effect_is_a_dead_letter(env: &Env) {
+    let lane = applied(env).await;
+    env.ask("a", 1, Some("Haircut")).await;
+    assert!(env.stamp(&lane, "a", (Verb::Update, 1, 0)).await);
+    assert_eq!(env.record(&lane, "a", dead(false)).await, Fenced::Written);
+    assert_eq!(env.due(&lane).await, []);
+    // What the calendar holds is what it acknowledged last.
+    assert_eq!(statuses(env).await, [status("FAILED", true, 0)]);
+    let letters = env.store.dead_letters(0, 10).await.answered();
+    let [letter] = letters.as_slice() else { panic!("one letter: {letters:?}") };
+    assert_eq!((letter.class.as_str(), letter.state), (EFFECT_REJECTED, DeadState::Open));
+    assert_eq!(letter.reason, "it has too many guests");
+    let origin = Origin::Effect { uid: uid("a"), connection: connection(1) };
+    assert_eq!(letter.origin, origin);
+}
+
+pub(crate) async fn a_dead_effect_that_may_be_applied_stays_in_flight(env: &Env) {
+    let lane = in_flight(env).await;
+    let recorded = env.record_open(&lane, "a", dead(true), Some(SHORT)).await;
+    assert_eq!(recorded, Fenced::Written);
+    assert_eq!(env.row(1).await.pending, 0);
+    let due = || async { env.due(&lane).await.pop() };
+    let owed = env.eventually("the verification's hour", due).await;
+    assert!(owed.in_flight.is_some());
+    assert!(owed.verify.is_some_and(|verify| verify.is_due));
+}
+
+pub(crate) async fn a_new_revision_revives_a_dead_effect(env: &Env) {
+    let lane = in_flight(env).await;
+    let rejected = env.record(&lane, "a", not_applied(Duration::ZERO, true)).await;
+    assert_eq!(rejected, Fenced::Written);
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    assert_eq!(env.record(&lane, "a", dead(false)).await, Fenced::Written);
+    env.ask("a", 0, Some("Massage")).await;
+    assert_eq!(env.due(&lane).await, [], "a replay is no new revision");
+    env.ask("a", 1, Some("Haircut")).await;
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.desired_revision, owed.rejections), (1, 0));
+}
+
+pub(crate) async fn a_record_below_what_is_wanted_leaves_it_due(env: &Env) {
+    let lane = in_flight(env).await;
+    env.ask("a", 1, Some("Haircut")).await;
+    assert_eq!(env.record(&lane, "a", present("a", 0, "Massage")).await, Fenced::Written);
+    let owed = env.owed(&lane).await;
+    assert_eq!(owed.applied, Some((0, content("Massage").digest())));
+    assert_eq!((owed.desired_revision, owed.in_flight), (1, None));
+}

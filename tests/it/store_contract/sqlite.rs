@@ -1,0 +1,95 @@
+//! The facts on SQLite, in memory and in a file; and what is said of its file alone.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use calendar_sync::clock::{Clock, SystemClock};
+use calendar_sync::store::sqlite::{Place, SqliteStore};
+use calendar_sync::store::{Store, StoreError};
+use sqlx::{Connection as _, SqliteConnection};
+use tempfile::TempDir;
+
+use super::env::{Answered as _, Env, HandClock, TOPIC, Time, token};
+
+async fn open(place: Place, clock: Arc<dyn Clock>) -> Arc<SqliteStore> {
+    Arc::new(SqliteStore::open(&place, clock).await.answered())
+}
+
+/// In memory, the clock is moved by hand.
+async fn memory_env(_fact: &str) -> Option<Env> {
+    let clock = HandClock::new();
+    let store = open(Place::Memory, Arc::clone(&clock) as _).await;
+    let closing = Arc::clone(&store);
+    let ending = Box::pin(async move { closing.close().await });
+    Some(Env { store, time: Time::Given(clock), ending })
+}
+
+/// In a file, it is the machine's own, as in the service.
+async fn file_env(_fact: &str) -> Option<Env> {
+    let folder = TempDir::new().expect("a folder of our own");
+    let place = Place::File(folder.path().join("store.db"));
+    let store = open(place, Arc::new(SystemClock::start())).await;
+    let closing = Arc::clone(&store);
+    let ending = Box::pin(async move {
+        closing.close().await;
+        drop(folder);
+    });
+    Some(Env { store, time: Time::Real, ending })
+}
+
+mod in_memory {
+    use super::memory_env as env;
+
+    every_fact!(env);
+}
+
+mod in_a_file {
+    use super::file_env as env;
+
+    every_fact!(env);
+}
+
+/// Runs one statement on a file that nobody has open.
+async fn run(path: &Path, statement: &'static str) {
+    let url = format!("sqlite://{}?mode=rwc", path.display());
+    let mut conn = SqliteConnection::connect(&url).await.expect("a SQLite file");
+    sqlx::raw_sql(statement).execute(&mut conn).await.expect("a statement");
+    conn.close().await.expect("it closes");
+}
+
+#[tokio::test]
+async fn a_file_that_is_opened_again_holds_what_it_held() {
+    let folder = TempDir::new().expect("a folder of our own");
+    let place = Place::File(folder.path().join("store.db"));
+    let store = open(place.clone(), HandClock::new()).await;
+    let first = Store::open(&*store, None, token(1)).await.answered();
+    let cursors = store.fence(TOPIC, &[0], token(2)).await.answered();
+    store.close().await;
+    let store = open(place, HandClock::new()).await;
+    assert_eq!(Store::open(&*store, None, token(3)).await.answered(), first);
+    assert_eq!(store.cursors().await.answered(), cursors);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_file_of_another_schema_is_made_anew() {
+    let folder = TempDir::new().expect("a folder of our own");
+    let path = folder.path().join("store.db");
+    let store = open(Place::File(path.clone()), HandClock::new()).await;
+    let _ = store.fence(TOPIC, &[0], token(1)).await.answered();
+    store.close().await;
+    run(&path, "PRAGMA user_version = 999").await;
+    let store = open(Place::File(path), HandClock::new()).await;
+    assert_eq!(store.cursors().await.answered(), []);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_ours_is_refused_and_left_alone() {
+    let folder = TempDir::new().expect("a folder of our own");
+    let path = folder.path().join("theirs.db");
+    run(&path, "CREATE TABLE treasure (gold INTEGER); INSERT INTO treasure VALUES (7)").await;
+    let refused = SqliteStore::open(&Place::File(path.clone()), HandClock::new()).await;
+    assert!(matches!(refused.err(), Some(StoreError::Version { .. })));
+    run(&path, "INSERT INTO treasure SELECT gold / (gold = 7) FROM treasure").await;
+}
