@@ -1,1 +1,12 @@
-//! Tests.
+//! Reading the topic, on the embedded broker and on Apache Kafka: every record once and in order,
+//! whoever joins, leaves or gets stuck, and a log that is not the one that was read is not read on.
+
+mod ledger;
+
+mod harness;
+
+mod membership;
+
+mod stops;
+
+mod living;

@@ -1,0 +1,139 @@
+//! Joining, leaving, being fenced out.
+
+use std::sync::atomic::Ordering;
+
+use calendar_sync::consumer::{Phase, StartFrom};
+use rdkafka::Offset;
+
+use super::harness::{World, on_both_brokers, until};
+
+on_both_brokers!(every_record_is_taken_once_and_in_order_while_members_come_and_go, 4, come_and_go);
+
+async fn come_and_go(world: World) {
+    world.publish_all(4, 0..100).await;
+    let first = world.join();
+    until("the first reads all", || first.reads() == 4).await;
+    world.publish_all(4, 100..200).await;
+    let second = world.join();
+    until("they share", || first.reads() == 2 && second.reads() == 2).await;
+    world.publish_all(4, 200..300).await;
+    world.read_up_to(4, 300).await;
+    first.leave().await;
+    world.publish_all(4, 300..400).await;
+    until("the second reads all", || second.reads() == 4).await;
+    world.read_up_to(4, 400).await;
+    second.leave().await;
+    for partition in 0..4 {
+        world.taken.assert_numbers(partition, 0..400);
+    }
+}
+
+on_both_brokers!(what_kafka_holds_as_committed_is_ignored, 1, ignore_committed);
+
+async fn ignore_committed(world: World) {
+    world.publish_all(1, 0..10).await;
+    world.commit_to_kafka(0, 7).await;
+    let member = world.join();
+    world.read_up_to(1, 10).await;
+    member.leave().await;
+    // The trailing copy.
+    assert_eq!(world.committed_in_kafka(0).await, Offset::Offset(10));
+    world.taken.assert_numbers(0, 0..10);
+}
+
+on_both_brokers!(an_operator_who_rewinds_kafkas_offset_changes_nothing, 1, rewind);
+
+async fn rewind(world: World) {
+    world.publish_all(1, 0..10).await;
+    let member = world.join();
+    world.read_up_to(1, 10).await;
+    member.leave().await;
+    world.commit_to_kafka(0, 3).await;
+    world.publish_all(1, 10..20).await;
+    let member = world.join();
+    world.read_up_to(1, 20).await;
+    member.leave().await;
+    world.taken.assert_numbers(0, 0..20);
+}
+
+on_both_brokers!(a_partition_that_somebody_else_fenced_is_fenced_again, 1, rob);
+
+async fn rob(world: World) {
+    world.publish_all(1, 0..10).await;
+    let member = world.join();
+    world.read_up_to(1, 10).await;
+    for round in 1..4 {
+        world.ledger.rob(0);
+        world.publish_all(1, round * 10..(round + 1) * 10).await;
+        world.read_up_to(1, (round + 1) * 10).await;
+    }
+    let refusals = member.snapshot().fence_refusals;
+    assert!(refusals.values().sum::<u64>() >= 3, "{refusals:?}");
+    // Also while nothing comes: the note of the log end, or the next record, finds it out.
+    world.taken.assert_numbers(0, 0..40);
+    member.leave().await;
+}
+
+on_both_brokers!(a_member_that_stops_leaves_its_partitions_to_the_others_at_once, 2, leave);
+
+async fn leave(world: World) {
+    let first = world.join();
+    until("the first reads all", || first.reads() == 2).await;
+    let second = world.join();
+    until("they share", || first.reads() == 1 && second.reads() == 1).await;
+    first.leave().await;
+    // Far below the session's time-out of 45 s.
+    let taking_over = until("the second reads all", || second.reads() == 2);
+    let in_time = tokio::time::timeout(std::time::Duration::from_secs(15), taking_over).await;
+    assert!(in_time.is_ok(), "the group was not left");
+    second.leave().await;
+}
+
+on_both_brokers!(
+    a_database_that_is_down_while_fencing_costs_no_membership,
+    2,
+    fence_without_database
+);
+
+async fn fence_without_database(world: World) {
+    world.publish_all(2, 0..10).await;
+    world.ledger.is_down.store(true, Ordering::SeqCst);
+    let first = world.join();
+    until("both are its own", || first.owns() == 2).await;
+    until("it keeps trying", || world.ledger.fences.load(Ordering::SeqCst) > 3).await;
+    assert_eq!(first.reads(), 0);
+    let trouble = first.snapshot().last_error.unwrap().text;
+    assert!(trouble.contains("the database did not answer"), "{trouble}");
+    // The group does not wait for it: somebody else joins and gets a share.
+    let second = world.join();
+    until("they share", || first.owns() == 1 && second.owns() == 1).await;
+    let phases = first.snapshot().partitions.into_values().map(|partition| partition.phase);
+    assert!(phases.eq([Phase::Fencing]), "still being fenced");
+    world.ledger.is_down.store(false, Ordering::SeqCst);
+    world.read_up_to(2, 10).await;
+    assert_eq!((first.reads(), second.reads()), (1, 1));
+    assert_eq!(first.snapshot().partitions_lost, 0);
+    first.leave().await;
+    second.leave().await;
+    for partition in 0..2 {
+        world.taken.assert_numbers(partition, 0..10);
+    }
+}
+
+on_both_brokers!(members_that_start_together_at_the_end_agree_where_that_is, 4, begin_at_the_end);
+
+async fn begin_at_the_end(world: World) {
+    world.publish_all(4, 0..10).await;
+    let mut options = world.options();
+    options.start_from = StartFrom::Latest;
+    let members = [world.join_with(options.clone()), world.join_with(options)];
+    until("they share", || members.iter().all(|member| member.reads() == 2)).await;
+    world.publish_all(4, 10..20).await;
+    world.read_up_to(4, 20).await;
+    for partition in 0..4 {
+        world.taken.assert_numbers(partition, 10..20);
+    }
+    for member in members {
+        member.leave().await;
+    }
+}
