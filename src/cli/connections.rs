@@ -79,8 +79,8 @@ pub struct CaldavArgs {
     /// The account
     #[arg(long, value_name = "NAME")]
     username: String,
-    /// A file that holds the (app) password; otherwise CALENDAR_SYNC_PASSWORD is read
     #[arg(long, value_name = "FILE")]
+    #[arg(help = "A file that holds the (app) password; else CALENDAR_SYNC_PASSWORD is read")]
     password_file: Option<PathBuf>,
     /// Read the password from standard input
     #[arg(long, conflicts_with = "password_file")]
@@ -101,8 +101,8 @@ pub struct GoogleArgs {
     /// The API's address
     #[arg(long, value_name = "URL", default_value = "https://www.googleapis.com/calendar/v3")]
     base_url: String,
-    /// A file that holds the access token; otherwise CALENDAR_SYNC_TOKEN is read
     #[arg(long, value_name = "FILE")]
+    #[arg(help = "A file that holds the access token; else CALENDAR_SYNC_TOKEN is read")]
     token_file: Option<PathBuf>,
     /// Read the access token from standard input
     #[arg(long, conflicts_with = "token_file")]

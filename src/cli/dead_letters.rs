@@ -11,10 +11,11 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::dead_letter_text as text;
 use super::open::open_installation;
 use super::out::Out;
-use super::redrive::redrive_record;
+use super::redrive::{pipeline, redrive_record};
 use crate::clock::Surroundings;
 use crate::config::Settings;
-use crate::store::{DeadLetter, DeadState, EFFECT_REJECTED, Origin, Store};
+use crate::pipeline::Pipeline;
+use crate::store::{DeadLetter, DeadState, EFFECT_REJECTED, Store};
 
 /// Dead letters read from the store at once.
 const PAGE: u32 = 500;
@@ -133,7 +134,7 @@ impl DeadLettersCommand {
         surroundings: &Surroundings,
         out: &mut Out<impl Write + Send>,
     ) -> anyhow::Result<()> {
-        let (store, _) = open_installation(settings, surroundings).await?;
+        let (store, installation) = open_installation(settings, surroundings).await?;
         match self {
             Self::List(args) => list(&args, &*store, out).await,
             Self::Show(args) => {
@@ -145,7 +146,10 @@ impl DeadLettersCommand {
                 }
                 Ok(())
             }
-            Self::Redrive(args) => redrive(&args, settings, &store, out).await,
+            Self::Redrive(args) => {
+                let pipeline = pipeline(settings, Arc::clone(&store), &installation, surroundings)?;
+                redrive(&args, &pipeline, &*store, out).await
+            }
             Self::Discard(args) => discard(&args, &*store, out).await,
         }
     }
@@ -209,14 +213,14 @@ async fn list(
 
 async fn redrive(
     args: &RedriveArgs,
-    settings: &Settings,
-    store: &Arc<dyn Store>,
+    pipeline: &Pipeline,
+    store: &dyn Store,
     out: &mut Out<impl Write + Send>,
 ) -> anyhow::Result<()> {
     let mut ids = args.ids.clone();
     if args.all {
         let class = args.class.as_deref();
-        each_letter(&**store, 0, class, StateFilter::Open, |letter| {
+        each_letter(store, 0, class, StateFilter::Open, |letter| {
             ids.push(letter.id);
             Ok(true)
         })
@@ -227,7 +231,7 @@ async fn redrive(
     ids.dedup();
     let mut failed = 0;
     for id in &ids {
-        match redrive_one(settings, store, *id).await {
+        match redrive_record(pipeline, *id).await {
             Ok(became) => writeln!(out, "{id}: {became}")?,
             Err(error) if args.keep_going => {
                 failed += 1;
@@ -243,29 +247,6 @@ async fn redrive(
         writeln!(out, "there is no open dead letter of that kind")?;
     }
     Ok(())
-}
-
-async fn redrive_one(
-    settings: &Settings,
-    store: &Arc<dyn Store>,
-    id: i64,
-) -> anyhow::Result<String> {
-    let letter = existing(&**store, id).await?;
-    match letter.state {
-        DeadState::Open => {}
-        DeadState::Redriven | DeadState::Discarded => {
-            bail!("it is {} already", letter.state.name());
-        }
-    }
-    match letter.origin {
-        Origin::Record(_) => redrive_record(settings, Arc::clone(store), id).await,
-        Origin::Effect { uid, connection } => {
-            if !store.revive(id).await? {
-                bail!("its effect is no longer dead");
-            }
-            Ok(format!("{uid} is due again on connection {connection}"))
-        }
-    }
 }
 
 async fn discard(

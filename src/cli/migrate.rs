@@ -13,8 +13,8 @@ pub async fn run(
     surroundings: &Surroundings,
     out: &mut Out<impl Write>,
 ) -> anyhow::Result<()> {
-    crate::store::migrate(&settings.store).await?;
+    let applied = crate::store::migrate(&settings.store).await?;
     let (_, installation) = open_installation(settings, surroundings).await?;
-    writeln!(out, "the database is ready; its installation is {}", installation.id)?;
+    writeln!(out, "{applied} migrations were applied; the installation is {}", installation.id)?;
     Ok(())
 }

@@ -37,19 +37,23 @@ use crate::config::{Given, LogSettings, SettingErrors, Settings};
 use out::{Out, OutputClosed};
 
 /// Keeps calendars equal to the bookings in a Kafka topic.
-///
-/// Reads BookingCreated, BookingUpdated and BookingCancelled from Kafka, and keeps the connected
-/// calendars as they say: each event exactly once in effect.
 #[derive(Debug, Parser)]
-#[command(name = "calendar-sync", version, propagate_version = true, after_help = HELP_END)]
+#[command(name = "calendar-sync", version, propagate_version = true, long_about = ABOUT, after_help = HELP_END)]
 pub struct Cli {
-    /// The settings file (TOML); or name it by CALENDAR_SYNC_CONFIG
+    /// The settings file.
     #[arg(long, value_name = "FILE", global = true)]
+    #[arg(help = "The settings file (TOML); or name it by CALENDAR_SYNC_CONFIG")]
     pub config: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
+
+const ABOUT: &str = "\
+Keeps calendars equal to the bookings in a Kafka topic.
+
+Reads BookingCreated, BookingUpdated and BookingCancelled from Kafka, and keeps the connected \
+calendars as they say: each event exactly once in effect.";
 
 const HELP_END: &str = "\
 Settings come from the environment, then the file, then defaults; the README lists them.

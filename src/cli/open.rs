@@ -9,8 +9,12 @@ use crate::config::Settings;
 use crate::store::{Installation, Store};
 
 /// The store that the settings name; nothing in it is checked yet.
-pub async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
-    let store = crate::store::connect(&settings.store).await;
+pub async fn open_store(
+    settings: &Settings,
+    surroundings: &Surroundings,
+) -> anyhow::Result<Arc<dyn Store>> {
+    let clock = Arc::clone(&surroundings.clock);
+    let store = crate::store::connect(&settings.store, clock).await;
     store.context("cannot open the database of store.url (DATABASE_URL)")
 }
 
@@ -20,7 +24,7 @@ pub async fn open_installation(
     settings: &Settings,
     surroundings: &Surroundings,
 ) -> anyhow::Result<(Arc<dyn Store>, Installation)> {
-    let store = open_store(settings).await?;
+    let store = open_store(settings, surroundings).await?;
     let installation = store.open(settings.installation, surroundings.dice.token()).await?;
     Ok((store, installation))
 }

@@ -7,6 +7,8 @@
 //! The order in which rows are locked, everywhere (rule R16): cursor, providers and connections,
 //! lanes, bookings, effects, each sorted by key.
 
+pub mod connect;
+
 pub mod types;
 
 pub mod postgres;
@@ -14,6 +16,7 @@ pub mod postgres;
 #[cfg(feature = "demo")]
 pub mod sqlite;
 
+pub use connect::{connect, migrate};
 pub use types::*;
 
 use std::time::Duration;
