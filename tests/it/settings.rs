@@ -20,14 +20,14 @@ fn program(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Out
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
+        .expect("the program starts");
     // A program that does not read its input may be gone already.
-    drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
-    child.wait_with_output().unwrap()
+    drop(child.stdin.take().expect("its input is a pipe").write_all(input.as_bytes()));
+    child.wait_with_output().expect("the program ends")
 }
 
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
+    String::from_utf8(bytes.to_vec()).expect("the program writes UTF-8")
 }
 
 /// A database file of its own, and the settings for it.
@@ -38,7 +38,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().expect("a directory can be made");
         let url = format!("sqlite:{}", directory.path().join("state.db").display());
         Self { _directory: directory, url }
     }
@@ -58,7 +58,7 @@ impl Place {
         let arguments = ["connections", "add", "caldav", "--provider-id", PROVIDER, "--json"];
         let account = ["--calendar-url", url, "--username", "anna", "--password-stdin"];
         let answer = self.answer(&[arguments.as_slice(), &account, more].concat(), "hunter2\n");
-        serde_json::from_str(&answer).unwrap()
+        serde_json::from_str(&answer).expect("the answer is JSON")
     }
 }
 
@@ -121,7 +121,7 @@ fn settings_never_show_a_secret() {
 fn wrong_usage_is_told_with_exit_code_2() {
     let cases: [(&[&str], &str); 8] = [
         (&[], "Usage: calendar-sync"),
-        (&["rnu"], "a similar subcommand exists: 'run'"),
+        (&["rnu"], "unrecognized subcommand 'rnu'"),
         (&["cursor", "set", "--partition", "1"], "--at <OFFSET>"),
         (&["cursor", "accept", "--partition", "-1"], "-1"),
         (&["dead-letters", "redrive"], "<ID>..."),
