@@ -282,6 +282,15 @@ fn lists_and_times_are_what_they_say() {
     assert_eq!(errors("emit.verify_after_s = []", &[]).len(), 1);
 }
 
+#[test]
+fn the_readmes_table_has_one_line_of_five_cells_for_each_setting() {
+    let text = table_markdown();
+    assert_eq!(text.lines().count(), 2 + table::keys().count() + 1);
+    for line in text.lines() {
+        assert_eq!(line.replace("\\|", "").matches('|').count(), 6, "{line}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_of_any_setting_panics_or_shows_a_secret(

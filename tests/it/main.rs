@@ -4,6 +4,8 @@ mod services;
 
 mod module_rule;
 
+mod settings;
+
 mod golden;
 
 mod publish;
