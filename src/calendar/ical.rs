@@ -1,13 +1,24 @@
 //! PURE: the iCalendar text of an event (RFC 5545), and the way back to our marker.
 //!
-//! Written and read here rather than by the `icalendar` crate, which serves the tests as a second
-//! opinion: it stamps every component that has no DTSTAMP, a VTIMEZONE's too, with the machine's
-//! hour and a random UID, it folds some lines at 76 octets, and its parser recurses as deep as a
-//! stranger's text asks it to.
+//! The event is built, escaped and written by the `icalendar` crate (0.17), with four things kept
+//! ours, for what its source says of them:
+//!
+//! - **DTSTAMP and UID** are always set: the crate stamps a component without them with the
+//!   machine's hour and a random UID.
+//! - **VTIMEZONE** is our text: the crate has no builder for it, and would give it and each of its
+//!   observances that DTSTAMP and UID, which RFC 5545 §3.6.5 does not let them have.
+//! - **Folding**: the crate's last line can have 76 octets (it forgets the space that a fold
+//!   begins with), and as it looks for spaces by counting characters but cuts by counting octets,
+//!   a title of some emoji and some spaces makes it turn for ever, or panic. So it sees no space
+//!   (see [`SPACES`]), and its lines are unfolded and folded again.
+//! - **Reading**: its parser recurses as deep as a stranger's text asks it to.
 
 use booking::{ConnectionId, Content, Digest, IcalUid, Marker};
-use chrono::{DateTime, NaiveDateTime, TimeDelta, Timelike as _, Utc};
+use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use chrono_tz::Tz;
+use icalendar::{
+    Calendar, CalendarDateTime, Component as _, Event, EventLike as _, EventStatus, Property,
+};
 use uuid::Uuid;
 
 use super::zone;
@@ -21,6 +32,30 @@ const REVISION: &str = "X-BOOKING-REVISION";
 const DIGEST: &str = "X-BOOKING-DIGEST";
 /// The zone of an event whose times we had to write in UTC.
 const ZONE: &str = "X-BOOKING-TZID";
+/// What is white space to the `icalendar` crate, and what stands in for it while that crate
+/// writes. The stand-ins are control characters, of which a text of ours has none.
+const SPACES: [(char, char); 20] = [
+    ('\t', '\u{86}'),
+    (' ', '\u{87}'),
+    ('\u{a0}', '\u{88}'),
+    ('\u{1680}', '\u{89}'),
+    ('\u{2000}', '\u{8a}'),
+    ('\u{2001}', '\u{8b}'),
+    ('\u{2002}', '\u{8c}'),
+    ('\u{2003}', '\u{8d}'),
+    ('\u{2004}', '\u{8e}'),
+    ('\u{2005}', '\u{8f}'),
+    ('\u{2006}', '\u{90}'),
+    ('\u{2007}', '\u{91}'),
+    ('\u{2008}', '\u{92}'),
+    ('\u{2009}', '\u{93}'),
+    ('\u{200a}', '\u{94}'),
+    ('\u{2028}', '\u{95}'),
+    ('\u{2029}', '\u{96}'),
+    ('\u{202f}', '\u{97}'),
+    ('\u{205f}', '\u{98}'),
+    ('\u{3000}', '\u{99}'),
+];
 
 /// Start and end in whole seconds, as calendars know no fractions: the event covers at least what
 /// the booking does, and never ends where it starts.
@@ -35,7 +70,7 @@ pub fn whole_seconds(content: &Content) -> (DateTime<Utc>, DateTime<Utc>) {
     (floor(content.start), end)
 }
 
-/// The text of an event: the same bytes for the same arguments.
+/// The text of an event: the same bytes for the same arguments. Properties are sorted by name.
 ///
 /// It names no organiser and no attendee, or the server would send invitations (RFC 6638 §3.1),
 /// and no METHOD (RFC 4791 §4.1).
@@ -44,43 +79,52 @@ pub fn write(marker: &Marker, content: &Content) -> String {
     let local = zone::says(content.zone, start) && zone::says(content.zone, end);
     let timezone = if local { zone::rules(content.zone, start, end) } else { None };
 
-    let mut text = Text::default();
-    text.line("BEGIN:VCALENDAR");
-    text.line("VERSION:2.0");
-    text.line(&format!("PRODID:{PRODID}"));
-    text.line("CALSCALE:GREGORIAN");
-    if let Some(rules) = &timezone {
-        write_timezone(&mut text, rules);
-    }
-    text.line("BEGIN:VEVENT");
-    text.text("UID", marker.uid.as_str());
-    text.line(&format!("DTSTAMP:{}", utc(stamp(marker.revision))));
-    text.line(&format!("SEQUENCE:{}", sequence(marker.revision)));
+    let mut event = described(marker, content);
     if timezone.is_some() {
-        text.line(&format!("DTSTART;TZID={}:{}", content.zone, local_time(content.zone, start)));
-        text.line(&format!("DTEND;TZID={}:{}", content.zone, local_time(content.zone, end)));
+        event.starts(local_time(content.zone, start)).ends(local_time(content.zone, end));
     } else {
-        text.line(&format!("DTSTART:{}", utc(start)));
-        text.line(&format!("DTEND:{}", utc(end)));
+        event.starts(start).ends(end);
         if !zone::is_utc(content.zone) {
-            text.text(ZONE, content.zone.name());
+            event.add_property(ZONE, content.zone.name());
         }
     }
-    text.text("SUMMARY", &content.summary);
+    let calendar = Calendar::empty()
+        .append_property(Property::new("VERSION", "2.0"))
+        .append_property(Property::new("PRODID", PRODID))
+        .append_property(Property::new("CALSCALE", "GREGORIAN"))
+        .push(event)
+        .done();
+
+    let mut text = Text::default();
+    for line in calendar.to_string().replace("\r\n ", "").split_terminator("\r\n") {
+        // A value cannot look like this: its line begins with a name and a colon.
+        if let ("BEGIN:VEVENT", Some(rules)) = (line, &timezone) {
+            write_timezone(&mut text, rules);
+        }
+        text.line(line);
+    }
+    text.0
+}
+
+/// The event without its times.
+fn described(marker: &Marker, content: &Content) -> Event {
+    let mut event = Event::with_uid(marker.uid.as_str());
+    event
+        .timestamp(stamp(marker.revision))
+        .sequence(sequence(marker.revision))
+        .summary(&hide_spaces(&content.summary))
+        .status(if content.tentative { EventStatus::Tentative } else { EventStatus::Confirmed })
+        .add_property("TRANSP", "OPAQUE")
+        .add_property(CONNECTION, marker.connection.to_string())
+        .add_property(REVISION, marker.revision.to_string())
+        .add_property(DIGEST, marker.digest.to_string());
     if let Some(description) = &content.description {
-        text.text("DESCRIPTION", description);
+        event.description(&hide_spaces(description));
     }
     if let Some(location) = &content.location {
-        text.text("LOCATION", location);
+        event.location(&hide_spaces(location));
     }
-    text.line(if content.tentative { "STATUS:TENTATIVE" } else { "STATUS:CONFIRMED" });
-    text.line("TRANSP:OPAQUE");
-    text.text(CONNECTION, &marker.connection.to_string());
-    text.text(REVISION, &marker.revision.to_string());
-    text.text(DIGEST, &marker.digest.to_string());
-    text.line("END:VEVENT");
-    text.line("END:VCALENDAR");
-    text.0
+    event
 }
 
 /// DTSTAMP says when an event was last revised (RFC 5545 §3.8.7.2). The bytes are frozen before
@@ -94,20 +138,13 @@ fn stamp(revision: i64) -> DateTime<Utc> {
 }
 
 /// SEQUENCE is a 32-bit number from 0 (RFC 5545 §§3.3.8, 3.8.7.4).
-fn sequence(revision: i64) -> i32 {
-    i32::try_from(revision.max(0)).unwrap_or(i32::MAX)
+fn sequence(revision: i64) -> u32 {
+    u32::try_from(revision.clamp(0, i64::from(i32::MAX))).unwrap_or_default()
 }
 
-fn utc(at: DateTime<Utc>) -> String {
-    at.format("%Y%m%dT%H%M%SZ").to_string()
-}
-
-fn local_time(zone: Tz, at: DateTime<Utc>) -> String {
-    naive(at.with_timezone(&zone).naive_local())
-}
-
-fn naive(at: NaiveDateTime) -> String {
-    at.format("%Y%m%dT%H%M%S").to_string()
+fn local_time(zone: Tz, at: DateTime<Utc>) -> CalendarDateTime {
+    let date_time = at.with_timezone(&zone).naive_local();
+    CalendarDateTime::WithTimezone { date_time, tzid: zone.name().to_owned() }
 }
 
 fn write_timezone(text: &mut Text, rules: &zone::Rules) {
@@ -116,11 +153,11 @@ fn write_timezone(text: &mut Text, rules: &zone::Rules) {
     for observance in &rules.observances {
         let kind = if observance.daylight { "DAYLIGHT" } else { "STANDARD" };
         text.line(&format!("BEGIN:{kind}"));
-        text.line(&format!("DTSTART:{}", naive(observance.onset)));
+        text.line(&format!("DTSTART:{}", observance.onset.format("%Y%m%dT%H%M%S")));
         text.line(&format!("TZOFFSETFROM:{}", offset(observance.from_s)));
         text.line(&format!("TZOFFSETTO:{}", offset(observance.to_s)));
         if let Some(name) = &observance.name {
-            text.text("TZNAME", name);
+            text.line(&format!("TZNAME:{name}"));
         }
         text.line(&format!("END:{kind}"));
     }
@@ -143,16 +180,11 @@ fn offset(seconds: i32) -> String {
 struct Text(String);
 
 impl Text {
-    /// A TEXT property (RFC 5545 §3.3.11).
-    fn text(&mut self, name: &str, value: &str) {
-        self.line(&format!("{name}:{}", escape(value)));
-    }
-
-    /// A content line, folded so that no line has more than 75 octets and no character is cut.
-    /// What follows a fold begins with one space, which is no part of the value.
+    /// A content line with its spaces back, folded so that no line has more than 75 octets and no
+    /// character is cut. What follows a fold begins with one space, which is no part of the value.
     fn line(&mut self, line: &str) {
         let mut len = 0;
-        for character in line.chars() {
+        for character in line.chars().map(show_space) {
             if len + character.len_utf8() > LINE_LEN_MAX {
                 self.0.push_str("\r\n ");
                 len = 1;
@@ -164,20 +196,21 @@ impl Text {
     }
 }
 
-/// Escapes a TEXT. Control characters other than line break and tab cannot be said in it, and are
-/// dropped (content comes without them anyway).
-fn escape(value: &str) -> String {
-    let mut escaped = String::with_capacity(value.len());
-    for character in value.chars() {
-        match character {
-            '\\' | ';' | ',' => escaped.extend(['\\', character]),
-            '\n' => escaped.push_str("\\n"),
-            '\t' => escaped.push('\t'),
-            _ if character.is_control() => {}
-            _ => escaped.push(character),
-        }
-    }
-    escaped
+/// A text as the `icalendar` crate can fold it. Control characters other than line break and tab
+/// cannot be said in a TEXT (RFC 5545 §3.3.11), and are dropped (content comes without them
+/// anyway).
+fn hide_spaces(text: &str) -> String {
+    let kept = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t'));
+    kept.map(|character| {
+        let hidden = SPACES.iter().find(|(space, _)| *space == character);
+        hidden.map_or(character, |(_, stand_in)| *stand_in)
+    })
+    .collect()
+}
+
+fn show_space(character: char) -> char {
+    let shown = SPACES.iter().find(|(_, stand_in)| *stand_in == character);
+    shown.map_or(character, |(space, _)| *space)
 }
 
 fn unescape(value: &str) -> String {
