@@ -271,7 +271,8 @@ impl Asking {
     /// Who the log says it is.
     pub(super) async fn identity(&self) -> Result<Identity, AskError> {
         self.ask("the topic's id", |client, topic, timeout| {
-            let topic_id = native::topic_id(client.client(), topic, timeout)?;
+            let broker = client.fetch_metadata(Some(topic), timeout)?.orig_broker_id();
+            let topic_id = native::topic_id(client.client(), topic, broker, timeout)?;
             Ok(Identity { topic_id, cluster_id: client.client().fetch_cluster_id(timeout) })
         })
         .await

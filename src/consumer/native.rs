@@ -47,10 +47,12 @@ fn milliseconds(duration: Duration) -> i32 {
 }
 
 /// Asks a broker for the topic's id, in Kafka's own spelling (URL-safe base64). `None`: the broker
-/// gives none (older than 2.8). Blocks, at most a little longer than `timeout`.
+/// gives none (older than 2.8). The broker is named, because librdkafka would ask the controller,
+/// and its embedded cluster has none. Blocks, at most a little longer than `timeout`.
 pub(super) fn topic_id<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
+    broker: i32,
     timeout: Duration,
 ) -> KafkaResult<Option<String>> {
     let name = CString::new(topic)?;
@@ -77,6 +79,8 @@ pub(super) fn topic_id<C: ClientContext>(
             ptr::null_mut(),
             0,
         );
+        check(set)?;
+        let set = sys::rd_kafka_AdminOptions_set_broker(options.ptr, broker, ptr::null_mut(), 0);
         check(set)?;
         let queue = Owned::new(sys::rd_kafka_queue_new(rk), sys::rd_kafka_queue_destroy)?;
         sys::rd_kafka_DescribeTopics(rk, topics.ptr, options.ptr, queue.ptr);

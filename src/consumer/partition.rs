@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::Batch;
 use super::context::is_topic_missing;
-use super::fencing::{self, FenceError, Held};
+use super::fencing::{self, Held};
 use super::group::{Shared, describe};
 use super::log_check::{Expected, First, Log, Reading, Verdict, first_record, judge, recreated};
 use super::status::{PartitionStatus, Phase};
@@ -139,9 +139,7 @@ impl PartitionTask {
                         return Some(held);
                     }
                 }
-                Err(error @ (FenceError::Store(_) | FenceError::Ask(_))) => {
-                    fencing::complain(&self.shared, &error);
-                }
+                Err(error) => fencing::complain(&self.shared, &error),
             }
             self.shared.pause(attempts, &self.stop).await?;
             attempts += 1;
