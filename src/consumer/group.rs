@@ -283,7 +283,8 @@ async fn watch_identity(shared: Arc<Shared>, identity: watch::Sender<Option<Iden
         };
         match answer {
             Ok(found) => {
-                identity.send_if_modified(|known| known.replace(found.clone()) != Some(found));
+                shared.status.change(|snapshot| snapshot.topic_missing = false);
+                identity.send_replace(Some(found));
             }
             Err(error) => {
                 if error.is_topic_missing() {

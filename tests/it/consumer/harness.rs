@@ -195,7 +195,7 @@ impl World {
     /// A member with these settings.
     pub(super) fn join_with(&self, options: ConsumerOptions) -> Member {
         let status = Arc::new(Status::default());
-        let (hold, held) = watch::channel(false);
+        let (hold, when_held) = watch::channel(false);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(consumer::run(
@@ -204,7 +204,7 @@ impl World {
             Arc::new(Sink { ledger: Arc::clone(&self.ledger), taken: Arc::clone(&self.taken) }),
             Surroundings::real(),
             Arc::clone(&status),
-            held,
+            when_held,
             stop.clone(),
         ));
         Member { status, hold, stop, tasks }

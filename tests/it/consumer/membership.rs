@@ -60,6 +60,25 @@ async fn an_operator_who_rewinds_kafkas_offset_changes_nothing() {
     world.taken.assert_numbers(0, 0..20);
 }
 
+on_both_brokers!(a_database_that_lost_its_tail_is_noticed_and_reads_again, 1, lose_tail);
+
+async fn lose_tail(world: World) {
+    world.publish_all(1, 0..10).await;
+    let member = world.join();
+    world.read_up_to(1, 10).await;
+    assert_eq!(member.snapshot().partitions[&0].kafka_ahead, None);
+    member.leave().await;
+    world.ledger.tamper(0, |cursor| {
+        cursor.next_offset = Some(4);
+        cursor.witness = None;
+    });
+    let member = world.join();
+    world.read_up_to(1, 10).await;
+    assert_eq!(member.snapshot().partitions[&0].kafka_ahead, Some(10));
+    assert_eq!(world.taken.values(0).len(), 16);
+    member.leave().await;
+}
+
 on_both_brokers!(a_partition_that_somebody_else_fenced_is_fenced_again, 1, rob);
 
 async fn rob(world: World) {
