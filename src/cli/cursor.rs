@@ -248,6 +248,7 @@ mod tests {
             cluster_id: None,
             log_end: Some(150),
             incarnation: 0,
+            recover_until: None,
             stop: stop.map(|kind| Stop {
                 kind: kind.to_owned(),
                 found: "the log ends at 150, and 160 was read".to_owned(),
