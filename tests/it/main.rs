@@ -12,6 +12,8 @@ mod publish;
 
 mod store_contract;
 
+mod races;
+
 mod calendars;
 
 mod consumer;

@@ -41,6 +41,7 @@ impl PostgresStore {
 
     pub(super) async fn read_cursor(&self, topic: &str, partition: i32) -> Result<Option<Cursor>> {
         const READ: &str = "SELECT * FROM cursors WHERE topic = $1 AND partition = $2";
+        self.at("cursor").await;
         let row = sqlx::query(READ)
             .bind(topic)
             .bind(partition)

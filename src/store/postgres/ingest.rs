@@ -201,6 +201,7 @@ impl PostgresStore {
                 .execute(&mut **tx)
                 .await
                 .map_err(failed("add providers"))?;
+            self.at("commit.providers").await;
             found = lock_providers(tx, &asked).await?;
         }
         let stands = |(id, planned): &(ProviderId, Option<ConnectionId>)| {
