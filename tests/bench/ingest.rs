@@ -297,7 +297,13 @@ async fn fence(store: &PostgresStore, partitions: usize) -> Vec<BatchPlace> {
         let noted = store.note_log(&cursor.fence, &facts).await.expect("it is noted");
         assert_eq!(noted, Fenced::Written);
         let fence: Fence = cursor.fence;
-        places.push(BatchPlace { fence, incarnation: 0, from: 0, log_end: None });
+        places.push(BatchPlace {
+            fence,
+            incarnation: 0,
+            from: 0,
+            log_end: None,
+            recover_until: None,
+        });
     }
     places
 }

@@ -261,7 +261,7 @@ pub(crate) async fn ingest(
 ) -> Result<Ingested> {
     let items: Vec<Item> = events.iter().zip(0..).map(|(e, at)| item(fence, e, at)).collect();
     for _ in 0..STALE_MAX {
-        let mut batch = fold_batch(store, &rules(), &items).await?;
+        let mut batch = fold_batch(store, &rules(), &items, false).await?;
         batch.advance = Some(Advance {
             fence: fence.clone(),
             from: 0,
@@ -308,7 +308,7 @@ pub(crate) fn stamps(due: &[Owed]) -> Vec<Stamp> {
     due.iter()
         .filter_map(|owed| match next(owed) {
             Step::Send { verb, generation } => Some(stamp(owed, verb, generation)),
-            Step::Settle | Step::Verify(_) | Step::Nothing => None,
+            Step::Settle | Step::Verify(_) | Step::Ahead { .. } | Step::Nothing => None,
         })
         .collect()
 }
