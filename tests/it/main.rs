@@ -2,6 +2,8 @@
 
 mod services;
 
+mod readme;
+
 mod module_rule;
 
 mod settings;
