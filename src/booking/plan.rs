@@ -42,7 +42,7 @@ pub struct Plan {
 ///
 /// `placed` is where the booking's event was put so far, `destination` the connection that its
 /// provider's bookings go to now. Flags, allowlists and parked connections play no part: they gate
-/// the sending (rule R8). Without a destination nothing is planned, and a later one finds it due.
+/// the sending (rule R8). Without a destination nothing is put anywhere; a later one finds it due.
 pub fn plan(
     booking: &Booking,
     placed: Option<ConnectionId>,
@@ -61,7 +61,9 @@ pub fn plan(
         return Plan { effects, placed };
     };
     let Some(target) = destination else {
-        return Plan { effects: Vec::new(), placed };
+        // It went to a provider without a connection: what stands in the former calendar goes.
+        let effects = placed.map(|was| effect(was, Desired::Absent)).into_iter().collect();
+        return Plan { effects, placed };
     };
     let moved = placed.filter(|was| *was != target);
     let effects = moved
@@ -71,3 +73,7 @@ pub fn plan(
         .collect();
     Plan { effects, placed: Some(target) }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -39,10 +39,11 @@ pub mod work;
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::clock::Surroundings;
-use crate::config::{Given, LogSettings, SettingErrors, Settings};
+use crate::config::{Given, KafkaSettings, LogSettings, SettingErrors, Settings};
 use out::{Out, OutputClosed};
 
 /// Keeps calendars equal to the bookings in a Kafka topic.
@@ -75,6 +76,16 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings.";
 
+const PUBLISH_HELP_END: &str = r#"A line is one event; its fields are those of the Avro schemas, times as in RFC 3339:
+
+  {"type":"BookingCreated","booking_id":"b-1","provider_id":"6f0c…","sequence":1,
+   "occurred_at":"2026-05-01T08:00:00Z","start_time":"2026-05-04T09:00:00Z",
+   "end_time":"2026-05-04T10:00:00Z","time_zone":"Europe/Berlin","service_name":"Massage"}
+  {"type":"BookingCancelled","booking_id":"b-1","provider_id":"6f0c…","sequence":2,
+   "occurred_at":"2026-05-02T08:00:00Z"}
+
+(each on one line). A line that is no event is reported and left out, and the exit code is 1."#;
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -82,6 +93,13 @@ pub enum Command {
     Run(run::RunArgs),
     /// Bring the database to this version's schema
     Migrate,
+    /// Send booking events to the topic, from JSON lines
+    #[command(after_help = PUBLISH_HELP_END)]
+    Publish {
+        /// A file of JSON lines; `-` is standard input
+        #[arg(value_name = "FILE")]
+        file: String,
+    },
     /// Add, list and remove calendar accounts
     #[command(subcommand)]
     Connections(connections::ConnectionsCommand),
@@ -128,8 +146,13 @@ impl Command {
         surroundings: &Surroundings,
         out: &mut Out<impl std::io::Write + Send>,
     ) -> anyhow::Result<()> {
+        // Needs Kafka's settings alone: who publishes need not know the database.
+        if let Self::Publish { file } = &self {
+            return publish_file(given, surroundings, file, out).await;
+        }
         let settings = settings(given)?;
         match self {
+            Self::Publish { .. } => unreachable!("dealt with above"),
             Self::Run(args) => Box::pin(run::run(args, settings, surroundings.clone())).await,
             Self::Migrate => migrate::run(&settings, surroundings, out).await,
             Self::Connections(command) => Box::pin(command.run(&settings, surroundings, out)).await,
@@ -139,6 +162,19 @@ impl Command {
             Self::Demo(_) => unreachable!("the demo reads no settings"),
         }
     }
+}
+
+async fn publish_file(
+    given: &Given,
+    surroundings: &Surroundings,
+    file: &str,
+    out: &mut Out<impl std::io::Write + Send>,
+) -> anyhow::Result<()> {
+    let kafka = KafkaSettings::parse(given)?;
+    let lines = publish::open(file).await.with_context(|| format!("cannot read {file}"))?;
+    let config = kafka.connection_properties().into_iter().collect();
+    publish::publish(config, &kafka.topic, lines, surroundings.dice.as_ref(), out).await?;
+    Ok(())
 }
 
 fn settings(given: &Given) -> Result<Settings, SettingErrors> {

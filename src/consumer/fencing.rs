@@ -28,6 +28,9 @@ pub(super) enum FenceError {
     /// The broker.
     #[error(transparent)]
     Ask(#[from] AskError),
+    /// Another member is deciding where a new installation begins.
+    #[error("another member is deciding where to begin")]
+    Contended,
 }
 
 /// A partition that waits for its first fence.
@@ -92,21 +95,24 @@ pub(super) async fn fence(shared: &Shared, partitions: &[i32]) -> Result<Vec<Hel
     Ok(cursors.into_iter().map(|cursor| Held { cursor, identity: identity.clone() }).collect())
 }
 
-/// Whether no cursor of this topic has an offset yet.
+/// The partition whose start is written last: once it has one, all that there were have.
+const LAST: i32 = 0;
+
+/// Whether nobody has decided yet where this installation begins.
 async fn is_new(shared: &Shared) -> Result<bool, FenceError> {
-    let cursors = shared.store.cursors().await?;
-    let mut ours = cursors.iter().filter(|cursor| cursor.fence.topic == shared.options.topic);
-    Ok(ours.all(|cursor| cursor.next_offset.is_none()))
+    let last = shared.store.cursor(&shared.options.topic, LAST).await?;
+    Ok(last.is_none_or(|cursor| cursor.next_offset.is_none()))
 }
 
 /// A new installation with `start_from = latest`: writes where it begins for *every* partition of
 /// the topic, whoever owns it. If each owner decided for its own partitions, the second of two
 /// members that start together would find the first one's cursors, take its own partitions for
 /// ones that were added later, and read them from the beginning. Whoever is fenced out by this
-/// fences again, once, and finds the start written.
+/// fences again, once, and finds the start written. Partition [`LAST`] comes last, and only after
+/// every other has its start: whoever finds it without one does the rest.
 async fn begin_at_the_end(shared: &Shared) -> Result<(), FenceError> {
     let count = shared.asking.partition_count().await?;
-    let all: Vec<i32> = (0..count).collect();
+    let all: Vec<i32> = (LAST..count).rev().collect();
     let token = shared.surroundings.dice.token();
     let cursors = shared.store.fence(&shared.options.topic, &all, token).await?;
     for cursor in cursors.iter().filter(|cursor| cursor.next_offset.is_none()) {
@@ -114,8 +120,7 @@ async fn begin_at_the_end(shared: &Shared) -> Result<(), FenceError> {
         let facts = LogFacts { start: Some(high), ..LogFacts::default() };
         match shared.store.note_log(&cursor.fence, &facts).await? {
             Write::Written => {}
-            // Another member is doing the same.
-            Write::Refused => shared.status.refused("note_log"),
+            Write::Refused => return Err(FenceError::Contended),
         }
     }
     Ok(())

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -144,13 +143,9 @@ fn reader(
     let limits = Limits {
         waiting_bytes_max: options.waiting_bytes_max(),
         commit_interval: options.commit_interval,
-        close_timeout: options.close_timeout,
     };
     Ok(Reader::new(consumer, bell, commands, limits, surroundings))
 }
-
-/// How long, over the thread's own time-out, its end is waited for.
-const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 /// A partition's task.
 struct Running {
@@ -256,7 +251,7 @@ impl Group {
     }
 
     async fn close(self) {
-        let deadline = self.shared.options.close_timeout + CLOSE_GRACE;
+        let deadline = self.shared.options.close_timeout;
         let closing = async {
             if self.shared.commands.send(Command::Close).await.is_err() {
                 tracing::debug!("the kafka thread is gone already");
@@ -288,7 +283,8 @@ async fn watch_identity(shared: Arc<Shared>, identity: watch::Sender<Option<Iden
         };
         match answer {
             Ok(found) => {
-                identity.send_if_modified(|known| known.replace(found.clone()) != Some(found));
+                shared.status.change(|snapshot| snapshot.topic_missing = false);
+                identity.send_replace(Some(found));
             }
             Err(error) => {
                 if error.is_topic_missing() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Semaphore;
 
 use super::context::{AskingContext, Complaints};
@@ -183,7 +184,8 @@ const QUESTIONS_AT_ONCE: usize = 4;
 /// Asks a broker about the log, as a client of its own that is no member of the group: its calls
 /// block, and must not hold up the member or outlive it.
 pub(super) struct Asking {
-    client: Arc<BaseConsumer<AskingContext>>,
+    /// `None` only while it is dropped.
+    client: Option<Arc<BaseConsumer<AskingContext>>>,
     permits: Semaphore,
     topic: String,
     timeout: Duration,
@@ -235,12 +237,14 @@ impl Asking {
         options: &ConsumerOptions,
         complaints: Complaints,
     ) -> Result<Self, super::ConsumerError> {
-        let config = options.kafka.client_config()?;
+        let mut config = options.kafka.client_config()?;
+        // For the committed offsets. Who does not subscribe is no member.
+        config.set("group.id", &options.kafka.group).set("enable.auto.commit", "false");
         let context = AskingContext(complaints);
         let client = BaseConsumer::from_config_and_context(&config, context)
             .map_err(super::ConsumerError::Client)?;
         Ok(Self {
-            client: Arc::new(client),
+            client: Some(Arc::new(client)),
             permits: Semaphore::new(QUESTIONS_AT_ONCE),
             topic: options.topic.clone(),
             timeout: options.request_timeout,
@@ -256,7 +260,8 @@ impl Asking {
     ) -> Result<T, AskError> {
         let given_up = || AskError::GivenUp { what };
         let _permit = self.permits.acquire().await.map_err(|_| given_up())?;
-        let (client, topic, timeout) = (Arc::clone(&self.client), self.topic.clone(), self.timeout);
+        let client = self.client.clone().ok_or_else(given_up)?;
+        let (topic, timeout) = (self.topic.clone(), self.timeout);
         let answer = tokio::task::spawn_blocking(move || {
             // Its own events (logs, errors) go to the context now and then.
             for _ in 0..EVENTS_AT_ONCE {
@@ -271,7 +276,8 @@ impl Asking {
     /// Who the log says it is.
     pub(super) async fn identity(&self) -> Result<Identity, AskError> {
         self.ask("the topic's id", |client, topic, timeout| {
-            let topic_id = native::topic_id(client.client(), topic, timeout)?;
+            let broker = client.fetch_metadata(Some(topic), timeout)?.orig_broker_id();
+            let topic_id = native::topic_id(client.client(), topic, broker, timeout)?;
             Ok(Identity { topic_id, cluster_id: client.client().fetch_cluster_id(timeout) })
         })
         .await
@@ -285,6 +291,26 @@ impl Asking {
         .await
     }
 
+    /// Kafka's trailing copy of a partition's cursor, which nothing is ever read from; it tells of
+    /// a database that lost its tail (rule R18). `None`: there is none.
+    pub(super) async fn committed(&self, partition: i32) -> Result<Option<i64>, AskError> {
+        self.ask("the committed offset", move |client, topic, timeout| {
+            let mut list = TopicPartitionList::new();
+            list.add_partition(topic, partition);
+            let list = client.committed_offsets(list, timeout)?;
+            let element = list.find_partition(topic, partition);
+            Ok(element.and_then(|element| match element.offset() {
+                Offset::Offset(offset) => Some(offset),
+                Offset::Beginning
+                | Offset::End
+                | Offset::Stored
+                | Offset::Invalid
+                | Offset::OffsetTail(_) => None,
+            }))
+        })
+        .await
+    }
+
     /// How many partitions the topic has.
     pub(super) async fn partition_count(&self) -> Result<i32, AskError> {
         self.ask("the topic's partitions", |client, topic, timeout| {
@@ -293,6 +319,16 @@ impl Asking {
             Ok(i32::try_from(topic.map_or(0, |topic| topic.partitions().len())).unwrap_or(i32::MAX))
         })
         .await
+    }
+}
+
+impl Drop for Asking {
+    /// librdkafka's destructor waits for its threads: not on one of the runtime's.
+    fn drop(&mut self) {
+        let client = self.client.take();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn_blocking(move || drop(client)));
+        }
     }
 }
 

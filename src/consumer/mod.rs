@@ -12,7 +12,7 @@
 //!
 //! # A rebalance, step by step
 //!
-//! One thread ([`thread`]) owns the librdkafka consumer and polls it. It never waits for the
+//! One thread (`thread.rs`) owns the librdkafka consumer and polls it. It never waits for the
 //! database, a task or another question to the broker, so membership does not depend on any.
 //!
 //! 1. *Assigned.* In the callback the thread answers with an `incremental_assign` of **nothing**,

@@ -47,10 +47,12 @@ fn milliseconds(duration: Duration) -> i32 {
 }
 
 /// Asks a broker for the topic's id, in Kafka's own spelling (URL-safe base64). `None`: the broker
-/// gives none (older than 2.8). Blocks, at most a little longer than `timeout`.
+/// gives none (older than 2.8). The broker is named, because librdkafka would ask the controller,
+/// and its embedded cluster has none. Blocks, at most a little longer than `timeout`.
 pub(super) fn topic_id<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
+    broker: i32,
     timeout: Duration,
 ) -> KafkaResult<Option<String>> {
     let name = CString::new(topic)?;
@@ -77,6 +79,8 @@ pub(super) fn topic_id<C: ClientContext>(
             ptr::null_mut(),
             0,
         );
+        check(set)?;
+        let set = sys::rd_kafka_AdminOptions_set_broker(options.ptr, broker, ptr::null_mut(), 0);
         check(set)?;
         let queue = Owned::new(sys::rd_kafka_queue_new(rk), sys::rd_kafka_queue_destroy)?;
         sys::rd_kafka_DescribeTopics(rk, topics.ptr, options.ptr, queue.ptr);
@@ -190,7 +194,30 @@ pub(super) fn headers(headers: &BorrowedHeaders) -> Vec<(String, Option<Vec<u8>>
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::message::{Header, OwnedHeaders};
+
     use super::*;
+
+    #[test]
+    fn headers_keep_their_order_and_a_name_that_is_not_utf_8_is_no_panic() {
+        let owned = OwnedHeaders::new()
+            .insert(Header { key: "b", value: Some("1") })
+            .insert(Header { key: "a", value: None::<&str> });
+        let native =
+            ptr::from_ref(owned.as_borrowed()).cast_mut().cast::<sys::rd_kafka_headers_t>();
+        let (name, value) = (b"\xff\xfe", b"2");
+        // SAFETY: the headers are alive, and librdkafka copies name and value.
+        let added = unsafe {
+            sys::rd_kafka_header_add(native, name.as_ptr().cast(), 2, value.as_ptr().cast(), 1)
+        };
+        assert!(check(added).is_ok());
+        let expected = [
+            ("b".to_owned(), Some(b"1".to_vec())),
+            ("a".to_owned(), None),
+            ("\u{fffd}\u{fffd}".to_owned(), Some(b"2".to_vec())),
+        ];
+        assert_eq!(headers(owned.as_borrowed()), expected);
+    }
 
     #[test]
     fn an_id_is_spelled_as_kafka_spells_it() {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::Batch;
 use super::context::is_topic_missing;
-use super::fencing::{self, FenceError, Held};
+use super::fencing::{self, Held};
 use super::group::{Shared, describe};
 use super::log_check::{Expected, First, Log, Reading, Verdict, first_record, judge, recreated};
 use super::status::{PartitionStatus, Phase};
@@ -139,9 +139,7 @@ impl PartitionTask {
                         return Some(held);
                     }
                 }
-                Err(error @ (FenceError::Store(_) | FenceError::Ask(_))) => {
-                    fencing::complain(&self.shared, &error);
-                }
+                Err(error) => fencing::complain(&self.shared, &error),
             }
             self.shared.pause(attempts, &self.stop).await?;
             attempts += 1;
@@ -185,10 +183,35 @@ impl PartitionTask {
             self.shared.status.refused("note_log");
             return Some(Checked::No(End::Foreign));
         }
+        self.compare_with_kafka(reading.cursor).await?;
         cursor.topic_id = facts.topic_id.or(cursor.topic_id);
         cursor.cluster_id = facts.cluster_id.or(cursor.cluster_id);
         cursor.log_end = Some(high);
         Some(Checked::Read(Box::new(cursor), reading))
+    }
+
+    /// Rule R18: a commit of ours that is above the cursor says that the database has lost its
+    /// tail. It changes nothing here: the records are read again. Not knowing is no reason to wait.
+    async fn compare_with_kafka(&self, cursor: i64) -> Option<()> {
+        let asking = self.shared.asking.committed(self.partition);
+        let ahead = match self.stop.run_until_cancelled(asking).await? {
+            Ok(committed) => committed.filter(|committed| *committed > cursor),
+            Err(error) => {
+                self.shared.complaints.say("the committed offset is not known", &error.detail());
+                return Some(());
+            }
+        };
+        if let Some(committed) = ahead {
+            tracing::warn!(
+                topic = self.shared.options.topic,
+                partition = self.partition,
+                cursor,
+                committed,
+                "kafka's copy of the cursor is ahead of the database, which may have lost its tail"
+            );
+        }
+        self.status(|status| status.kafka_ahead = ahead);
+        Some(())
     }
 
     /// Stores the stop, and waits for somebody to answer it.
@@ -291,6 +314,8 @@ impl Reader<'_> {
     async fn run(&mut self, mut records: mpsc::Receiver<Fetched>) -> End {
         let shared = &self.task.shared;
         let mut identity = shared.identity.clone();
+        // What was told before the fence is older than what the fence was told.
+        identity.mark_unchanged();
         let mut hold = shared.hold.clone();
         let mut is_held = *hold.borrow_and_update();
         let mut note = interval(shared.options.note_interval);
@@ -305,8 +330,10 @@ impl Reader<'_> {
                     None
                 }
                 Ok(()) = identity.changed() => {
+                    // Asked anew under the fence before it is believed: one broker of many may
+                    // still tell of what was.
                     let found = identity.borrow_and_update().clone().unwrap_or_default();
-                    recreated(&self.cursor, &found).map(|stop| self.stop(stop))
+                    recreated(&self.cursor, &found).map(|_| End::Again)
                 }
                 _ = note.tick() => self.note().await,
                 () = self.batch.ready(), if !is_held => self.hand_over().await,

@@ -29,6 +29,9 @@ pub struct PartitionStatus {
     pub cursor: Option<i64>,
     /// The log end last seen.
     pub log_end: Option<i64>,
+    /// Kafka's trailing commit, if it stood above the cursor when the partition was fenced: the
+    /// database may have lost its tail (rule R18).
+    pub kafka_ahead: Option<i64>,
 }
 
 /// Trouble, and when.
@@ -84,7 +87,12 @@ impl Status {
     /// A partition came.
     pub(super) fn add(&self, partition: i32, owner: u64) {
         let mut inner = self.lock();
-        let status = PartitionStatus { phase: Phase::Fencing, cursor: None, log_end: None };
+        let status = PartitionStatus {
+            phase: Phase::Fencing,
+            cursor: None,
+            log_end: None,
+            kafka_ahead: None,
+        };
         inner.owners.insert(partition, owner);
         inner.snapshot.partitions.insert(partition, status);
     }

@@ -115,8 +115,6 @@ pub(super) struct Limits {
     pub(super) waiting_bytes_max: usize,
     /// How often Kafka's trailing copy is committed.
     pub(super) commit_interval: Duration,
-    /// How long leaving the group may take.
-    pub(super) close_timeout: Duration,
 }
 
 /// The thread's own.
@@ -294,24 +292,15 @@ impl Reader {
         }
     }
 
-    /// Commits, and leaves the group. While closing, librdkafka revokes everything through the
-    /// callback, which must let go, or closing would never end.
+    /// Commits, and leaves the group: dropping the consumer closes it, and polls until that is
+    /// done. While closing, librdkafka revokes everything through the callback, which must let go,
+    /// or closing would never end. Whoever asked for it waits with a deadline; this is why the
+    /// consumer is dropped here, on a thread of its own.
     fn close(mut self) -> Ended {
-        let context = Arc::clone(self.consumer.context());
-        context.commit(&self.consumer, CommitMode::Sync, |_| true);
+        self.consumer.context().commit(&self.consumer, CommitMode::Sync, |_| true);
+        // The queues hold on to the consumer.
         self.lanes.clear();
-        let began_at = self.surroundings.clock.elapsed();
-        if let Err(error) = self.consumer.close_queue() {
-            context.complaints.say("the group could not be left", &error.to_string());
-        }
-        while !self.consumer.closed() {
-            drop(self.consumer.poll(TICK));
-            let waited = self.surroundings.clock.elapsed().saturating_sub(began_at);
-            if waited > self.limits.close_timeout {
-                context.complaints.say("the group could not be left in time", "given up");
-                break;
-            }
-        }
+        drop(self.consumer);
         Ended::Closed
     }
 }

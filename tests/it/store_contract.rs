@@ -162,4 +162,4 @@ macro_rules! every_fact {
 #[cfg(feature = "demo")]
 mod sqlite;
 
-// mod postgres;
+mod postgres;

@@ -271,7 +271,29 @@ async fn write_bookings(
     if done.rows_affected() == sorted.len() as u64 {
         return Ok(Written::Done);
     }
-    Ok(Written::Not(Committed::Stale))
+    Ok(Written::Not(why_not_written(tx, &sorted).await?))
+}
+
+/// A row had another version than it was read at; or another booking has its UID, which reading
+/// again does not mend.
+async fn why_not_written(
+    tx: &mut Transaction<'static, Postgres>,
+    bookings: &[&StoredBooking],
+) -> Result<Committed> {
+    const TAKEN: &str = "
+        SELECT b.ical_uid FROM bookings b
+          JOIN UNNEST($1::text[], $2::text[]) AS w (uid, id) ON b.ical_uid = w.uid
+         WHERE b.booking_id <> w.id LIMIT 1";
+    let taken: Option<String> = sqlx::query_scalar(TAKEN)
+        .bind(bookings.iter().map(|stored| stored.booking.uid.as_str()).collect::<Vec<_>>())
+        .bind(bookings.iter().map(|stored| stored.booking.id.as_str()).collect::<Vec<_>>())
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(failed("read why bookings were not written"))?;
+    Ok(match taken {
+        Some(uid) => Committed::Refused { detail: format!("the UID {uid} is another booking's") },
+        None => Committed::Stale,
+    })
 }
 
 /// Sets what is desired, if it is newer; what is in flight or applied, and a backoff, are not

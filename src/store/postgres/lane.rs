@@ -258,7 +258,7 @@ impl PostgresStore {
                  WHERE e.due AND c.state IN ('active', 'removing')
                    AND (cardinality($1::uuid[]) = 0 OR c.provider_id = ANY($1))
                    AND (cardinality($2::uuid[]) = 0 OR c.connection_id = ANY($2))
-                 LIMIT $3) AS some";
+                 LIMIT $3) AS found";
         if !gate.enabled {
             return Ok(0);
         }

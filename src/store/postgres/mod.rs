@@ -157,11 +157,14 @@ fn is_passing(error: &sqlx::Error) -> bool {
     )
 }
 
-/// Whether the database refuses the content (rule R4): data exceptions and constraints.
+/// Whether the database refuses the content (rule R4): cardinality violations (one key twice in a
+/// statement), data exceptions and constraints.
 pub(super) fn refusal(error: &sqlx::Error) -> Option<String> {
     let database = error.as_database_error()?;
     let code = database.code()?;
-    (code.starts_with("22") || code.starts_with("23"))
+    ["21", "22", "23"]
+        .iter()
+        .any(|class| code.starts_with(class))
         .then(|| format!("SQLSTATE {code}: {}", database.message()))
 }
 

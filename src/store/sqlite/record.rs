@@ -136,6 +136,7 @@ async fn find(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::R
             const UNKNOWN: &str = "
                 UPDATE effects
                    SET not_before = ?4, last_error = ?5, rejections = rejections + ?6,
+                       attempts = attempts + 1,
                        updated_at = ?3
                  WHERE connection_id = ?1 AND ical_uid = ?2";
             put_off(conn, UNKNOWN, record, (*after, error, *rejected), now).await

@@ -23,6 +23,7 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
 
 use super::ledger::Ledger;
 
@@ -55,6 +56,10 @@ fn random_name(prefix: &str) -> String {
 
 impl World {
     fn new(bootstrap: String, embedded: Option<EmbeddedCluster>) -> Self {
+        let filter = EnvFilter::from_default_env();
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer();
+        // Another test of this process has done it already.
+        drop(log.try_init());
         let producer = ClientConfig::new()
             .set("bootstrap.servers", &bootstrap)
             .set("enable.idempotence", "true")
@@ -168,8 +173,11 @@ impl World {
     /// Settings that lose no time.
     pub(super) fn options(&self) -> ConsumerOptions {
         let mut kafka = KafkaOptions::new(&self.bootstrap, "group-of-".to_owned() + &self.topic);
-        // A member that does not leave politely is noticed far too late for any test.
-        kafka.session_timeout = Duration::from_secs(45);
+        if self.embedded.is_some() {
+            // Here every rebalance but the first takes as long as this. On Kafka, a member that
+            // does not leave politely is noticed far too late for any test.
+            kafka.session_timeout = Duration::from_secs(6);
+        }
         let refresh = SecretString::from("500");
         kafka.properties.insert("topic.metadata.refresh.interval.ms".to_owned(), refresh);
         kafka.properties.insert("heartbeat.interval.ms".to_owned(), SecretString::from("500"));
@@ -187,7 +195,7 @@ impl World {
     /// A member with these settings.
     pub(super) fn join_with(&self, options: ConsumerOptions) -> Member {
         let status = Arc::new(Status::default());
-        let (hold, held) = watch::channel(false);
+        let (hold, when_held) = watch::channel(false);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(consumer::run(
@@ -196,7 +204,7 @@ impl World {
             Arc::new(Sink { ledger: Arc::clone(&self.ledger), taken: Arc::clone(&self.taken) }),
             Surroundings::real(),
             Arc::clone(&status),
-            held,
+            when_held,
             stop.clone(),
         ));
         Member { status, hold, stop, tasks }

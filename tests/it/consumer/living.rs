@@ -112,14 +112,14 @@ async fn a_refused_property_ends_the_start() {
     let mut options = world.options();
     options.kafka.properties.insert("auto.offset.reset".to_owned(), SecretString::from("latest"));
     let status = std::sync::Arc::default();
-    let (_hold, held) = tokio::sync::watch::channel(false);
+    let (_hold, when_held) = tokio::sync::watch::channel(false);
     let ended = calendar_sync::consumer::run(
         options,
         world.ledger.clone(),
         std::sync::Arc::new(Nothing),
         calendar_sync::clock::Surroundings::real(),
         status,
-        held,
+        when_held,
         tokio_util::sync::CancellationToken::new(),
     );
     assert!(matches!(ended.await, Err(ConsumerError::Settings(_))));
