@@ -145,7 +145,7 @@ async fn perform(
     report::table(screen, day, &compared)?;
     report::totals(screen, &figures, seed)?;
     if args.json {
-        out.json(&figures.to_json())?;
+        writeln!(out, "{}", figures.to_json())?;
         out.flush()?;
     }
     let wrong = figures.wrong(day);

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::day::{Appointment, Day};
 use crate::emulator::call_log::Effect;
 use crate::emulator::google::EventView;
-use crate::emulator::{Answered, Calls, GoogleEmulator};
+use crate::emulator::{Answered, Calls};
 
 /// The private property by which an event in a calendar names its booking.
 const UID_PROPERTY: &str = "bookingUid";
@@ -38,13 +39,14 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// Of all calendars with what they should hold after this wave.
-    pub(super) fn of(google: &GoogleEmulator, day: &Day, wave: usize) -> Self {
+    /// Of all calendars with what they should hold after this wave; `held` reads the live events
+    /// of an account's calendar.
+    pub(super) fn of(day: &Day, wave: usize, held: impl Fn(&str) -> Vec<EventView>) -> Self {
         let mut found = Self::default();
-        let mut held: Vec<BTreeMap<String, Vec<EventView>>> = Vec::new();
+        let mut all_held: Vec<BTreeMap<String, Vec<EventView>>> = Vec::new();
         for provider in &day.providers {
             let mut by_uid = BTreeMap::<String, Vec<EventView>>::new();
-            let events = google.events(provider.account);
+            let events = held(provider.account);
             found
                 .calendars
                 .push(CalendarReport { held: events.len(), ..CalendarReport::default() });
@@ -52,13 +54,14 @@ impl Comparison {
                 let uid = event.properties.get(UID_PROPERTY).cloned().unwrap_or_default();
                 by_uid.entry(uid).or_default().push(event);
             }
-            held.push(by_uid);
+            all_held.push(by_uid);
         }
         for booking in &day.bookings {
             let Some(wanted) = &booking.after[wave] else { continue };
             let report = &mut found.calendars[wanted.provider];
             report.expected += 1;
-            let events = held[wanted.provider].get_mut(&booking.uid).filter(|all| !all.is_empty());
+            let events =
+                all_held[wanted.provider].get_mut(&booking.uid).filter(|all| !all.is_empty());
             let differs = match events {
                 None => Some("it is not there".to_owned()),
                 // Taken out: what is left in the end should not be there.
@@ -71,7 +74,7 @@ impl Comparison {
                 found.differences.push(format!("{account}: {}: {how}", booking.uid));
             }
         }
-        for (provider, by_uid) in held.into_iter().enumerate() {
+        for (provider, by_uid) in all_held.into_iter().enumerate() {
             for event in by_uid.into_values().flatten() {
                 found.surplus += 1;
                 found.calendars[provider].differing += 1;
@@ -225,22 +228,51 @@ impl Figures {
         wrong
     }
 
-    /// The one object of `--json`.
-    pub(super) fn to_json(&self) -> Value {
+    /// The one object of `--json`, on one line.
+    pub(super) fn to_json(&self) -> String {
         let Totals { attempts, created, updated, deleted, lost_answers, .. } = self.totals;
-        json!({
-            "events": self.events,
-            "bookings": self.bookings,
-            "effects": { "create": created, "update": updated, "delete": deleted },
-            "attempts": attempts,
-            "lost_answers": lost_answers,
-            "worker_kills": self.worker_kills,
-            "dead_letters": self.dead_letters,
-            "duplicates": self.duplicates,
-            "lost": self.lost,
-            "out_of_order": self.out_of_order,
-            "calendars_equal_expected": self.equal,
-            "seconds": (self.seconds * 10.0).round() / 10.0,
-        })
+        let printed = Printed {
+            events: self.events,
+            bookings: self.bookings,
+            effects: Effects { create: created, update: updated, delete: deleted },
+            attempts,
+            lost_answers,
+            worker_kills: self.worker_kills,
+            dead_letters: self.dead_letters,
+            duplicates: self.duplicates,
+            lost: self.lost,
+            out_of_order: self.out_of_order,
+            calendars_equal_expected: self.equal,
+            seconds: (self.seconds * 10.0).round() / 10.0,
+        };
+        serde_json::to_string(&printed).expect("plain data always has a JSON form")
     }
 }
+
+/// The figures as `--json` prints them, in this order.
+#[derive(Serialize)]
+struct Printed {
+    events: usize,
+    bookings: usize,
+    effects: Effects,
+    attempts: usize,
+    lost_answers: usize,
+    worker_kills: usize,
+    dead_letters: usize,
+    duplicates: usize,
+    lost: usize,
+    out_of_order: usize,
+    calendars_equal_expected: bool,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Effects {
+    create: usize,
+    update: usize,
+    delete: usize,
+}
+
+#[cfg(test)]
+#[path = "figures_tests.rs"]
+mod tests;
