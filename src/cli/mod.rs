@@ -20,6 +20,9 @@ pub mod encode;
 
 pub mod publish;
 
+#[cfg(feature = "demo")]
+pub mod demo;
+
 mod dead_letter_text;
 
 pub mod open;
@@ -69,6 +72,7 @@ Examples:
   DATABASE_URL=postgres://localhost/calendar calendar-sync migrate
   calendar-sync --config /etc/calendar-sync.toml run
   calendar-sync cursor show
+  calendar-sync demo
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings.";
 
@@ -105,6 +109,9 @@ pub enum Command {
     /// See, send again or give up what could not be processed
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
+    /// See it work, and hold, while everything goes wrong: needs nothing but this binary
+    #[cfg(feature = "demo")]
+    Demo(demo::DemoArgs),
 }
 
 /// A use of the command line that its grammar alone cannot refuse.
@@ -116,13 +123,18 @@ impl Cli {
     /// Starts logging as the settings say, then does what was asked and writes the answer to
     /// standard output.
     pub async fn execute(self) -> anyhow::Result<()> {
-        let given = Given::load(self.config.as_deref());
         let surroundings = Surroundings::real();
+        let mut out = Out::new(std::io::stdout());
+        // The demo has settings of its own, whatever the environment says, and no logs.
+        #[cfg(feature = "demo")]
+        if let Command::Demo(args) = self.command {
+            return Box::pin(demo::run(args, &surroundings, &mut out)).await;
+        }
+        let given = Given::load(self.config.as_deref());
         // Wrong settings for logs are among the errors of all settings that follow.
         if let Ok(log) = LogSettings::parse(&given) {
             crate::telemetry::start(&log, surroundings.clock.clone())?;
         }
-        let mut out = Out::new(std::io::stdout());
         self.command.execute(&given, &surroundings, &mut out).await
     }
 }
@@ -146,6 +158,8 @@ impl Command {
             Self::Connections(command) => Box::pin(command.run(&settings, surroundings, out)).await,
             Self::Cursor(command) => command.run(&settings, surroundings, out).await,
             Self::DeadLetters(command) => Box::pin(command.run(&settings, surroundings, out)).await,
+            #[cfg(feature = "demo")]
+            Self::Demo(_) => unreachable!("the demo reads no settings"),
         }
     }
 }

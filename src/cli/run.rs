@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
+use tokio::io::AsyncReadExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::open::open_installation;
@@ -17,11 +18,15 @@ use crate::consumer::Status;
 /// Any number of workers may run at once: Kafka shares out the partitions, the database shares
 /// out the calendars.
 #[derive(Debug, Args)]
-pub struct RunArgs {}
+pub struct RunArgs {
+    /// Also stop when standard input ends: for a parent process that may vanish
+    #[arg(long, hide = true)]
+    until_stdin_ends: bool,
+}
 
 /// Works until a signal, then ends within `shutdown.deadline_s`.
 pub async fn run(
-    _args: RunArgs,
+    args: RunArgs,
     settings: Settings,
     surroundings: Surroundings,
 ) -> anyhow::Result<()> {
@@ -37,7 +42,25 @@ pub async fn run(
     );
     let status = Arc::new(Status::default());
     let work = work(&settings, store, &installation, &surroundings, status, stop.clone());
-    until_stopped(Box::pin(work), &stop, async || signals.next().await, deadline).await?;
+    let mut watches_stdin = args.until_stdin_ends;
+    let next_signal = async || {
+        tokio::select! {
+            signal = signals.next() => signal,
+            () = stdin_end(), if watches_stdin => {
+                // Once: the end of the input asks, it does not insist.
+                watches_stdin = false;
+                "the end of standard input"
+            }
+        }
+    };
+    until_stopped(Box::pin(work), &stop, next_signal, deadline).await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Returns at the end of standard input, or where it cannot be read.
+async fn stdin_end() {
+    let mut stdin = tokio::io::stdin();
+    let mut read = [0; 64];
+    while stdin.read(&mut read).await.is_ok_and(|len| len > 0) {}
 }

@@ -26,3 +26,6 @@ mod end_to_end;
 
 #[cfg(feature = "demo")]
 mod emulator;
+
+#[cfg(feature = "demo")]
+mod demo;
