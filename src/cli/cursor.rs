@@ -32,7 +32,8 @@ Examples:
     Accept(AcceptArgs),
     /// Set the cursor in the same log
     #[command(after_help = "\
-Forwards, the records in between are never read. Backwards, they are read again and do nothing.
+Forwards, the records in between are never read. Backwards, they are read again and do nothing, \
+except that those which cannot be read become dead letters once more.
 
 Example:
   calendar-sync cursor set --partition 3 --at 1200")]

@@ -74,6 +74,15 @@ impl Bookings {
         self.by_id.get(&event.booking).or_else(|| self.by_uid.get(&event.uid)).copied()
     }
 
+    /// Whether the log was read past this record before, as in a replay.
+    fn have_passed(&self, event: &BookingEvent, arrival: Arrival) -> bool {
+        let (Some(index), Arrival::Log(position)) = (self.find(event), arrival) else {
+            return false;
+        };
+        let last = self.entries[index].booking.last;
+        last.comparable(&position) && position.offset <= last.offset
+    }
+
     fn fold(
         &mut self,
         event: &BookingEvent,
@@ -166,7 +175,10 @@ fn take_event(
     rules: &Rules,
 ) {
     let position = item.record.position;
+    let is_replayed = bookings.have_passed(event, arrival(position));
     match bookings.fold(event, arrival(position), rules) {
+        // The journal tells of it already: what became of it then, which is what counts.
+        Ok(_) if is_replayed => {}
         Ok((decision, revision)) => batch.journal.push(JournalEntry {
             topic: item.record.topic.clone(),
             position,

@@ -2,7 +2,7 @@
 //! a file and on PostgreSQL. A fact that needs time to pass awaits its condition: with a clock of
 //! our own that is moved on, with PostgreSQL's the test waits.
 
-mod env;
+pub(crate) mod env;
 
 mod cursors;
 
@@ -162,6 +162,6 @@ macro_rules! every_fact {
 }
 
 #[cfg(feature = "demo")]
-mod sqlite;
+pub(crate) mod sqlite;
 
-mod postgres;
+pub(crate) mod postgres;
