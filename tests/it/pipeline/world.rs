@@ -121,6 +121,7 @@ impl World {
             incarnation: 0,
             from: log.at,
             log_end: records.last().map(|record| record.offset + 1),
+            recover_until: None,
         };
         self.pipeline.take(&place, records, stop).await
     }
