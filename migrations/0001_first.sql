@@ -8,7 +8,9 @@
 CREATE TABLE installation (
     only_row     boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     id           uuid NOT NULL,
-    installed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    installed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The server's system identifier and timeline: another one may have lost its tail (R18).
+    incarnation  text
 );
 
 -- R1 to R3: the next offset of each partition, and who may move it.
@@ -24,6 +26,7 @@ CREATE TABLE cursors (
     cluster_id           text,
     log_end              bigint,
     incarnation          integer NOT NULL DEFAULT 0,
+    recover_until        bigint,
     stop_kind            text,
     stop_found           text,
     updated_at           timestamptz NOT NULL DEFAULT clock_timestamp(),

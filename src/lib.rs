@@ -1,6 +1,39 @@
-//! calendar-sync keeps calendars equal to the bookings in a Kafka topic.
+//! calendar-sync keeps calendars equal to the bookings in a Kafka topic, each event exactly once
+//! in effect.
 //!
-//! Modules in reading order.
+//! # The way of an event
+//!
+//! 1. [`consumer`] fences a partition's cursor in the database, checks that the log is the one that
+//!    was read before, and hands over batches of records.
+//! 2. [`pipeline`] reads each record ([`booking::decode`]), folds it into its booking's state
+//!    ([`booking::fold`]), plans the calls that follow ([`booking::plan`]), and commits cursor,
+//!    bookings, effects, journal and dead letters in one transaction of the [`store`].
+//! 3. [`emit`] leases a connection, decides what is owed on it ([`emit::decide`]), stores the exact
+//!    call, makes it through a [`calendar`], understands the answer ([`emit::outcome`]), and
+//!    records what was acknowledged.
+//! 4. [`cli`] builds all of this from the [`config`]; [`connection`] names accounts and seals their
+//!    credentials.
+//!
+//! The protocol's rules have numbers (R1 to R22), which comments and tests name.
+//!
+//! # Invariants, and the test that holds each
+//!
+//! | invariant | held by |
+//! |---|---|
+//! | folding does not depend on the order, repetition or batching of sequenced events (R5, R6) | `booking`: `any_permutation_and_repetition_ends_in_the_same_calendar` |
+//! | a revision never falls (R7) | `booking`: `a_revision_never_falls` |
+//! | an event goes to its destination and nowhere else (R8, R19) | `booking`: `an_event_goes_to_the_destination_and_nowhere_else` |
+//! | only the latest fence moves a cursor (R1, R3) | `it`: `store_contract`, `a_stale_owner_can_write_nothing` |
+//! | a log that is not the one that was read is not read on (R2) | `it`: `consumer` |
+//! | what cannot be read is a dead letter, kept whole, and the partition goes on (R4) | `it`: `pipeline` |
+//! | a commit holds only if nothing changed that it was folded from (R8, R16) | `it`: `races` |
+//! | what is in flight is settled before anything supersedes it (R13) | `emit`: `what_is_in_flight_is_settled_before_anything_else` |
+//! | only a marker, or the calendar's own yes, makes something applied (R13, R15) | `emit`: `decide` and `outcome`; `it`: `store_contract`, `what_is_not_acknowledged_stays_due` |
+//! | a stale holder records nothing (R15) | `it`: `store_contract` and `races` |
+//! | a generation that was to be deleted is never used again (R12) | `emit`: `a_burned_generation_is_never_used_again` |
+//! | the core knows no async, I/O, clock or dice; SQL, Kafka and HTTP each have one place | `it`: `module_rule` |
+//!
+//! # Modules, in reading order
 
 pub use booking;
 

@@ -227,7 +227,10 @@ impl Pipeline {
         let last = run.last().expect("a run has a record");
         let to = last.record.position.offset + 1;
         let mut batch = match refused {
-            None => fold_batch(self.store.as_ref(), &self.rules, run).await?,
+            None => {
+                let recovering = place.recover_until.is_some_and(|until| from < until);
+                fold_batch(self.store.as_ref(), &self.rules, run, recovering).await?
+            }
             Some(detail) => refused_record(&last.record, detail),
         };
         batch.advance = Some(Advance {

@@ -47,6 +47,22 @@ struct Answer {
     schema_type: Option<String>,
 }
 
+/// A registry's refusal, as its API reference has it.
+#[derive(Deserialize)]
+struct Refusal {
+    error_code: u32,
+}
+
+/// What is thought of an answer that no registry gives.
+const NOT_ONE: &str = "is there a schema registry at registry.url?";
+
+/// Whether a 404 is a registry's own word for a schema that it does not have (40403). Whoever
+/// else answers at this address knows nothing about schemas, and no record is to die of that.
+fn says_missing(body: &[u8]) -> bool {
+    const SCHEMA_NOT_FOUND: u32 = 40403;
+    serde_json::from_slice(body).is_ok_and(|said: Refusal| said.error_code == SCHEMA_NOT_FOUND)
+}
+
 impl Registry {
     /// A client of the registry at `url`.
     pub fn new(http: Http, url: Url, credentials: Option<(String, SecretString)>) -> Self {
@@ -60,7 +76,17 @@ impl Registry {
         for tries in 1.. {
             let response = self.ask(schema).await?;
             match response.status {
-                200 => return Ok(self.writer_of(schema, &response.body)),
+                200 => {
+                    let answer = serde_json::from_slice(&response.body).map_err(|_| {
+                        let reason = format!("it answers no schema for {schema}: {NOT_ONE}");
+                        SchemaError::Unavailable { reason }
+                    })?;
+                    return Ok(self.writer_of(schema, &answer));
+                }
+                404 if !says_missing(&response.body) => {
+                    let reason = format!("it answers 404 for schema {schema}: {NOT_ONE}");
+                    return Err(SchemaError::Unavailable { reason });
+                }
                 404 if tries < MISSING_TRIES_MAX => tokio::time::sleep(MISSING_DELAY).await,
                 404 => {
                     let reason = format!("the schema registry has no schema {schema}");
@@ -97,13 +123,13 @@ impl Registry {
         }
     }
 
-    fn writer_of(&self, schema: SchemaKey, body: &[u8]) -> Result<Arc<Writer>, Poison> {
-        let unknown = |reason| Poison::new(PoisonClass::UnknownSchema, reason);
-        let answer: Answer = serde_json::from_slice(body)
-            .map_err(|_| unknown(format!("the registry's answer about schema {schema} is none")))?;
+    fn writer_of(&self, schema: SchemaKey, answer: &Answer) -> Result<Arc<Writer>, Poison> {
         match answer.schema_type.as_deref() {
             None | Some("AVRO") => self.contract.writer(&answer.schema).map(Arc::new),
-            Some(_) => Err(unknown(format!("schema {schema} of the registry is not Avro"))),
+            Some(_) => {
+                let reason = format!("schema {schema} of the registry is not Avro");
+                Err(Poison::new(PoisonClass::UnknownSchema, reason))
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::Directive;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::{LookupSpan, Scope};
@@ -32,7 +33,7 @@ const RESERVED: [&str; 4] = ["timestamp", "level", "category", "target"];
 
 /// Starts logging, for the whole process and once.
 pub fn start(settings: &LogSettings, clock: Arc<dyn Clock>) -> Result<(), TryInitError> {
-    let filter = EnvFilter::new(&settings.level);
+    let filter = EnvFilter::new(&settings.level).add_directive(calm());
     match settings.format {
         LogFormat::Json => {
             Registry::default().with(filter).with(JsonLines::new(clock, std::io::stderr)).try_init()
@@ -42,6 +43,11 @@ pub fn start(settings: &LogSettings, clock: Arc<dyn Clock>) -> Result<(), TryIni
             .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false))
             .try_init(),
     }
+}
+
+/// rdkafka reports as an error that it cannot close, on drop, a queue that we have closed before.
+fn calm() -> Directive {
+    "rdkafka::consumer::base_consumer=off".parse().expect("a fixed directive")
 }
 
 /// Writes each event as one line of JSON.

@@ -17,6 +17,9 @@ pub struct Effect {
     pub revision: i64,
     /// What should be there.
     pub desired: Desired,
+    /// Look at the calendar even if nothing is known to be there: the database may have forgotten
+    /// what it did (rule R18).
+    pub verify: bool,
 }
 
 /// What a calendar should hold.
@@ -54,6 +57,7 @@ pub fn plan(
         connection,
         revision: booking.revision,
         desired,
+        verify: false,
     };
     let shown = booking.shown().filter(|content| placed.is_some() || content.end >= rules.horizon);
     let Some(content) = shown else {

@@ -32,7 +32,8 @@ Examples:
     Accept(AcceptArgs),
     /// Set the cursor in the same log
     #[command(after_help = "\
-Forwards, the records in between are never read. Backwards, they are read again and do nothing.
+Forwards, the records in between are never read. Backwards, they are read again and do nothing, \
+except that those which cannot be read become dead letters once more.
 
 Example:
   calendar-sync cursor set --partition 3 --at 1200")]
@@ -248,6 +249,7 @@ mod tests {
             cluster_id: None,
             log_end: Some(150),
             incarnation: 0,
+            recover_until: None,
             stop: stop.map(|kind| Stop {
                 kind: kind.to_owned(),
                 found: "the log ends at 150, and 160 was read".to_owned(),

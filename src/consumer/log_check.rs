@@ -355,6 +355,7 @@ mod tests {
             cluster_id: Some("C".to_owned()),
             log_end: None,
             incarnation: 0,
+            recover_until: None,
             stop: None,
             updated_at: DateTime::UNIX_EPOCH,
         }

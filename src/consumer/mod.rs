@@ -146,6 +146,8 @@ pub struct BatchPlace {
     pub from: i64,
     /// The log end last seen.
     pub log_end: Option<i64>,
+    /// Up to here the database may have forgotten what it did (rule R18).
+    pub recover_until: Option<i64>,
 }
 
 /// What became of a batch.

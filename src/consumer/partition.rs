@@ -175,6 +175,8 @@ impl PartitionTask {
             topic_id: log.identity.topic_id.clone(),
             cluster_id: log.identity.cluster_id.clone(),
             log_end: Some(high),
+            recover: self.compare_with_kafka(reading.cursor).await?
+                || cursor.recover_until == Some(i64::MAX),
         };
         let noting = "facts of the log cannot be stored, trying again";
         let note = || self.shared.store.note_log(&cursor.fence, &facts);
@@ -183,7 +185,10 @@ impl PartitionTask {
             self.shared.status.refused("note_log");
             return Some(Checked::No(End::Foreign));
         }
-        self.compare_with_kafka(reading.cursor).await?;
+        if facts.recover {
+            let known = cursor.recover_until.filter(|until| *until != i64::MAX);
+            cursor.recover_until = known.max(Some(high));
+        }
         cursor.topic_id = facts.topic_id.or(cursor.topic_id);
         cursor.cluster_id = facts.cluster_id.or(cursor.cluster_id);
         cursor.log_end = Some(high);
@@ -191,14 +196,14 @@ impl PartitionTask {
     }
 
     /// Rule R18: a commit of ours that is above the cursor says that the database has lost its
-    /// tail. It changes nothing here: the records are read again. Not knowing is no reason to wait.
-    async fn compare_with_kafka(&self, cursor: i64) -> Option<()> {
+    /// tail: the records are read again, with care. Not knowing is no reason to wait.
+    async fn compare_with_kafka(&self, cursor: i64) -> Option<bool> {
         let asking = self.shared.asking.committed(self.partition);
         let ahead = match self.stop.run_until_cancelled(asking).await? {
             Ok(committed) => committed.filter(|committed| *committed > cursor),
             Err(error) => {
                 self.shared.complaints.say("the committed offset is not known", &error.detail());
-                return Some(());
+                return Some(false);
             }
         };
         if let Some(committed) = ahead {
@@ -211,7 +216,7 @@ impl PartitionTask {
             );
         }
         self.status(|status| status.kafka_ahead = ahead);
-        Some(())
+        Some(ahead.is_some())
     }
 
     /// Stores the stop, and waits for somebody to answer it.
@@ -450,6 +455,7 @@ impl Reader<'_> {
             incarnation: self.cursor.incarnation,
             from: self.cursor.next_offset.unwrap_or_default(),
             log_end: self.log_end(),
+            recover_until: self.cursor.recover_until,
         };
         match shared.sink.take(&place, records, &task.stop).await {
             Taken::To(next) if next == end => {

@@ -6,21 +6,18 @@ use booking::Verb;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::decide::{Settled, Step, Verified, settle, verified};
+use super::decide::{Settled, Step, settle};
 use super::frozen::Frozen;
 use super::lane::Drain;
 use super::outcome::{Outcome, Unread, outcome, unread};
 use crate::calendar::{Answer, Call, Condition, Reading};
-use crate::store::{Fenced, Finding, InFlight, Owed, Record, Result, StoreError, Verify};
+use crate::store::{Fenced, Finding, InFlight, Owed, Record, Result, StoreError};
 
 /// So many rounds of sending and reading back one effect gets before it waits.
 const ROUNDS_MAX: u32 = 3;
 
 /// How long a row waits that the calendar is ahead of: our log has to catch up (rule R7).
 const AHEAD_DELAY: Duration = Duration::from_mins(1);
-
-/// So many former generations are looked at in a verification.
-const GENERATIONS_MAX: i32 = 4;
 
 /// How a step of an effect went on.
 enum Next {
@@ -40,12 +37,12 @@ impl Drain<'_> {
         stop: &CancellationToken,
     ) -> Result<()> {
         if self.is_over() || stop.is_cancelled() {
-            // What is stamped and not sent is read back by whoever comes next.
-            return Ok(());
+            return self.leave_unsent(&owed, &step).await;
         }
         let span = tracing::info_span!("effect", booking.uid = %owed.uid);
         match step {
             Step::Nothing => Ok(()),
+            Step::Ahead { revision } => self.record(&owed, ahead(&owed, revision), None).await,
             Step::Verify(open) => self.verify(&owed, &open).instrument(span).await,
             Step::Settle => self.put_through(&owed, Next::ReadBack).instrument(span).await,
             Step::Send { verb, .. } => {
@@ -57,6 +54,21 @@ impl Drain<'_> {
                 };
                 self.put_through(&owed, first).instrument(span).await
             }
+        }
+    }
+
+    /// What was stamped for this drain and surely not sent is no call on its way: what is wanted by
+    /// the time of the next drain goes out instead, not these bytes and then that. What came with a
+    /// call in flight is still to be settled.
+    async fn leave_unsent(&self, owed: &Owed, step: &Step) -> Result<()> {
+        match step {
+            Step::Send { .. } => {
+                let error = "not sent: the drain ended first".to_owned();
+                let after = Duration::ZERO;
+                let finding = Finding::NotApplied { after, error, rejected: false };
+                self.record(owed, finding, None).await
+            }
+            Step::Settle | Step::Verify(_) | Step::Nothing => Ok(()),
         }
     }
 
@@ -246,7 +258,7 @@ impl Drain<'_> {
     }
 
     /// What the calendar asks for, or the backoff; never less than the latter (rule R13).
-    fn delay(&self, owed: &Owed, asked: Option<Duration>) -> Duration {
+    pub(super) fn delay(&self, owed: &Owed, asked: Option<Duration>) -> Duration {
         let attempts = u32::try_from(owed.attempts).unwrap_or_default();
         let jitter = self.emitter.surroundings.dice.unit();
         self.emitter.options.backoff.delay(attempts, jitter).max(asked.unwrap_or_default())
@@ -256,83 +268,8 @@ impl Drain<'_> {
         self.emitter.options.verify_after.first().copied()
     }
 
-    /// An open attempt's hour has come: is the calendar still as it was acknowledged?
-    async fn verify(&self, owed: &Owed, open: &Verify) -> Result<()> {
-        if !self.keep_lease().await? {
-            return Ok(());
-        }
-        if !self.remove_former(owed, open).await? {
-            return Ok(());
-        }
-        let external_id = self.calendar.external_id(&owed.uid, owed.generation);
-        let reading = self.calendar.read(&external_id).await;
-        let stage = usize::try_from(open.stage).unwrap_or(usize::MAX);
-        let later = self.emitter.options.verify_after.get(stage.saturating_add(1)).copied();
-        let finding = match verified(owed, open, reading) {
-            Verified::Stands => Finding::Verified,
-            Verified::Drifted(how) => {
-                tracing::warn!(error_code = "drift", "left as the host made it: {how}");
-                Finding::Verified
-            }
-            Verified::Differs { present, etag, gone } => {
-                tracing::warn!(error_code = "late_attempt", "a late attempt is being put right");
-                Finding::Differs { present, etag, gone }
-            }
-            Verified::Ahead { revision } => {
-                drop(ahead(owed, revision));
-                return self.record(owed, Finding::Verified, Some(AHEAD_DELAY)).await;
-            }
-            Verified::Unread(_) => {
-                self.trouble();
-                let again = self.delay(owed, None).max(self.emitter.options.backoff.delay_max);
-                return self.record(owed, Finding::Verified, Some(again)).await;
-            }
-        };
-        self.record(owed, finding, later).await
-    }
-
-    /// Removes what a late create has left under the name of a former generation. `false`: it
-    /// could not be looked at, and the verification stays due.
-    async fn remove_former(&self, owed: &Owed, open: &Verify) -> Result<bool> {
-        let current = self.calendar.external_id(&owed.uid, owed.generation);
-        let from = open.from_generation.max(owed.generation - GENERATIONS_MAX);
-        for generation in from..owed.generation {
-            let external_id = self.calendar.external_id(&owed.uid, generation);
-            if external_id == current {
-                continue;
-            }
-            match self.calendar.read(&external_id).await {
-                Reading::Tombstone | Reading::Absent => {}
-                Reading::Live { etag, .. } => {
-                    if !self.keep_lease().await? {
-                        return Ok(false);
-                    }
-                    tracing::warn!(error_code = "late_attempt", "removing a late, doubled event");
-                    let condition = etag.map_or(Condition::Unconditional, Condition::Match);
-                    let (verb, body) = (Verb::Delete, &[][..]);
-                    let call = Call { verb, external_id: &external_id, condition, body };
-                    let answer = self.calendar.send(&call).await;
-                    match outcome(self.calendar.kind(), verb, &answer) {
-                        Outcome::Applied { .. } | Outcome::AlreadyApplied => {}
-                        Outcome::Unknown { .. }
-                        | Outcome::Retry { .. }
-                        | Outcome::Rejected { .. }
-                        | Outcome::Unauthorised { .. } => return Ok(self.look_again()),
-                    }
-                }
-                Reading::CalendarGone { .. } | Reading::Failed(_) => return Ok(self.look_again()),
-            }
-        }
-        Ok(true)
-    }
-
-    fn look_again(&self) -> bool {
-        self.trouble();
-        self.rest(self.emitter.options.backoff.delay_max);
-        false
-    }
-
-    async fn record(
+    /// Writes down what was found, under the row's token.
+    pub(super) async fn record(
         &self,
         owed: &Owed,
         finding: Finding,
@@ -363,11 +300,8 @@ fn ahead(owed: &Owed, revision: i64) -> Finding {
         desired_revision = owed.desired_revision,
         "the calendar holds a later revision than the database knows of; waiting for the log"
     );
-    Finding::Unknown {
-        after: AHEAD_DELAY,
-        error: format!("the calendar is ahead: it holds revision {revision}"),
-        rejected: false,
-    }
+    let error = format!("the calendar is ahead: it holds revision {revision}");
+    Finding::Ahead { revision, after: AHEAD_DELAY, error }
 }
 
 /// A call that was surely not applied. Whether anything is in flight still depends on what was

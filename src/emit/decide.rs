@@ -21,6 +21,12 @@ pub enum Step {
         /// On which generation.
         generation: i32,
     },
+    /// The calendar was found to hold a later revision than is wanted: our database lost what it
+    /// knew, and the log has to catch up first (rule R7).
+    Ahead {
+        /// The revision that the calendar holds.
+        revision: i64,
+    },
     /// An open attempt is to be verified: read, compare with what was applied.
     Verify(Verify),
     /// Nothing is owed.
@@ -34,6 +40,7 @@ pub fn next(owed: &Owed) -> Step {
     }
     let wanted = owed.desired.as_ref().map(|content| (owed.desired_revision, content.digest()));
     match (wanted, owed.applied) {
+        (_, Some((revision, _))) if revision > owed.desired_revision => Step::Ahead { revision },
         (Some(wanted), Some(applied)) if wanted == applied => verify(owed),
         (Some(_), Some(_)) => Step::Send { verb: Verb::Update, generation: owed.generation },
         (Some(_), None) => {
@@ -100,10 +107,16 @@ pub fn settle(owed: &Owed, flight: &InFlight, reading: Reading) -> Settled {
         }
     };
     let condition = etag.clone().map_or(Condition::Unconditional, Condition::Match);
+    let marker = marker.filter(|marker| ours(marker, owed));
     let Some(sent) = flight.digest else {
-        return Settled::SendAgain { verb: Verb::Delete, condition };
+        return match marker {
+            Some(marker) if marker.revision > flight.revision => {
+                Settled::Ahead { revision: marker.revision }
+            }
+            Some(_) | None => Settled::SendAgain { verb: Verb::Delete, condition },
+        };
     };
-    match marker.filter(|marker| ours(marker, owed)) {
+    match marker {
         Some(marker) if is(&marker, flight.revision, sent) || is_wanted(&marker, owed) => {
             let Marker { revision, digest, .. } = marker;
             Settled::Present { revision, digest, etag, provider_uid }
@@ -132,11 +145,6 @@ pub enum Verified {
         /// Whether the generation is settled absent.
         gone: bool,
     },
-    /// The calendar is ahead of us.
-    Ahead {
-        /// The revision in the event's marker.
-        revision: i64,
-    },
     /// It could not be read.
     Unread(Reading),
 }
@@ -151,9 +159,6 @@ pub fn verified(owed: &Owed, open: &Verify, reading: Reading) -> Verified {
             match marker.filter(|marker| ours(marker, owed)) {
                 None => Verified::Drifted("our marker is not in the event"),
                 Some(marker) if is(&marker, applied.0, applied.1) => Verified::Stands,
-                Some(marker) if marker.revision > applied.0 => {
-                    Verified::Ahead { revision: marker.revision }
-                }
                 Some(Marker { revision, digest, .. }) => {
                     Verified::Differs { present: Some((revision, digest)), etag, gone: false }
                 }

@@ -1,1 +1,208 @@
+use booking::{BookingId, ConnectionId, Content, IcalUid, ProviderId};
+use chrono::{TimeZone as _, Utc};
+use uuid::Uuid;
 
+use super::*;
+
+fn content(title: &str) -> Content {
+    Content {
+        summary: title.to_owned(),
+        description: None,
+        location: None,
+        start: Utc.with_ymd_and_hms(2026, 5, 1, 9, 0, 0).unwrap(),
+        end: Utc.with_ymd_and_hms(2026, 5, 1, 10, 0, 0).unwrap(),
+        zone: chrono_tz::UTC,
+        tentative: false,
+    }
+}
+
+fn owed(desired: Option<&str>, desired_revision: i64, applied: Option<(i64, &str)>) -> Owed {
+    Owed {
+        uid: IcalUid::parse("a@example.com").unwrap(),
+        connection: ConnectionId(Uuid::from_u128(1)),
+        booking: BookingId::parse("a").unwrap(),
+        provider: ProviderId(Uuid::from_u128(2)),
+        desired_revision,
+        desired: desired.map(content),
+        applied: applied.map(|(revision, title)| (revision, content(title).digest())),
+        generation: 0,
+        burned: false,
+        etag: None,
+        in_flight: None,
+        attempts: 0,
+        rejections: 0,
+        verify: None,
+    }
+}
+
+fn flight(verb: Verb, revision: i64, title: Option<&str>) -> InFlight {
+    let digest = title.map(|title| content(title).digest());
+    InFlight { verb, revision, digest, body: Vec::new() }
+}
+
+fn live(owed: &Owed, revision: i64, title: &str) -> Reading {
+    let marker = Marker {
+        uid: owed.uid.clone(),
+        connection: owed.connection,
+        revision,
+        digest: content(title).digest(),
+    };
+    Reading::Live { marker: Some(marker), etag: Some("\"1\"".to_owned()), provider_uid: None }
+}
+
+fn send(verb: Verb, generation: i32) -> Step {
+    Step::Send { verb, generation }
+}
+
+fn again(verb: Verb) -> Settled {
+    Settled::SendAgain { verb, condition: Condition::Match("\"1\"".to_owned()) }
+}
+
+#[test]
+fn what_is_owed_follows_from_what_is_desired_and_applied() {
+    assert_eq!(next(&owed(Some("x"), 0, None)), send(Verb::Create, 0));
+    assert_eq!(next(&owed(Some("x"), 0, Some((0, "x")))), Step::Nothing);
+    assert_eq!(next(&owed(Some("y"), 1, Some((0, "x")))), send(Verb::Update, 0));
+    assert_eq!(next(&owed(None, 1, Some((0, "x")))), send(Verb::Delete, 0));
+    assert_eq!(next(&owed(None, 1, None)), Step::Nothing);
+}
+
+/// L25: work is keyed by revision, so coming back to a former content is a change too.
+#[test]
+fn the_same_content_at_a_later_revision_is_sent() {
+    assert_eq!(next(&owed(Some("x"), 2, Some((0, "x")))), send(Verb::Update, 0));
+}
+
+/// R12.
+#[test]
+fn a_burned_generation_is_never_used_again() {
+    let burned = Owed { burned: true, ..owed(Some("x"), 2, None) };
+    assert_eq!(next(&burned), send(Verb::Create, 1));
+}
+
+/// R13: settle before every supersession.
+#[test]
+fn what_is_in_flight_is_settled_before_anything_else() {
+    let create = Some(flight(Verb::Create, 0, Some("x")));
+    for desired in [None, Some("y")] {
+        let unsettled = Owed { in_flight: create.clone(), ..owed(desired, 1, None) };
+        assert_eq!(next(&unsettled), Step::Settle);
+    }
+}
+
+/// L1, L18: our marker tells that it was applied.
+#[test]
+fn an_event_with_our_marker_was_applied() {
+    let owed = owed(Some("y"), 1, None);
+    let create = flight(Verb::Create, 0, Some("x"));
+    let settled = settle(&owed, &create, live(&owed, 0, "x"));
+    assert!(matches!(settled, Settled::Present { revision: 0, .. }), "{settled:?}");
+}
+
+#[test]
+fn an_older_event_of_ours_is_written_again_on_condition() {
+    let owed = owed(Some("y"), 1, Some((0, "x")));
+    let update = flight(Verb::Update, 1, Some("y"));
+    assert_eq!(settle(&owed, &update, live(&owed, 0, "x")), again(Verb::Update));
+}
+
+#[test]
+fn an_event_without_our_marker_is_ours_by_name() {
+    let owed = owed(Some("y"), 1, Some((0, "x")));
+    let update = flight(Verb::Update, 1, Some("y"));
+    let etag = Some("\"1\"".to_owned());
+    let stripped = Reading::Live { marker: None, etag, provider_uid: None };
+    assert_eq!(settle(&owed, &update, stripped), again(Verb::Update));
+}
+
+/// L15: a tombstone is never updated.
+#[test]
+fn a_deleted_event_that_is_wanted_gets_another_generation() {
+    let owed = owed(Some("y"), 1, Some((0, "x")));
+    let update = flight(Verb::Update, 1, Some("y"));
+    assert_eq!(settle(&owed, &update, Reading::Tombstone), Settled::Gone);
+}
+
+/// R12: a bare 404 may be transient; under the same name a repeat does no harm.
+#[test]
+fn an_absent_event_is_created_under_the_same_name() {
+    let owed = owed(Some("x"), 0, None);
+    let create = flight(Verb::Create, 0, Some("x"));
+    let expected = Settled::SendAgain { verb: Verb::Create, condition: Condition::New };
+    assert_eq!(settle(&owed, &create, Reading::Absent), expected);
+}
+
+#[test]
+fn a_delete_is_settled_by_absence_and_repeated_on_presence() {
+    let owed = owed(None, 1, Some((0, "x")));
+    let delete = flight(Verb::Delete, 1, None);
+    assert_eq!(settle(&owed, &delete, Reading::Absent), Settled::Absent);
+    assert_eq!(settle(&owed, &delete, Reading::Tombstone), Settled::Absent);
+    assert_eq!(settle(&owed, &delete, live(&owed, 0, "x")), again(Verb::Delete));
+}
+
+/// L24: an error while reading settles nothing.
+#[test]
+fn what_could_not_be_read_is_not_settled() {
+    let owed = owed(None, 1, Some((0, "x")));
+    let delete = flight(Verb::Delete, 1, None);
+    let gone = Reading::CalendarGone { message: String::new() };
+    assert_eq!(settle(&owed, &delete, gone.clone()), Settled::Unread(gone));
+}
+
+/// R7: a restored database is behind what the calendar holds.
+#[test]
+fn a_later_revision_in_the_calendar_waits_for_the_log() {
+    let wanted = owed(Some("y"), 1, None);
+    let update = flight(Verb::Update, 1, Some("y"));
+    let ahead = Settled::Ahead { revision: 5 };
+    assert_eq!(settle(&wanted, &update, live(&wanted, 5, "z")), ahead);
+    assert_eq!(settle(&wanted, &flight(Verb::Delete, 1, None), live(&wanted, 5, "z")), ahead);
+    assert_eq!(next(&owed(Some("y"), 1, Some((5, "z")))), Step::Ahead { revision: 5 });
+}
+
+#[test]
+fn what_is_wanted_now_settles_an_older_flight() {
+    let owed = owed(Some("y"), 3, None);
+    let create = flight(Verb::Create, 1, Some("x"));
+    let settled = settle(&owed, &create, live(&owed, 3, "y"));
+    assert!(matches!(settled, Settled::Present { revision: 3, .. }), "{settled:?}");
+}
+
+fn open(deletes: bool) -> Verify {
+    Verify { from_generation: 0, deletes, stage: 0, is_due: true }
+}
+
+/// R14: the moment that the promise names.
+#[test]
+fn a_late_create_after_a_delete_is_found() {
+    let deleted = owed(None, 1, None);
+    let found = verified(&deleted, &open(false), live(&deleted, 0, "x"));
+    let present = Some((0, content("x").digest()));
+    let etag = Some("\"1\"".to_owned());
+    assert_eq!(found, Verified::Differs { present, etag, gone: false });
+}
+
+#[test]
+fn a_late_older_write_is_found() {
+    let updated = owed(Some("y"), 1, Some((1, "y")));
+    let found = verified(&updated, &open(false), live(&updated, 0, "x"));
+    assert!(matches!(found, Verified::Differs { present: Some((0, _)), .. }), "{found:?}");
+}
+
+/// L13, R20: what the host did is reported, and left.
+#[test]
+fn a_host_who_deleted_the_event_is_not_overruled_by_a_verification() {
+    let there = owed(Some("x"), 0, Some((0, "x")));
+    let found = verified(&there, &open(false), Reading::Tombstone);
+    assert!(matches!(found, Verified::Drifted(_)), "{found:?}");
+    let late_delete = verified(&there, &open(true), Reading::Tombstone);
+    assert_eq!(late_delete, Verified::Differs { present: None, etag: None, gone: true });
+}
+
+#[test]
+fn what_is_as_applied_stands() {
+    let there = owed(Some("x"), 0, Some((0, "x")));
+    assert_eq!(verified(&there, &open(false), live(&there, 0, "x")), Verified::Stands);
+    assert_eq!(verified(&owed(None, 1, None), &open(false), Reading::Absent), Verified::Stands);
+}

@@ -17,6 +17,8 @@ pub mod lane;
 
 mod call;
 
+mod verify;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -6,8 +6,8 @@ use std::collections::{BTreeSet, HashMap};
 use booking::fold::fold;
 use booking::plan::plan;
 use booking::{
-    Arrival, Booking, BookingEvent, BookingId, ConnectionId, Decision, FoldError, IcalUid, Poison,
-    ProviderId, Rules,
+    Arrival, Booking, BookingEvent, BookingId, ConnectionId, Decision, Desired, Effect, FoldError,
+    IcalUid, Poison, ProviderId, Rules,
 };
 
 use crate::store::{
@@ -74,6 +74,15 @@ impl Bookings {
         self.by_id.get(&event.booking).or_else(|| self.by_uid.get(&event.uid)).copied()
     }
 
+    /// Whether the log was read past this record before, as in a replay.
+    fn have_passed(&self, event: &BookingEvent, arrival: Arrival) -> bool {
+        let (Some(index), Arrival::Log(position)) = (self.find(event), arrival) else {
+            return false;
+        };
+        let last = self.entries[index].booking.last;
+        last.comparable(&position) && position.offset <= last.offset
+    }
+
     fn fold(
         &mut self,
         event: &BookingEvent,
@@ -96,13 +105,15 @@ impl Bookings {
     }
 }
 
-/// Folds a run as it arrived from the log.
+/// Folds a run as it arrived from the log. While `recovering`, the database may have forgotten
+/// what it did after this run was read before (rule R18).
 pub async fn fold_batch(
     store: &dyn Store,
     rules: &Rules,
     run: &[Item],
+    recovering: bool,
 ) -> Result<Batch, StoreError> {
-    fold_items(store, rules, run, Arrival::Log).await
+    fold_items(store, rules, run, Arrival::Log, recovering).await
 }
 
 /// Folds a run; `arrival` says how it came to us.
@@ -111,6 +122,7 @@ pub(super) async fn fold_items(
     rules: &Rules,
     run: &[Item],
     arrival: fn(booking::Position) -> Arrival,
+    recovering: bool,
 ) -> Result<Batch, StoreError> {
     let keys: BTreeSet<(&BookingId, &IcalUid)> =
         run.iter().filter_map(Item::event).map(|event| (&event.booking, &event.uid)).collect();
@@ -135,6 +147,9 @@ pub(super) async fn fold_items(
     }
     read_missing(store, &bookings, &mut destinations).await?;
     plan_all(bookings, &destinations, rules, &mut batch);
+    if recovering {
+        look_everywhere(run, &destinations, &mut batch);
+    }
     batch.dead_letters.sort_by_key(|letter| letter.record.position.offset);
     Ok(batch)
 }
@@ -160,7 +175,10 @@ fn take_event(
     rules: &Rules,
 ) {
     let position = item.record.position;
+    let is_replayed = bookings.have_passed(event, arrival(position));
     match bookings.fold(event, arrival(position), rules) {
+        // The journal tells of it already: what became of it then, which is what counts.
+        Ok(_) if is_replayed => {}
         Ok((decision, revision)) => batch.journal.push(JournalEntry {
             topic: item.record.topic.clone(),
             position,
@@ -216,4 +234,33 @@ fn plan_all(
     }
     let stands = |id: ProviderId| (id, destinations.get(&id).copied().flatten());
     batch.destinations = used.into_iter().map(stands).collect();
+}
+
+/// Rule R18: a database that lost its tail may have put an event anywhere that this run names. An
+/// event that is to be absent is looked for, and so is one at every place that a booking went
+/// through within the run, where planning as usual would see nothing that was ever put there.
+fn look_everywhere(
+    run: &[Item],
+    destinations: &HashMap<ProviderId, Option<ConnectionId>>,
+    batch: &mut Batch,
+) {
+    for effect in &mut batch.effects {
+        effect.verify = effect.desired == Desired::Absent;
+    }
+    let planned: BTreeSet<(ConnectionId, IcalUid)> =
+        batch.effects.iter().map(|effect| (effect.connection, effect.uid.clone())).collect();
+    let changed: HashMap<&IcalUid, &StoredBooking> =
+        batch.bookings.iter().map(|stored| (&stored.booking.uid, stored)).collect();
+    let gone_through = |event: &BookingEvent| {
+        let connection = destinations.get(&event.provider).copied().flatten()?;
+        let stored = changed.get(&event.uid)?;
+        let (uid, revision) = (event.uid.clone(), stored.booking.revision);
+        let is_planned =
+            stored.placed == Some(connection) || planned.contains(&(connection, uid.clone()));
+        let desired = Desired::Absent;
+        (!is_planned).then_some(Effect { uid, connection, revision, desired, verify: true })
+    };
+    let further: Vec<Effect> =
+        run.iter().filter_map(Item::event).filter_map(gone_through).collect();
+    batch.effects.extend(further);
 }

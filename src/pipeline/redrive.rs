@@ -101,7 +101,7 @@ impl Pipeline {
         let run = std::slice::from_ref(item);
         for _ in 0..STALE_TRIES_MAX {
             let batch =
-                fold_items(self.store.as_ref(), &self.rules, run, Arrival::Redriven).await?;
+                fold_items(self.store.as_ref(), &self.rules, run, Arrival::Redriven, false).await?;
             if let Some(dead) = batch.dead_letters.first() {
                 let poison = Poison::new(dead.class, dead.reason.clone());
                 return Err(RedriveError::StillDead { id, poison });

@@ -56,6 +56,9 @@ pub struct Cursor {
     pub log_end: Option<i64>,
     /// Counts accepted recreations of the topic.
     pub incarnation: i32,
+    /// Up to here the log is read as by a database that lost its tail (rule R18); `i64::MAX`: up to
+    /// the log end of the moment in which it is read on.
+    pub recover_until: Option<i64>,
     /// Why nobody reads on, if so.
     pub stop: Option<Stop>,
     /// When the row was last written.
@@ -82,6 +85,8 @@ pub struct LogFacts {
     pub cluster_id: Option<String>,
     /// The log end.
     pub log_end: Option<i64>,
+    /// The database has lost its tail: recover up to `log_end`, which must be given (rule R18).
+    pub recover: bool,
 }
 
 /// Why a partition is stopped, in the operator's words.
@@ -554,6 +559,17 @@ pub enum Finding {
         error: String,
         /// Whether it may have been applied all the same.
         unknown: bool,
+    },
+    /// The calendar holds a later revision than the database knows of (rule R7). Waits until every
+    /// cursor has reached a log end that was noted after the row was stamped; then the booking's
+    /// revision continues above `revision`, and nothing is in flight any more.
+    Ahead {
+        /// The revision in the event's marker.
+        revision: i64,
+        /// How long to wait before looking again.
+        after: std::time::Duration,
+        /// For people.
+        error: String,
     },
     /// A verification found all as it should be. The next one is `Record::verify_after`, if any.
     Verified,

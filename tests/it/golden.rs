@@ -19,11 +19,11 @@ fn directory() -> PathBuf {
 /// One record of the index.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Golden {
-    file: String,
+pub(crate) struct Golden {
+    pub(crate) file: String,
     /// What is in it; or else `refused`: why it is a dead letter.
     expected: Option<Value>,
-    refused: Option<String>,
+    pub(crate) refused: Option<String>,
     /// The header `__value_schema_id`, in hex.
     header: Option<String>,
     /// What the registry has under the record's schema id.
@@ -31,19 +31,24 @@ struct Golden {
 }
 
 impl Golden {
-    fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         let text =
             std::fs::read_to_string(directory().join("index.json")).expect("the index is kept");
         serde_json::from_str(&text).expect("the index is as it was written")
     }
 
-    fn payload(&self) -> Vec<u8> {
+    pub(crate) fn payload(&self) -> Vec<u8> {
         std::fs::read(directory().join(&self.file)).expect(&self.file)
     }
 
-    fn header(&self) -> Option<Vec<u8>> {
+    pub(crate) fn header(&self) -> Option<Vec<u8>> {
         let hex = self.header.as_ref()?;
         Some(data_encoding::HEXLOWER.decode(hex.as_bytes()).expect("hex"))
+    }
+
+    /// What the registry has under the record's schema id, as a text.
+    pub(crate) fn schema_json(&self) -> Option<String> {
+        self.writer_schema.as_ref().map(Value::to_string)
     }
 
     /// What the service does with a record's value, its registry asked or not.

@@ -2,6 +2,8 @@
 
 mod services;
 
+mod readme;
+
 mod module_rule;
 
 mod settings;
@@ -11,6 +13,8 @@ mod golden;
 mod publish;
 
 mod store_contract;
+
+mod races;
 
 mod calendars;
 

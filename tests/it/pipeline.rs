@@ -1,1 +1,99 @@
-//! Tests.
+//! What becomes of records: facts of `Pipeline::take` and of redriving, each on SQLite in memory
+//! and on PostgreSQL.
+
+mod world;
+
+mod meddler;
+
+mod poison;
+
+mod commits;
+
+mod replay;
+
+mod redriving;
+
+#[cfg(feature = "demo")]
+mod registry;
+
+/// The facts of one module, each a test on the store that `$make` makes.
+macro_rules! facts {
+    ($make:ident, $module:ident, [$($fact:ident),* $(,)?]) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $fact() {
+                    if let Some(env) = super::$make(stringify!($fact)).await {
+                        crate::pipeline::$module::$fact(&env).await;
+                        env.end().await;
+                    }
+                }
+            )*
+        }
+    };
+}
+
+/// Every fact, on the store that `$make` makes.
+macro_rules! every_fact {
+    ($make:ident) => {
+        facts!(
+            $make,
+            poison,
+            [
+                what_cannot_be_read_is_a_dead_letter_and_its_neighbours_are_folded,
+                what_cannot_be_folded_is_a_dead_letter_and_its_neighbours_are_folded,
+                an_event_of_another_partition_is_a_dead_letter_unless_it_has_a_sequence,
+                a_tombstone_does_nothing,
+                every_golden_record_goes_through,
+            ]
+        );
+        facts!(
+            $make,
+            commits,
+            [
+                what_the_database_refuses_is_bisected_down_to_the_record,
+                a_uid_that_was_taken_meanwhile_is_found_by_bisecting,
+                a_commit_that_reports_failure_and_succeeded_is_resolved_by_reading,
+                half_of_a_batch_whose_commit_is_unclear_is_not_doubled_either,
+                a_database_that_is_away_is_waited_for,
+                a_stop_ends_the_waiting_and_nothing_is_committed,
+                another_owner_ends_it_and_nothing_is_committed,
+                a_booking_that_changed_meanwhile_is_folded_again,
+                a_destination_that_changed_meanwhile_is_planned_for_again,
+                what_stays_stale_for_long_is_waited_for,
+            ]
+        );
+        facts!(
+            $make,
+            replay,
+            [any_batching_ends_in_the_same_bookings, a_replay_from_the_beginning_changes_nothing,]
+        );
+        facts!(
+            $make,
+            redriving,
+            [
+                an_unknown_schema_is_redriven_once_the_registry_has_learned_it,
+                what_is_still_dead_stays_open,
+                redriving_something_old_does_nothing,
+                a_letter_is_redriven_once,
+                a_redrive_whose_commit_is_unclear_is_not_done_twice,
+                a_moved_partitions_letters_are_redriven_in_order,
+                a_letter_that_the_database_refuses_stays_open,
+                a_redrive_is_folded_again_when_its_booking_changed_meanwhile,
+            ]
+        );
+    };
+}
+
+#[cfg(feature = "demo")]
+mod on_sqlite {
+    use crate::store_contract::sqlite::memory_env as env;
+
+    every_fact!(env);
+}
+
+mod on_postgres {
+    use crate::store_contract::postgres::postgres_env as env;
+
+    every_fact!(env);
+}

@@ -28,32 +28,32 @@ fn service(test: &str, name: &str) -> Option<String> {
 }
 
 /// Apache Kafka's bootstrap address, `host:port`.
-pub fn kafka(test: &str) -> Option<String> {
+pub(crate) fn kafka(test: &str) -> Option<String> {
     service(test, "TEST_KAFKA_BROKERS")
 }
 
 /// The URL of a PostgreSQL whose superuser we are.
-pub fn postgres(test: &str) -> Option<String> {
+pub(crate) fn postgres(test: &str) -> Option<String> {
     service(test, "TEST_POSTGRES_URL")
 }
 
 /// The Python interpreter that has Google's own client, `google-api-python-client`.
-pub fn google_client(test: &str) -> Option<String> {
+pub(crate) fn google_client(test: &str) -> Option<String> {
     service(test, "TEST_GOOGLE_CLIENT_PYTHON")
 }
 
 /// A Radicale server.
-pub struct Radicale {
+pub(crate) struct Radicale {
     /// `http://host:port`.
-    pub url: String,
+    pub(crate) url: String,
     /// A user; her calendars are below `/user/`.
-    pub user: String,
+    pub(crate) user: String,
     /// Her password.
-    pub password: String,
+    pub(crate) password: String,
 }
 
 /// The Radicale server.
-pub fn radicale(test: &str) -> Option<Radicale> {
+pub(crate) fn radicale(test: &str) -> Option<Radicale> {
     Some(Radicale {
         url: service(test, "TEST_RADICALE_URL")?,
         user: service(test, "TEST_RADICALE_USER")?,

@@ -2,7 +2,7 @@
 //! a file and on PostgreSQL. A fact that needs time to pass awaits its condition: with a clock of
 //! our own that is moved on, with PostgreSQL's the test waits.
 
-mod env;
+pub(crate) mod env;
 
 mod cursors;
 
@@ -48,6 +48,7 @@ macro_rules! every_fact {
                 a_commit_moves_the_cursor_with_its_witness,
                 a_commit_of_unknown_outcome_is_resolved_by_reading,
                 facts_of_the_log_are_noted_and_the_start_only_once,
+                a_recovery_reaches_to_the_log_end_of_its_moment,
                 a_stop_is_seen_until_an_operator_answers,
                 an_accepted_log_is_another_incarnation,
                 a_cursor_that_is_set_stays_in_the_same_log,
@@ -127,6 +128,7 @@ macro_rules! every_fact {
                 what_is_not_acknowledged_stays_due,
                 what_was_deleted_is_cancelled_and_not_busy,
                 an_event_that_is_gone_is_made_anew,
+                a_calendar_that_is_ahead_waits_for_the_log_and_is_then_gone_above,
                 what_was_not_applied_waits_its_time,
                 what_is_unknown_stays_in_flight,
                 a_finding_without_a_call_in_flight_is_refused,
@@ -160,6 +162,6 @@ macro_rules! every_fact {
 }
 
 #[cfg(feature = "demo")]
-mod sqlite;
+pub(crate) mod sqlite;
 
-mod postgres;
+pub(crate) mod postgres;

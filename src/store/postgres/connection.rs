@@ -15,8 +15,7 @@ impl PostgresStore {
     pub(super) async fn upsert_connection(&self, new: &NewConnection) -> Result<PutConnection> {
         let mut tx = self.begin("add a connection").await?;
         let destination = self.lock_provider(&mut tx, new.provider).await?;
-        self.at("connection.upsert").await;
-        let created = insert_or_renew(&mut tx, new).await?;
+        let created = self.insert_or_renew(&mut tx, new).await?;
         let take = new.make_destination || destination.is_none();
         let mut bookings_due = 0;
         if take && destination != Some(new.id) {
@@ -26,6 +25,46 @@ impl PostgresStore {
         tx.commit().await.map_err(failed("add a connection"))?;
         let destination = take || destination == Some(new.id);
         Ok(PutConnection { created, destination, bookings_due })
+    }
+
+    /// `true`: it is new. The same connection again renews its credentials, and unparks it.
+    async fn insert_or_renew(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        new: &NewConnection,
+    ) -> Result<bool> {
+        const UPSERT: &str = "
+            INSERT INTO connections AS c (connection_id, provider_id, kind, subject, calendar,
+                                          base_url, sealed, state)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, 'active')
+            ON CONFLICT (connection_id) DO UPDATE
+               SET sealed = excluded.sealed, base_url = excluded.base_url, state = 'active',
+                   parked_reason = NULL, updated_at = clock_timestamp()
+            RETURNING (xmax = 0) AS created";
+        const LANE: &str = "
+            INSERT INTO lanes (connection_id) VALUES ($1)
+            ON CONFLICT (connection_id) DO UPDATE SET rest_until = NULL";
+        const AWAKE: &str = "
+            UPDATE effects SET not_before = clock_timestamp()
+             WHERE connection_id = $1 AND due AND not_before > clock_timestamp()";
+        let failed = failed("add a connection");
+        self.at("connection.upsert").await;
+        let created: bool = sqlx::query_scalar(UPSERT)
+            .bind(new.id.0)
+            .bind(new.provider.0)
+            .bind(new.kind.name())
+            .bind(&new.subject)
+            .bind(&new.calendar)
+            .bind(&new.base_url)
+            .bind(&new.sealed)
+            .fetch_one(&mut **tx)
+            .await
+            .map_err(&failed)?;
+        for (name, statement) in [("connection.lane", LANE), ("connection.awake", AWAKE)] {
+            self.at(name).await;
+            sqlx::query(statement).bind(new.id.0).execute(&mut **tx).await.map_err(&failed)?;
+        }
+        Ok(created)
     }
 
     /// Holds a provider's row against planning (rule R8); answers its destination.
@@ -39,6 +78,7 @@ impl PostgresStore {
         let operation = "hold a provider";
         self.at("connection.provider").await;
         sqlx::query(ADD).bind(provider.0).execute(&mut **tx).await.map_err(failed(operation))?;
+        self.at("connection.lock").await;
         let found: Option<Uuid> = sqlx::query_scalar(LOCK)
             .bind(provider.0)
             .fetch_one(&mut **tx)
@@ -112,6 +152,7 @@ impl PostgresStore {
              WHERE connection_id = $1 AND state <> 'removed'";
         let failed = failed("remove a connection");
         let mut tx = self.begin("remove a connection").await?;
+        self.at("connection.find").await;
         let provider: Option<Uuid> = sqlx::query_scalar(PROVIDER)
             .bind(id.0)
             .fetch_optional(&mut *tx)
@@ -133,6 +174,7 @@ impl PostgresStore {
             return Ok(false);
         }
         self.take_down(&mut tx, id, withdraw).await?;
+        self.at("connection.commit").await;
         tx.commit().await.map_err(&failed)?;
         if withdraw {
             self.finish_removal(id).await?;
@@ -195,6 +237,7 @@ impl PostgresStore {
                                 WHERE connection_id = $1
                                   AND (due OR dead OR flight_verb IS NOT NULL
                                        OR verify_at IS NOT NULL OR applied_digest IS NOT NULL))";
+        self.at("connection.finish").await;
         sqlx::query(FINISH)
             .bind(id.0)
             .execute(&self.pool)
@@ -241,43 +284,6 @@ impl PostgresStore {
             .map_err(failed("read connections"))?;
         rows.iter().map(connection).collect()
     }
-}
-
-/// `true`: it is new. The same connection again renews its credentials, and unparks it.
-async fn insert_or_renew(
-    tx: &mut Transaction<'static, Postgres>,
-    new: &NewConnection,
-) -> Result<bool> {
-    const UPSERT: &str = "
-        INSERT INTO connections AS c (connection_id, provider_id, kind, subject, calendar,
-                                      base_url, sealed, state)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, 'active')
-        ON CONFLICT (connection_id) DO UPDATE
-           SET sealed = excluded.sealed, base_url = excluded.base_url, state = 'active',
-               parked_reason = NULL, updated_at = clock_timestamp()
-        RETURNING (xmax = 0) AS created";
-    const LANE: &str = "
-        INSERT INTO lanes (connection_id) VALUES ($1)
-        ON CONFLICT (connection_id) DO UPDATE SET rest_until = NULL";
-    const AWAKE: &str = "
-        UPDATE effects SET not_before = clock_timestamp()
-         WHERE connection_id = $1 AND due AND not_before > clock_timestamp()";
-    let failed = failed("add a connection");
-    let created: bool = sqlx::query_scalar(UPSERT)
-        .bind(new.id.0)
-        .bind(new.provider.0)
-        .bind(new.kind.name())
-        .bind(&new.subject)
-        .bind(&new.calendar)
-        .bind(&new.base_url)
-        .bind(&new.sealed)
-        .fetch_one(&mut **tx)
-        .await
-        .map_err(&failed)?;
-    for statement in [LANE, AWAKE] {
-        sqlx::query(statement).bind(new.id.0).execute(&mut **tx).await.map_err(&failed)?;
-    }
-    Ok(created)
 }
 
 fn connection(row: &PgRow) -> Result<ConnectionRow> {

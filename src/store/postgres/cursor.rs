@@ -41,6 +41,7 @@ impl PostgresStore {
 
     pub(super) async fn read_cursor(&self, topic: &str, partition: i32) -> Result<Option<Cursor>> {
         const READ: &str = "SELECT * FROM cursors WHERE topic = $1 AND partition = $2";
+        self.at("cursor").await;
         let row = sqlx::query(READ)
             .bind(topic)
             .bind(partition)
@@ -64,6 +65,8 @@ impl PostgresStore {
                    topic_id = COALESCE($5, topic_id),
                    cluster_id = COALESCE($6, cluster_id),
                    log_end = COALESCE($7, log_end),
+                   recover_until = CASE WHEN NOT $8 THEN recover_until
+                        ELSE GREATEST($7, NULLIF(recover_until, 9223372036854775807)) END,
                    updated_at = clock_timestamp()
              WHERE topic = $1 AND partition = $2 AND token = $3";
         let done = sqlx::query(NOTE)
@@ -74,6 +77,7 @@ impl PostgresStore {
             .bind(&facts.topic_id)
             .bind(&facts.cluster_id)
             .bind(facts.log_end)
+            .bind(facts.recover)
             .execute(&self.pool)
             .await
             .map_err(failed("note what the log is"))?;
@@ -108,7 +112,7 @@ impl PostgresStore {
             UPDATE cursors
                SET next_offset = COALESCE($3, next_offset), incarnation = incarnation + 1,
                    witness_timestamp_ms = NULL, witness_checksum = NULL,
-                   topic_id = NULL, cluster_id = NULL, log_end = NULL,
+                   topic_id = NULL, cluster_id = NULL, log_end = NULL, recover_until = NULL,
                    stop_kind = NULL, stop_found = NULL,
                    epoch = epoch + 1, token = gen_random_uuid(), updated_at = clock_timestamp()
              WHERE topic = $1 AND partition = $2";
@@ -153,6 +157,7 @@ fn cursor(row: &PgRow) -> Cursor {
         cluster_id: row.get("cluster_id"),
         log_end: row.get("log_end"),
         incarnation: row.get("incarnation"),
+        recover_until: row.get("recover_until"),
         stop: kind.zip(found).map(|(kind, found)| Stop { kind, found }),
         updated_at: row.get("updated_at"),
     }

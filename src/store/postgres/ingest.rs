@@ -201,6 +201,7 @@ impl PostgresStore {
                 .execute(&mut **tx)
                 .await
                 .map_err(failed("add providers"))?;
+            self.at("commit.providers").await;
             found = lock_providers(tx, &asked).await?;
         }
         let stands = |(id, planned): &(ProviderId, Option<ConnectionId>)| {
@@ -300,12 +301,19 @@ async fn why_not_written(
 /// ingest's to touch (rule R9). A new wish revives a dead effect (rule R13).
 async fn write_effects(tx: &mut Transaction<'static, Postgres>, batch: &Batch) -> Result<Written> {
     const WRITE: &str = "
-        INSERT INTO effects AS e (connection_id, ical_uid, desired_revision, desired_digest)
-        SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::bigint[], $4::bytea[])
+        INSERT INTO effects AS e (connection_id, ical_uid, desired_revision, desired_digest,
+                                  verify_at)
+        SELECT c, u, r, d, CASE WHEN v THEN clock_timestamp() END
+          FROM UNNEST($1::uuid[], $2::text[], $3::bigint[], $4::bytea[], $5::bool[])
+               AS w (c, u, r, d, v)
         ON CONFLICT (connection_id, ical_uid) DO UPDATE
            SET desired_revision = excluded.desired_revision,
                desired_digest = excluded.desired_digest,
-               dead = false, rejections = 0, updated_at = clock_timestamp()
+               dead = false, rejections = 0,
+               verify_from_generation = CASE WHEN excluded.verify_at IS NULL
+                    THEN e.verify_from_generation ELSE 0 END,
+               verify_at = LEAST(e.verify_at, excluded.verify_at),
+               updated_at = clock_timestamp()
          WHERE e.desired_revision < excluded.desired_revision
             OR (e.desired_revision = excluded.desired_revision
                 AND e.desired_digest IS DISTINCT FROM excluded.desired_digest)";
@@ -324,6 +332,7 @@ async fn write_effects(tx: &mut Transaction<'static, Postgres>, batch: &Batch) -
         .bind(sorted.iter().map(|effect| effect.uid.as_str()).collect::<Vec<_>>())
         .bind(sorted.iter().map(|effect| effect.revision).collect::<Vec<_>>())
         .bind(sorted.iter().map(|effect| digest(effect.desired)).collect::<Vec<_>>())
+        .bind(sorted.iter().map(|effect| effect.verify).collect::<Vec<_>>())
         .execute(&mut **tx)
         .await;
     written!(result, "write effects");

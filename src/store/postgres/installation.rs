@@ -67,6 +67,7 @@ impl PostgresStore {
             .await
             .map_err(failed(operation))?;
         let row = sqlx::query(READ).fetch_one(&self.pool).await.map_err(failed(operation))?;
+        self.note_incarnation().await?;
         let installation =
             Installation { id: row.get("id"), installed_at: row.get("installed_at") };
         match wanted {
@@ -75,6 +76,33 @@ impl PostgresStore {
             }
             Some(_) | None => Ok(installation),
         }
+    }
+
+    /// Rule R18: a server with another history than the one that we knew may have lost what it had
+    /// committed last. Then every partition is read with care up to its log end.
+    async fn note_incarnation(&self) -> Result<()> {
+        const BEFORE: &str = "SELECT incarnation FROM installation FOR UPDATE";
+        const NOTE: &str = "UPDATE installation SET incarnation = $1";
+        const RECOVER: &str = "UPDATE cursors SET recover_until = 9223372036854775807";
+        let operation = "note the server's identity";
+        let now = self.read_incarnation().await?;
+        let mut tx = self.begin(operation).await?;
+        let before: Option<String> =
+            sqlx::query_scalar(BEFORE).fetch_one(&mut *tx).await.map_err(failed(operation))?;
+        if before.as_ref() == Some(&now) {
+            return Ok(());
+        }
+        sqlx::query(NOTE).bind(&now).execute(&mut *tx).await.map_err(failed(operation))?;
+        if let Some(before) = before {
+            tracing::warn!(
+                error_code = "database_changed",
+                before,
+                now,
+                "another database server answers: what it may have lost is looked up again"
+            );
+            sqlx::query(RECOVER).execute(&mut *tx).await.map_err(failed(operation))?;
+        }
+        tx.commit().await.map_err(failed(operation))
     }
 
     /// The system identifier tells clusters apart, the timeline a promoted standby from what it

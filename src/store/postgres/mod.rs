@@ -3,6 +3,8 @@
 //! Every function is one transaction at most. Statements are bulk (`UNNEST`), so that a batch of a
 //! thousand events costs a handful of round trips, and rows are locked in the order of rule R16.
 
+mod ahead;
+
 mod connection;
 
 mod cursor;

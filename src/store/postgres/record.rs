@@ -73,6 +73,9 @@ const DEAD_UNKNOWN: &str = under_row_token!("dead = true, last_error = $5");
 
 impl PostgresStore {
     pub(super) async fn record_finding(&self, record: &Record) -> Result<Fenced> {
+        if let Finding::Ahead { revision, after, error } = &record.finding {
+            return self.settle_ahead(record, *revision, *after, error).await;
+        }
         let mut tx = self.begin(OPERATION).await?;
         self.at("record.effect").await;
         let rows = self.update_effect(&mut tx, record).await?;
@@ -114,6 +117,7 @@ impl PostgresStore {
             }
             Finding::Dead { error, unknown: false } => led(DEAD_SURELY).bind(error.clone()),
             Finding::Dead { error, unknown: true } => led(DEAD_UNKNOWN).bind(error.clone()),
+            Finding::Ahead { .. } => unreachable!("settled in a transaction of its own"),
             Finding::Verified => verified(&record.lane, &record.uid, wait),
             Finding::Differs { present, etag, gone } => {
                 let there = present.map(|(revision, digest)| (revision, bytes(digest)));
@@ -229,6 +233,7 @@ async fn map_event(tx: &mut Transaction<'static, Postgres>, record: &Record) -> 
             led(LETTER).bind(error.clone()).bind(EFFECT_REJECTED),
         ],
         Finding::Gone
+        | Finding::Ahead { .. }
         | Finding::NotApplied { .. }
         | Finding::Unknown { .. }
         | Finding::Verified

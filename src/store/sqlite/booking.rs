@@ -66,6 +66,17 @@ pub(super) fn read_state(row: &Values<'_>) -> Result<Booking> {
     serde_json::from_str(state).map_err(|error| row.inconsistent("state", error.to_string()))
 }
 
+/// The state under a UID that is there.
+pub(super) async fn of_uid(conn: &mut SqliteConnection, uid: &IcalUid) -> Result<Booking> {
+    const READ: &str = "SELECT ical_uid, placed, version, state FROM bookings WHERE ical_uid = ?1";
+    let row = sqlx::query(READ)
+        .bind(uid.to_string())
+        .fetch_one(conn)
+        .await
+        .map_err(fault("read a booking"))?;
+    Ok(read(&row)?.booking)
+}
+
 /// See [`crate::store::Store::commit`].
 pub(super) async fn commit(store: &SqliteStore, batch: &Batch) -> Result<Committed> {
     transact(store, None, batch).await
@@ -289,11 +300,15 @@ pub(super) async fn ask(
 ) -> sqlx::Result<()> {
     const ASK: &str = "
         INSERT INTO effects (ical_uid, connection_id, desired_revision, desired_digest,
-                             not_before, updated_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?5)
+                             not_before, updated_at, verify_at, verify_from_generation)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?5, CASE WHEN ?6 THEN ?5 END, CASE WHEN ?6 THEN 0 END)
         ON CONFLICT (ical_uid, connection_id) DO UPDATE
            SET desired_revision = excluded.desired_revision,
                desired_digest = excluded.desired_digest, dead = FALSE, rejections = 0,
+               verify_at = CASE WHEN excluded.verify_at IS NULL THEN verify_at
+                    ELSE MIN(COALESCE(verify_at, excluded.verify_at), excluded.verify_at) END,
+               verify_from_generation =
+                    COALESCE(excluded.verify_from_generation, verify_from_generation),
                updated_at = excluded.updated_at
          WHERE excluded.desired_revision > desired_revision
             OR (excluded.desired_revision = desired_revision
@@ -308,6 +323,7 @@ pub(super) async fn ask(
         .bind(effect.revision)
         .bind(digest)
         .bind(now)
+        .bind(effect.verify)
         .execute(conn)
         .await?;
     Ok(())

@@ -230,7 +230,8 @@ async fn place(
     ];
     for (connection, desired) in wanted.into_iter().flatten() {
         let revision = state.revision;
-        let effect = Effect { uid: state.uid.clone(), connection, revision, desired };
+        let effect =
+            Effect { uid: state.uid.clone(), connection, revision, desired, verify: false };
         booking::ask(conn, &effect, now).await?;
     }
     sqlx::query(PLACED)

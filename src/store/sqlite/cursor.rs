@@ -73,6 +73,9 @@ pub(super) async fn note_log(
         UPDATE cursors
            SET next_offset = COALESCE(next_offset, ?5), topic_id = COALESCE(?6, topic_id),
                cluster_id = COALESCE(?7, cluster_id), log_end = COALESCE(?8, log_end),
+               recover_until = CASE WHEN ?10 THEN
+                    MAX(?8, COALESCE(NULLIF(recover_until, 9223372036854775807), ?8))
+                    ELSE recover_until END,
                updated_at = ?9
          WHERE topic = ?1 AND "partition" = ?2 AND epoch = ?3 AND token = ?4"#;
     let done = sqlx::query(NOTE)
@@ -85,6 +88,7 @@ pub(super) async fn note_log(
         .bind(facts.cluster_id.clone())
         .bind(facts.log_end)
         .bind(store.now())
+        .bind(facts.recover)
         .execute(&store.write)
         .await
         .map_err(fault("note facts of the log"))?;
@@ -166,6 +170,7 @@ fn read(row: &SqliteRow) -> Result<Cursor> {
         cluster_id: row.get("cluster_id")?,
         log_end: row.get("log_end")?,
         incarnation: row.get("incarnation")?,
+        recover_until: row.get("recover_until")?,
         stop: kind.zip(found).map(|(kind, found)| Stop { kind, found }),
         updated_at: row.time("updated_at")?,
     })

@@ -8,6 +8,8 @@
 //! One connection writes, and every transaction that writes begins `IMMEDIATE` (rule R16): there
 //! is one lock, so no order of locks to keep. Readers have connections of their own (WAL).
 
+mod ahead;
+
 mod booking;
 
 mod connection;

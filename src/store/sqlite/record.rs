@@ -9,7 +9,7 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
 use super::row::{Values, later};
-use super::{SqliteStore, connection, dead_letter, fault};
+use super::{SqliteStore, ahead, connection, dead_letter, fault};
 use crate::store::{ExternalEvent, Fenced, Finding, Record, Result};
 
 /// Nothing is in flight any more.
@@ -29,6 +29,9 @@ macro_rules! settle {
 /// See [`crate::store::Store::record`].
 pub(super) async fn record(store: &SqliteStore, record: &Record) -> Result<Fenced> {
     const OPERATION: &str = "record what became of an attempt";
+    if let Finding::Ahead { revision, after, error } = &record.finding {
+        return ahead::settle(store, record, *revision, *after, error).await;
+    }
     let mut tx = store.begin(OPERATION).await?;
     let now = store.now();
     if !is_held(&mut tx, record).await.map_err(fault(OPERATION))? {
@@ -50,6 +53,7 @@ fn is_verification(finding: &Finding) -> bool {
         Finding::Present { .. }
         | Finding::Absent { .. }
         | Finding::Gone
+        | Finding::Ahead { .. }
         | Finding::NotApplied { .. }
         | Finding::Unknown { .. }
         | Finding::Dead { .. } => false,
@@ -142,6 +146,7 @@ async fn find(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::R
             put_off(conn, UNKNOWN, record, (*after, error, *rejected), now).await
         }
         Finding::Dead { error, unknown } => dead(conn, record, error, *unknown, now).await,
+        Finding::Ahead { .. } => unreachable!("settled in a transaction of its own"),
         Finding::Verified => Ok(()),
         Finding::Differs { present, etag, gone } => {
             differs(conn, record, (*present, etag.as_deref(), *gone), now).await

@@ -20,6 +20,7 @@ CREATE TABLE cursors (
     cluster_id           TEXT,
     log_end              INTEGER,
     incarnation          INTEGER NOT NULL DEFAULT 0,
+    recover_until        INTEGER,
     stop_kind            TEXT,
     stop_found           TEXT,
     updated_at           INTEGER NOT NULL,

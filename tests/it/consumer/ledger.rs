@@ -38,6 +38,7 @@ fn new_cursor(topic: &str, partition: i32) -> Cursor {
         cluster_id: None,
         log_end: None,
         incarnation: 0,
+        recover_until: None,
         stop: None,
         updated_at: DateTime::UNIX_EPOCH,
     }

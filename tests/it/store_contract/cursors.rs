@@ -91,6 +91,7 @@ pub(crate) async fn facts_of_the_log_are_noted_and_the_start_only_once(env: &Env
         topic_id: Some("topic".to_owned()),
         cluster_id: Some("cluster".to_owned()),
         log_end: Some(20),
+        recover: false,
     };
     assert_eq!(env.store.note_log(&fence, &facts).await.answered(), Fenced::Written);
     let later = LogFacts { start: Some(1), log_end: Some(30), ..LogFacts::default() };
@@ -99,6 +100,24 @@ pub(crate) async fn facts_of_the_log_are_noted_and_the_start_only_once(env: &Env
     assert_eq!((cursor.next_offset, cursor.log_end), (Some(7), Some(30)));
     assert_eq!(cursor.topic_id.as_deref(), Some("topic"));
     assert_eq!(cursor.cluster_id.as_deref(), Some("cluster"));
+}
+
+/// R18.
+pub(crate) async fn a_recovery_reaches_to_the_log_end_of_its_moment(env: &Env) {
+    let fence = env.fence(1).await;
+    let noted = |log_end, recover| {
+        let facts = LogFacts { log_end: Some(log_end), recover, ..LogFacts::default() };
+        let fence = fence.clone();
+        async move {
+            assert_eq!(env.store.note_log(&fence, &facts).await.answered(), Fenced::Written);
+            let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+            cursor.recover_until
+        }
+    };
+    assert_eq!(noted(10, false).await, None);
+    assert_eq!(noted(20, true).await, Some(20));
+    assert_eq!(noted(30, false).await, Some(20), "what comes later is read as usual");
+    assert_eq!(noted(15, true).await, Some(20));
 }
 
 pub(crate) async fn a_stop_is_seen_until_an_operator_answers(env: &Env) {

@@ -149,7 +149,8 @@ pub(crate) fn desired(title: Option<&str>) -> Desired {
 
 /// What connection 1 should hold of a booking.
 pub(crate) fn effect(name: &str, revision: i64, title: Option<&str>) -> Effect {
-    Effect { uid: uid(name), connection: connection(1), revision, desired: desired(title) }
+    let (uid, desired) = (uid(name), desired(title));
+    Effect { uid, connection: connection(1), revision, desired, verify: false }
 }
 
 /// A partition's step.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use booking::Verb;
 use calendar_sync::store::{
-    DeadState, EFFECT_REJECTED, Fenced, Finding, LaneLease, Origin, Verify,
+    DeadState, EFFECT_REJECTED, Fenced, Finding, LaneLease, LogFacts, Origin, Verify,
 };
 
 use super::env::{
@@ -63,6 +63,30 @@ pub(crate) async fn what_is_acknowledged_is_applied(env: &Env) {
     assert_eq!((owed.etag.as_deref(), owed.attempts), (Some("\"0\""), 0));
     env.apply(&lane, "a", 1, "Haircut").await;
     assert_eq!(statuses(env).await, [status("UPDATED", true, 1)]);
+}
+
+/// R7: a restored database is behind what the calendar holds.
+pub(crate) async fn a_calendar_that_is_ahead_waits_for_the_log_and_is_then_gone_above(env: &Env) {
+    let lane = in_flight(env).await;
+    let ahead = || Finding::Ahead { revision: 7, after: Duration::ZERO, error: "ahead".to_owned() };
+    // The log end was never noted: nobody knows whether the log has been read.
+    let fence = env.fence(1).await;
+    assert_eq!(env.record(&lane, "a", ahead()).await, Fenced::Written);
+    assert_eq!(env.owed(&lane).await.desired_revision, 0);
+    let facts = LogFacts { start: Some(4), log_end: Some(5), ..LogFacts::default() };
+    assert_eq!(env.store.note_log(&fence, &facts).await.answered(), Fenced::Written);
+    assert_eq!(env.record(&lane, "a", ahead()).await, Fenced::Written);
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.desired_revision, owed.in_flight.is_some()), (0, true), "one is to be read");
+    let facts = LogFacts { log_end: Some(4), ..LogFacts::default() };
+    assert_eq!(env.store.note_log(&fence, &facts).await.answered(), Fenced::Written);
+    assert_eq!(env.record(&lane, "a", ahead()).await, Fenced::Written);
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.desired_revision, owed.in_flight.is_some()), (8, false));
+    let stored = env.stored("a").await.expect("it is stored");
+    assert_eq!(stored.booking.revision, 8);
+    let stale = LaneLease { token: token(99), ..lane };
+    assert_eq!(env.record(&stale, "a", ahead()).await, Fenced::Refused);
 }
 
 /// L26: a failed create is no event.

@@ -16,7 +16,7 @@ async fn open(place: Place, clock: Arc<dyn Clock>) -> Arc<SqliteStore> {
 }
 
 /// In memory, the clock is moved by hand.
-async fn memory_env(_fact: &str) -> Option<Env> {
+pub(crate) async fn memory_env(_fact: &str) -> Option<Env> {
     let clock = HandClock::new();
     let store = open(Place::Memory, Arc::clone(&clock) as _).await;
     let closing = Arc::clone(&store);
