@@ -37,8 +37,7 @@ impl Drain<'_> {
         stop: &CancellationToken,
     ) -> Result<()> {
         if self.is_over() || stop.is_cancelled() {
-            // What is stamped and not sent is read back by whoever comes next.
-            return Ok(());
+            return self.leave_unsent(&owed, &step).await;
         }
         let span = tracing::info_span!("effect", booking.uid = %owed.uid);
         match step {
@@ -55,6 +54,21 @@ impl Drain<'_> {
                 };
                 self.put_through(&owed, first).instrument(span).await
             }
+        }
+    }
+
+    /// What was stamped for this drain and surely not sent is no call on its way: what is wanted by
+    /// the time of the next drain goes out instead, not these bytes and then that. What came with a
+    /// call in flight is still to be settled.
+    async fn leave_unsent(&self, owed: &Owed, step: &Step) -> Result<()> {
+        match step {
+            Step::Send { .. } => {
+                let error = "not sent: the drain ended first".to_owned();
+                let after = Duration::ZERO;
+                let finding = Finding::NotApplied { after, error, rejected: false };
+                self.record(owed, finding, None).await
+            }
+            Step::Settle | Step::Ahead { .. } | Step::Verify(_) | Step::Nothing => Ok(()),
         }
     }
 

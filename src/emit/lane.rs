@@ -24,6 +24,10 @@ use crate::store::{Fenced, InFlight, LaneLease, Owed, Result, Stamp, StoreError,
 /// trying every row of it would only prolong that.
 const TROUBLES_MAX: u32 = 8;
 
+/// So many rounds of `claim_batch` rows, and the lane is given back: a busy tenant starves nobody
+/// (rule R10).
+const ROUNDS_MAX: u32 = 8;
+
 /// How long a lane rests after such a drain.
 const REST_AFTER_TROUBLE: Duration = Duration::from_secs(5);
 
@@ -147,7 +151,10 @@ impl Drain<'_> {
 
     async fn run(&self, stop: &CancellationToken) -> Result<()> {
         let options = &self.emitter.options;
-        while !stop.is_cancelled() && !self.is_over() {
+        for _ in 0..ROUNDS_MAX {
+            if stop.is_cancelled() || self.is_over() {
+                break;
+            }
             let due = self.emitter.store.due(&self.lease, options.claim_batch).await?;
             if due.is_empty() || !self.keep_lease().await? {
                 return Ok(());

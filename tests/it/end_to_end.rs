@@ -1,1 +1,200 @@
-//! Tests.
+//! The whole of it, from a record to a calendar's own content: one suite, every fact on the
+//! embedded parts (SQLite, the Google emulator, librdkafka's in-process cluster) and on the real
+//! ones (PostgreSQL, Apache Kafka; with the Google emulator, and with Radicale).
+//!
+//! A fact from LESSONS.md carries its number (L1 …), and beside it stands the one-line change to
+//! the code that makes it fail (*Fails with*), tried by hand.
+
+mod world;
+
+mod host;
+
+mod wire;
+
+mod story;
+
+mod answers;
+
+mod folding;
+
+mod places;
+
+mod shown;
+
+mod refusals;
+
+mod gates;
+
+mod broken;
+
+mod laws;
+
+mod service;
+
+/// The facts of one module, each a test in the world that `$make` makes.
+macro_rules! facts {
+    ($make:ident, $module:ident, [$($fact:ident),* $(,)?]) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $fact() {
+                    if let Some(mut world) = super::$make(stringify!($fact)).await {
+                        crate::end_to_end::$module::$fact(&mut world).await;
+                        world.end().await;
+                    }
+                }
+            )*
+        }
+    };
+}
+
+/// The facts about every calendar.
+macro_rules! every_fact {
+    ($make:ident) => {
+        facts!(
+            $make,
+            answers,
+            [
+                an_event_whose_answer_was_lost_with_its_worker_is_there_once,
+                a_create_that_finds_its_own_event_adopts_it,
+                a_cancellation_that_fails_is_tried_until_the_event_is_gone,
+                a_create_that_failed_is_tried_again,
+                lost_answers_are_read_back_not_repeated,
+                a_create_that_lands_after_its_event_was_deleted_is_found_and_removed,
+                an_event_deleted_by_hand_comes_back_with_the_next_update,
+            ]
+        );
+        facts!(
+            $make,
+            folding,
+            [
+                a_creation_told_many_times_is_one_event,
+                every_order_of_a_bookings_events_ends_in_the_same_calendar,
+                a_creation_that_comes_after_the_cancellation_does_nothing,
+                a_second_reschedule_at_once_is_not_dropped,
+                a_booking_that_comes_and_goes_before_a_send_is_no_call,
+                ten_updates_before_a_send_are_one_call,
+                a_log_read_again_from_its_start_makes_no_call,
+                events_of_a_topic_made_anew_are_not_taken_for_repeats,
+            ]
+        );
+        facts!(
+            $make,
+            places,
+            [
+                a_booking_that_changes_hands_keeps_its_uid,
+                a_booking_given_away_and_back_stands_in_one_calendar_each_time,
+                no_other_calendar_is_ever_called,
+                a_connection_added_later_finds_the_upcoming_bookings_due_once,
+                a_removed_connection_withdraws_its_events,
+            ]
+        );
+        facts!(
+            $make,
+            shown,
+            [
+                the_names_that_a_calendar_gives_are_stored_and_lead_back_to_the_event,
+                a_reschedule_changes_the_same_event_under_its_etag,
+                an_update_is_never_a_deletion_and_a_creation,
+                times_are_said_in_the_bookings_zone_also_where_the_clocks_change,
+                a_pending_booking_is_hidden_until_it_is_confirmed,
+                a_pending_booking_is_tentative_where_that_is_asked_for,
+                what_no_template_asks_for_is_in_no_request,
+            ]
+        );
+        facts!(
+            $make,
+            refusals,
+            [
+                an_outage_makes_no_dead_letter,
+                a_retry_after_is_obeyed,
+                a_locked_out_connection_is_parked_and_drained_once_reconnected,
+                an_effect_refused_too_often_is_revived_by_the_next_revision,
+                an_effect_refused_too_often_is_revived_by_a_person,
+            ]
+        );
+    };
+}
+
+/// The facts in which the calendar plays no part, or only Google's.
+macro_rules! every_other_fact {
+    ($make:ident) => {
+        facts!(
+            $make,
+            gates,
+            [
+                nothing_is_sent_while_sync_is_off_and_all_of_it_once_it_is_on,
+                only_what_is_on_both_allowlists_is_sent,
+            ]
+        );
+        facts!(
+            $make,
+            refusals,
+            [
+                a_rate_limit_told_as_403_is_waited_out,
+                a_calendar_that_refuses_connections_makes_no_dead_letter,
+            ]
+        );
+        facts!(
+            $make,
+            broken,
+            [an_impossible_state_is_an_error, a_call_that_is_not_ours_is_an_error]
+        );
+        facts!(
+            $make,
+            laws,
+            [
+                any_order_repetition_and_batching_ends_in_the_same_calendar,
+                a_suffix_of_the_log_sent_again_changes_nothing,
+            ]
+        );
+    };
+}
+
+/// The facts about Kafka.
+macro_rules! every_service_fact {
+    ($make:ident) => {
+        facts!(
+            $make,
+            service,
+            [
+                what_is_published_is_in_the_calendar_once,
+                a_rebalance_neither_loses_nor_repeats_anything,
+                a_topic_read_again_from_offset_0_makes_no_call,
+            ]
+        );
+    };
+}
+
+mod embedded {
+    use super::world::embedded as make;
+
+    every_fact!(make);
+
+    mod alone {
+        use super::make;
+
+        every_other_fact!(make);
+        every_service_fact!(make);
+    }
+}
+
+mod real {
+    use super::world::real as make;
+
+    every_fact!(make);
+
+    mod alone {
+        use super::make;
+
+        every_other_fact!(make);
+        every_service_fact!(make);
+    }
+}
+
+mod radicale {
+    use super::world::radicale as make;
+
+    every_fact!(make);
+    every_service_fact!(make);
+}

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::day::{Appointment, Day};
 use crate::emulator::call_log::Effect;
 use crate::emulator::google::EventView;
-use crate::emulator::{Answered, Calls};
+use crate::emulator::{Answered, Calls, Verb};
 
 /// The private property by which an event in a calendar names its booking.
 const UID_PROPERTY: &str = "bookingUid";
@@ -133,7 +133,7 @@ pub(super) struct Totals {
     pub(super) deleted: usize,
     /// Changes whose client was never told.
     pub(super) lost_answers: usize,
-    /// Answers other than success.
+    /// Changes that were answered, and not with success.
     pub(super) refused: usize,
     /// Calls that wait for their answer.
     pub(super) unanswered: usize,
@@ -152,7 +152,10 @@ impl Totals {
             }
             match &call.answered {
                 Answered::Pending => totals.unanswered += 1,
-                Answered::Status { status, .. } => totals.refused += usize::from(*status >= 400),
+                // A reading that finds nothing is no refusal.
+                Answered::Status { status, .. } => {
+                    totals.refused += usize::from(*status >= 400 && call.verb != Verb::Get);
+                }
                 Answered::Lost => totals.lost_answers += usize::from(call.effect.is_mutation()),
             }
         }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::cli::demo::day::WAVES;
-use crate::emulator::{CallRecord, Verb};
+use crate::emulator::CallRecord;
 
 const WAVE: usize = WAVES - 1;
 

@@ -2,7 +2,7 @@
 //! settings in a directory of their own.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +53,7 @@ impl Parts {
     ) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("calendar-sync-demo-")
+            .permissions(fs::Permissions::from_mode(0o700))
             .tempdir()
             .context("cannot make a directory for the demo")?;
         let broker = EmbeddedCluster::start(1)?;
@@ -66,7 +67,7 @@ impl Parts {
         let settings = read_settings(&config)?;
         let (store, installation) = open_installation(&settings, surroundings).await?;
         let sealer = Sealer::from_settings(&settings.secrets)?;
-        fs::DirBuilder::new().mode(0o700).create(dir.path().join(CURL))?;
+        fs::create_dir(dir.path().join(CURL))?;
         for provider in providers {
             let token = surroundings.dice.token().simple().to_string();
             google.add_account(&token, provider.account);
@@ -174,6 +175,7 @@ fn settings_text(dir: &Path, brokers: &str) -> String {
          kafka.max_poll_interval_ms = 10000\n\
          store.url = {store}\n\
          emit.enabled = true\n\
+         emit.claim_batch = 16\n\
          emit.lease_s = 5\n\
          emit.call_timeout_s = 2\n\
          emit.connect_timeout_s = 2\n\

@@ -57,6 +57,7 @@ const GONE: &str = under_row_token!(
 const NOT_APPLIED: &str = under_row_token!(
     "not_before = clock_timestamp() + make_interval(secs => $5), last_error = $6,
      rejections = rejections + CASE WHEN $7 THEN 1 ELSE 0 END,
+     burned = burned AND flight_verb <> 'delete',
      flight_token = NULL, flight_verb = NULL, flight_revision = NULL, flight_digest = NULL,
      flight_body = NULL, flight_at = NULL"
 );

@@ -132,8 +132,10 @@ async fn find(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::R
         Finding::Absent { revision } => absent(conn, record, *revision, now).await,
         Finding::Gone => gone(conn, record, now).await,
         Finding::NotApplied { after, error, rejected } => {
-            const NOT_APPLIED: &str =
-                settle!("not_before = ?4, last_error = ?5, rejections = rejections + ?6");
+            const NOT_APPLIED: &str = settle!(
+                "not_before = ?4, last_error = ?5, rejections = rejections + ?6,
+                 burned = burned AND flight_verb <> 'delete'"
+            );
             put_off(conn, NOT_APPLIED, record, (*after, error, *rejected), now).await
         }
         Finding::Unknown { after, error, rejected } => {

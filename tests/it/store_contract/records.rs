@@ -65,6 +65,17 @@ pub(crate) async fn what_is_acknowledged_is_applied(env: &Env) {
     assert_eq!(statuses(env).await, [status("UPDATED", true, 1)]);
 }
 
+/// R12: what was surely not applied was no intent that anybody acts on.
+pub(crate) async fn a_delete_that_was_surely_not_applied_burns_nothing(env: &Env) {
+    let lane = applied(env).await;
+    env.ask("a", 1, None).await;
+    assert!(env.stamp(&lane, "a", (Verb::Delete, 1, 0)).await);
+    assert!(env.owed(&lane).await.burned);
+    let refused = env.record(&lane, "a", not_applied(Duration::ZERO, false)).await;
+    assert_eq!(refused, Fenced::Written);
+    assert!(!env.owed(&lane).await.burned);
+}
+
 /// R7: a restored database is behind what the calendar holds.
 pub(crate) async fn a_calendar_that_is_ahead_waits_for_the_log_and_is_then_gone_above(env: &Env) {
     let lane = in_flight(env).await;

@@ -1,0 +1,443 @@
+//! The calendars' side: what a host sees in her calendar, what was done to it, and what can go
+//! wrong with it. The Google emulator, or Radicale behind a line that can be disturbed.
+
+use std::sync::Arc;
+
+use booking::{CalendarKind, Verb};
+use calendar_sync::calendar::Credentials;
+use calendar_sync::calendar::http::{Exchanged, Http, Request, Response};
+use calendar_sync::clock::{Dice as _, SystemDice};
+use calendar_sync::emulator::google::ByHand;
+use calendar_sync::emulator::{self, Effect, Fault, GoogleEmulator, Moment, Refusal, Rule};
+use chrono::{DateTime, TimeZone as _, Utc};
+use chrono_tz::Tz;
+use icalendar::{CalendarDateTime, Component as _, DatePerhapsTime};
+use reqwest::Method;
+use reqwest::header::HeaderName;
+
+use super::wire::{Wire, WireCall, WireOrder};
+use crate::services::Radicale;
+
+/// What happens to a write.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Trouble {
+    /// It takes effect, and the connection ends without an answer.
+    AnswerLost,
+    /// It takes effect, and the answer waits until the trouble is withdrawn.
+    AnswerHeld,
+    /// The connection ends at once, and it takes effect when the trouble is withdrawn.
+    Late,
+    /// It takes no effect; this is the answer. A CalDAV server gives no reason.
+    Refused { status: u16, reason: &'static str, retry_after_s: Option<u32> },
+}
+
+/// The calendar is out of order.
+pub(super) const UNAVAILABLE: Trouble =
+    Trouble::Refused { status: 503, reason: "backendError", retry_after_s: None };
+
+/// The calendar does not take this event.
+pub(super) const INVALID: Trouble =
+    Trouble::Refused { status: 400, reason: "invalid", retry_after_s: None };
+
+/// Always.
+pub(super) const EVERY: u32 = u32::MAX;
+
+/// A trouble that was ordered.
+pub(super) enum Ordered {
+    Google(emulator::Ordered),
+    Wire(Arc<WireOrder>),
+}
+
+impl Ordered {
+    /// How many writes it has met.
+    pub(super) fn hits(&self) -> u64 {
+        match self {
+            Self::Google(order) => order.hits(),
+            Self::Wire(order) => order.hits(),
+        }
+    }
+
+    /// Returns once it holds a write.
+    pub(super) async fn wait_held(&self) {
+        match self {
+            Self::Google(order) => order.wait_held(1).await,
+            Self::Wire(order) => order.wait_held().await,
+        }
+    }
+
+    /// Ends it, and lets go what it holds.
+    pub(super) fn withdraw(&self) {
+        match self {
+            Self::Google(order) => order.withdraw(),
+            Self::Wire(order) => order.withdraw(),
+        }
+    }
+}
+
+/// An event, as a host sees it.
+#[derive(Debug, Clone)]
+pub(super) struct Shown {
+    /// Its name in the calendar.
+    pub(super) id: String,
+    /// The UID that the calendar gives it.
+    pub(super) provider_uid: String,
+    /// Its ETag.
+    pub(super) etag: String,
+    /// Our revision in it.
+    pub(super) revision: i64,
+    /// `SEQUENCE`.
+    pub(super) sequence: i64,
+    pub(super) summary: String,
+    pub(super) start: DateTime<Utc>,
+    pub(super) end: DateTime<Utc>,
+    pub(super) zone: Option<Tz>,
+    pub(super) tentative: bool,
+}
+
+/// A write that reached a calendar.
+#[derive(Debug, Clone)]
+pub(super) struct Write {
+    pub(super) at: DateTime<Utc>,
+    pub(super) verb: Verb,
+    /// The calendar's id, or the collection's path.
+    pub(super) calendar: String,
+    pub(super) id: String,
+    pub(super) if_match: Option<String>,
+    pub(super) body: String,
+    /// Whether it changed what a host sees.
+    pub(super) effective: bool,
+}
+
+/// A calendar, and what opens it.
+#[derive(Clone)]
+pub(super) struct Place {
+    /// The account.
+    pub(super) subject: String,
+    /// The calendar's id, or the collection's URL.
+    pub(super) calendar: String,
+    /// The API's address.
+    pub(super) base_url: String,
+    pub(super) credentials: Credentials,
+}
+
+/// Whose calendars they are.
+pub(super) enum Host {
+    Google(GoogleEmulator),
+    Caldav(CaldavHost),
+}
+
+/// Radicale, and the line to it.
+pub(super) struct CaldavHost {
+    pub(super) radicale: Radicale,
+    pub(super) wire: Wire,
+    pub(super) http: Http,
+}
+
+impl Host {
+    pub(super) fn kind(&self) -> CalendarKind {
+        match self {
+            Self::Google(_) => CalendarKind::Google,
+            Self::Caldav(_) => CalendarKind::Caldav,
+        }
+    }
+
+    /// The emulator, for facts about it alone.
+    pub(super) fn google(&self) -> &GoogleEmulator {
+        match self {
+            Self::Google(google) => google,
+            Self::Caldav(_) => panic!("this fact is about Google alone"),
+        }
+    }
+
+    /// A new, empty calendar.
+    pub(super) async fn new_calendar(&self) -> Place {
+        let name = SystemDice.token().simple().to_string();
+        match self {
+            Self::Google(google) => {
+                let account = format!("{name}@example.com");
+                google.add_account(&name, &account);
+                Place {
+                    subject: account.clone(),
+                    calendar: account,
+                    base_url: google.base_url(),
+                    credentials: Credentials::Bearer { token: name.into() },
+                }
+            }
+            Self::Caldav(caldav) => {
+                let path = format!("/{}/{name}/", caldav.radicale.user);
+                let made = caldav.ask("MKCALENDAR", &path, &[]).await;
+                assert_eq!(made.status, 201, "a calendar is made");
+                Place {
+                    subject: caldav.radicale.user.clone(),
+                    calendar: format!("{}{path}", caldav.wire.url),
+                    base_url: String::new(),
+                    credentials: caldav.credentials(),
+                }
+            }
+        }
+    }
+
+    /// The events of a calendar, by its own content.
+    pub(super) async fn shown(&self, place: &Place) -> Vec<Shown> {
+        match self {
+            Self::Google(google) => {
+                google.events(&place.calendar).into_iter().map(google_event).collect()
+            }
+            Self::Caldav(caldav) => caldav.shown(&self.calendar_of(place)).await,
+        }
+    }
+
+    /// What a write says where it went.
+    pub(super) fn calendar_of(&self, place: &Place) -> String {
+        match self {
+            Self::Google(_) => place.calendar.clone(),
+            Self::Caldav(caldav) => {
+                place.calendar.strip_prefix(&caldav.wire.url).expect("a path").to_owned()
+            }
+        }
+    }
+
+    /// Orders trouble for the next `count` writes.
+    pub(super) fn order(&self, count: u32, trouble: Trouble) -> Ordered {
+        let google = match self {
+            Self::Google(google) => google,
+            Self::Caldav(caldav) => return Ordered::Wire(caldav.wire.order(count, trouble, None)),
+        };
+        let fault = match trouble {
+            Trouble::AnswerLost => Fault::HangUp(Moment::AfterApplying),
+            Trouble::AnswerHeld => Fault::Hold(Moment::AfterApplying),
+            Trouble::Late => Fault::Delay { hang_up: true },
+            Trouble::Refused { status, reason, retry_after_s } => {
+                let refusal = Refusal { retry_after_s, ..Refusal::api(status, reason, "no") };
+                Fault::Refuse(Moment::BeforeApplying, refusal)
+            }
+        };
+        let rule = if count == EVERY { Rule::always(fault) } else { Rule::next(count, fault) };
+        let rule = rule.verb(emulator::Verb::Insert).verb(emulator::Verb::Patch);
+        Ordered::Google(google.order(rule.verb(emulator::Verb::Delete)))
+    }
+
+    /// Answers 401 to whoever comes with these credentials. Give back what ends it.
+    pub(super) fn lock_out(&self, place: &Place) -> Option<Ordered> {
+        match self {
+            Self::Google(google) => {
+                google.revoke_account(&place.subject);
+                None
+            }
+            Self::Caldav(caldav) => {
+                let trouble =
+                    Trouble::Refused { status: 401, reason: "authError", retry_after_s: None };
+                let path = Some(self.calendar_of(place));
+                Some(Ordered::Wire(caldav.wire.order(EVERY, trouble, path)))
+            }
+        }
+    }
+
+    /// Ends a lock-out: these credentials are good from now on.
+    pub(super) fn let_in(&self, place: &Place, lock: Option<Ordered>) -> Credentials {
+        match self {
+            Self::Google(google) => {
+                let token = SystemDice.token().simple().to_string();
+                google.add_account(&token, &place.subject);
+                Credentials::Bearer { token: token.into() }
+            }
+            Self::Caldav(caldav) => {
+                lock.expect("the lock").withdraw();
+                caldav.credentials()
+            }
+        }
+    }
+
+    /// The host deletes an event herself.
+    pub(super) async fn delete_by_hand(&self, place: &Place, id: &str) {
+        match self {
+            Self::Google(google) => {
+                assert!(google.change_by_hand(&place.calendar, id, ByHand::Delete));
+            }
+            Self::Caldav(caldav) => {
+                let path = format!("{}{id}", self.calendar_of(place));
+                assert_eq!(caldav.ask("DELETE", &path, &[]).await.status, 200);
+            }
+        }
+    }
+
+    /// How many requests came, reading ones too.
+    pub(super) fn requests(&self) -> usize {
+        match self {
+            Self::Google(google) => google.calls().list.len(),
+            Self::Caldav(caldav) => caldav.wire.calls().len(),
+        }
+    }
+
+    /// The writes that came, in order; also those that were refused.
+    pub(super) fn attempts(&self) -> Vec<Write> {
+        match self {
+            Self::Google(google) => google.calls().list.iter().filter_map(google_write).collect(),
+            Self::Caldav(caldav) => {
+                caldav.wire.calls().into_iter().filter_map(caldav_write).collect()
+            }
+        }
+    }
+
+    /// The writes that changed what a host sees.
+    pub(super) fn writes(&self) -> Vec<Write> {
+        let mut writes = self.attempts();
+        writes.retain(|write| write.effective);
+        writes
+    }
+
+    /// Their verbs.
+    pub(super) fn verbs(&self) -> Vec<Verb> {
+        self.writes().iter().map(|write| write.verb).collect()
+    }
+}
+
+fn google_event(event: calendar_sync::emulator::google::EventView) -> Shown {
+    let revision = event.properties.get("bookingRevision").and_then(|text| text.parse().ok());
+    Shown {
+        id: event.id,
+        provider_uid: event.ical_uid,
+        etag: event.etag,
+        revision: revision.unwrap_or(-1),
+        sequence: event.sequence,
+        summary: event.summary,
+        start: event.start,
+        end: event.end,
+        zone: event.zone,
+        tentative: event.tentative,
+    }
+}
+
+fn google_write(call: &emulator::CallRecord) -> Option<Write> {
+    let verb = match call.verb {
+        emulator::Verb::Insert => Verb::Create,
+        emulator::Verb::Patch | emulator::Verb::Update => Verb::Update,
+        emulator::Verb::Delete => Verb::Delete,
+        emulator::Verb::Get
+        | emulator::Verb::List
+        | emulator::Verb::CalendarGet
+        | emulator::Verb::CalendarList
+        | emulator::Verb::Other => return None,
+    };
+    Some(Write {
+        at: call.at,
+        verb,
+        calendar: call.calendar.clone().unwrap_or_default(),
+        id: call.event.clone().unwrap_or_default(),
+        if_match: call.if_match.clone(),
+        body: String::from_utf8_lossy(&call.body).into_owned(),
+        effective: match call.effect {
+            Effect::Created | Effect::Updated | Effect::Deleted => true,
+            Effect::Nothing | Effect::Rewritten => false,
+        },
+    })
+}
+
+fn caldav_write(call: WireCall) -> Option<Write> {
+    if !call.is_write() {
+        return None;
+    }
+    let verb = match (call.method.as_str(), call.is_new) {
+        ("PUT", true) => Verb::Create,
+        ("PUT", false) => Verb::Update,
+        _ => Verb::Delete,
+    };
+    let (calendar, id) = call.path.rsplit_once('/').expect("a resource in a collection");
+    Some(Write {
+        at: call.at,
+        verb,
+        calendar: format!("{calendar}/"),
+        id: id.to_owned(),
+        if_match: call.if_match,
+        body: call.body,
+        effective: call.status.is_some_and(|status| (200..300).contains(&status)),
+    })
+}
+
+impl CaldavHost {
+    fn credentials(&self) -> Credentials {
+        Credentials::Basic {
+            username: self.radicale.user.clone(),
+            password: self.radicale.password.clone().into(),
+        }
+    }
+
+    /// Asks the server itself, past the line.
+    async fn ask(&self, method: &str, path: &str, headers: &[(&'static str, &str)]) -> Response {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), (*value).to_owned()))
+            .collect();
+        let request = Request {
+            method: Method::from_bytes(method.as_bytes()).expect("a method"),
+            url: format!("{}{path}", self.radicale.url).parse().expect("a URL"),
+            credentials: Some(&self.credentials()),
+            headers,
+            body: b"",
+        };
+        match self.http.exchange(request).await {
+            Exchanged::Answered(response) => response,
+            Exchanged::Lost { message, .. } => panic!("{method} {path}: {message}"),
+        }
+    }
+
+    async fn shown(&self, collection: &str) -> Vec<Shown> {
+        let listed = self.ask("PROPFIND", collection, &[("depth", "1")]).await;
+        assert_eq!(listed.status, 207, "a collection is listed");
+        let text = String::from_utf8(listed.body).expect("XML is text");
+        let document = roxmltree::Document::parse(&text).expect("XML");
+        let mut hrefs: Vec<&str> = document
+            .descendants()
+            .filter(|node| node.has_tag_name(("DAV:", "href")))
+            .filter_map(|node| node.text())
+            .filter(|href| href.ends_with(".ics"))
+            .collect();
+        hrefs.sort_unstable();
+        hrefs.dedup();
+        let mut shown = Vec::new();
+        for href in hrefs {
+            let got = self.ask("GET", href, &[]).await;
+            assert_eq!(got.status, 200, "{href}");
+            let id = href.rsplit('/').next().expect("a last segment").to_owned();
+            shown.push(caldav_event(id, got));
+        }
+        shown
+    }
+}
+
+fn caldav_event(id: String, got: Response) -> Shown {
+    let text = String::from_utf8(got.body).expect("iCalendar is text");
+    let calendar: icalendar::Calendar = text.parse().expect("iCalendar");
+    let event = calendar.components.iter().find_map(|component| component.as_event());
+    let event = event.expect("an event");
+    let number = |name| event.property_value(name).and_then(|text| text.parse().ok());
+    let (start, zone) = instant(event.get_start());
+    let (end, _) = instant(event.get_end());
+    let said = event.property_value("X-BOOKING-TZID").and_then(|name| name.parse().ok());
+    Shown {
+        id,
+        provider_uid: event.get_uid().expect("a UID").to_owned(),
+        etag: got.etag.expect("a strong ETag"),
+        revision: number("X-BOOKING-REVISION").unwrap_or(-1),
+        sequence: number("SEQUENCE").unwrap_or(-1),
+        summary: event.get_summary().unwrap_or_default().to_owned(),
+        start,
+        end,
+        zone: zone.or(said),
+        tentative: event.property_value("STATUS") == Some("TENTATIVE"),
+    }
+}
+
+/// The moment that a calendar's client understands, and the zone in which it was said.
+fn instant(time: Option<DatePerhapsTime>) -> (DateTime<Utc>, Option<Tz>) {
+    match time {
+        Some(DatePerhapsTime::DateTime(CalendarDateTime::Utc(at))) => (at, None),
+        Some(DatePerhapsTime::DateTime(CalendarDateTime::WithTimezone { date_time, tzid })) => {
+            let zone: Tz = tzid.parse().expect("an IANA zone");
+            // RFC 5545 §3.3.5: of an hour that is lived twice, the first is meant.
+            let at = zone.from_local_datetime(&date_time).earliest().expect("a time that is lived");
+            (at.to_utc(), Some(zone))
+        }
+        other => panic!("not a moment: {other:?}"),
+    }
+}

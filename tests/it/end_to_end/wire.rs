@@ -1,0 +1,252 @@
+//! A line to a CalDAV server that can be watched and disturbed: every request is written down, and
+//! answers are lost, held or replaced to order. One request a connection.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use calendar_sync::clock::{Clock as _, SystemClock};
+use chrono::{DateTime, Utc};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::host::Trouble;
+
+/// A request that came by.
+#[derive(Debug, Clone)]
+pub(super) struct WireCall {
+    /// When.
+    pub(super) at: DateTime<Utc>,
+    /// Its method.
+    pub(super) method: String,
+    /// Its path.
+    pub(super) path: String,
+    /// `If-Match`.
+    pub(super) if_match: Option<String>,
+    /// Whether it may only make something new: `If-None-Match: *`.
+    pub(super) is_new: bool,
+    /// Its body.
+    pub(super) body: String,
+    /// What the server answered, whether or not the client got it; `None`: it was not asked.
+    pub(super) status: Option<u16>,
+}
+
+impl WireCall {
+    /// Whether it is there to change something.
+    pub(super) fn is_write(&self) -> bool {
+        matches!(self.method.as_str(), "PUT" | "DELETE")
+    }
+}
+
+/// An ordered disturbance.
+pub(super) struct WireOrder {
+    trouble: Trouble,
+    /// Only requests below this path; else only writes.
+    path: Option<String>,
+    state: watch::Sender<OrderState>,
+}
+
+#[derive(Clone)]
+struct OrderState {
+    left: u32,
+    hits: u64,
+    held: usize,
+    released: bool,
+}
+
+impl WireOrder {
+    fn takes(&self, call: &WireCall) -> bool {
+        let meant = match &self.path {
+            Some(path) => call.path.starts_with(path.as_str()),
+            None => call.is_write(),
+        };
+        meant
+            && self.state.send_if_modified(|state| {
+                let hit = state.left > 0;
+                state.left -= u32::from(hit);
+                state.hits += u64::from(hit);
+                hit
+            })
+    }
+
+    pub(super) fn hits(&self) -> u64 {
+        self.state.borrow().hits
+    }
+
+    pub(super) async fn wait_held(&self) {
+        let mut state = self.state.subscribe();
+        state.wait_for(|state| state.held > 0).await.expect("the order stands");
+    }
+
+    pub(super) fn withdraw(&self) {
+        self.state.send_modify(|state| {
+            state.left = 0;
+            state.released = true;
+        });
+    }
+
+    async fn wait_released(&self) {
+        self.state.send_modify(|state| state.held += 1);
+        let mut state = self.state.subscribe();
+        state.wait_for(|state| state.released).await.expect("the order stands");
+        self.state.send_modify(|state| state.held -= 1);
+    }
+}
+
+struct Shared {
+    server: String,
+    clock: SystemClock,
+    calls: Mutex<Vec<WireCall>>,
+    orders: Mutex<Vec<Arc<WireOrder>>>,
+}
+
+/// The line; it is cut with its value.
+pub(super) struct Wire {
+    /// `http://host:port` on our side.
+    pub(super) url: String,
+    shared: Arc<Shared>,
+    _tasks: JoinSet<()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nobody panics while holding it")
+}
+
+impl Wire {
+    /// Lays a line to the server at `http://host:port`.
+    pub(super) async fn to(server: &str) -> Self {
+        let server = server.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let shared = Arc::new(Shared {
+            server,
+            clock: SystemClock::start(),
+            calls: Mutex::default(),
+            orders: Mutex::default(),
+        });
+        let mut tasks = JoinSet::new();
+        let line = Arc::clone(&shared);
+        tasks.spawn(async move {
+            let mut open = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                while open.try_join_next().is_some() {}
+                let line = Arc::clone(&line);
+                open.spawn(async move { line.carry(stream).await });
+            }
+        });
+        Self { url, shared, _tasks: tasks }
+    }
+
+    /// What came by so far.
+    pub(super) fn calls(&self) -> Vec<WireCall> {
+        lock(&self.shared.calls).clone()
+    }
+
+    /// Disturbs the next `count` writes, or all requests below `path`.
+    pub(super) fn order(
+        &self,
+        count: u32,
+        trouble: Trouble,
+        path: Option<String>,
+    ) -> Arc<WireOrder> {
+        let state = OrderState { left: count, hits: 0, held: 0, released: false };
+        let order = Arc::new(WireOrder { trouble, path, state: watch::Sender::new(state) });
+        lock(&self.shared.orders).push(Arc::clone(&order));
+        order
+    }
+}
+
+impl Shared {
+    /// One request, and what becomes of it.
+    async fn carry(&self, mut client: TcpStream) {
+        let Some((mut call, bytes)) = receive(&mut client).await else {
+            return;
+        };
+        call.at = self.clock.now();
+        let order = lock(&self.orders).iter().find(|order| order.takes(&call)).cloned();
+        let number = {
+            let mut calls = lock(&self.calls);
+            calls.push(call);
+            calls.len() - 1
+        };
+        let Some(order) = order else {
+            let answer = self.ask(number, &bytes).await;
+            return finish(client, &answer).await;
+        };
+        match order.trouble {
+            Trouble::AnswerLost => drop(self.ask(number, &bytes).await),
+            Trouble::AnswerHeld => {
+                let answer = self.ask(number, &bytes).await;
+                order.wait_released().await;
+                finish(client, &answer).await;
+            }
+            Trouble::Late => {
+                drop(client);
+                order.wait_released().await;
+                self.ask(number, &bytes).await;
+            }
+            Trouble::Refused { status, reason: _, retry_after_s } => {
+                let after = retry_after_s.map(|seconds| format!("Retry-After: {seconds}\r\n"));
+                let answer = format!(
+                    "HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n{}\r\n",
+                    after.unwrap_or_default()
+                );
+                finish(client, answer.as_bytes()).await;
+            }
+        }
+    }
+
+    /// Asks the server, and notes what it says.
+    async fn ask(&self, number: usize, request: &[u8]) -> Vec<u8> {
+        let mut server = TcpStream::connect(&self.server).await.expect("the server listens");
+        server.write_all(request).await.expect("the server takes a request");
+        let mut answer = Vec::new();
+        server.read_to_end(&mut answer).await.expect("the server answers");
+        let status = answer.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok());
+        lock(&self.calls)[number].status = status.and_then(|digits| digits.parse().ok());
+        answer
+    }
+}
+
+/// The other side may have gone; that is its own affair.
+async fn finish(mut client: TcpStream, answer: &[u8]) {
+    drop(client.write_all(answer).await);
+    drop(client.shutdown().await);
+}
+
+/// Reads one request; gives it with the bytes to be sent on. `None`: the client has gone.
+async fn receive(client: &mut TcpStream) -> Option<(WireCall, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    loop {
+        let mut buffer = [0; 8192];
+        let length = client.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
+        bytes.extend_from_slice(&buffer[..length]);
+        let text = String::from_utf8_lossy(&bytes);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = header(head, "content-length").map_or(0, |length| length.parse().unwrap_or(0));
+        if body.len() < length {
+            continue;
+        }
+        let mut first = head.split(' ');
+        let call = WireCall {
+            at: DateTime::UNIX_EPOCH,
+            method: first.next()?.to_owned(),
+            path: first.next()?.to_owned(),
+            if_match: header(head, "if-match"),
+            is_new: header(head, "if-none-match").as_deref() == Some("*"),
+            body: body.to_owned(),
+            status: None,
+        };
+        let forward = format!("{head}\r\nConnection: close\r\n\r\n{body}");
+        return Some((call, forward.into_bytes()));
+    }
+}
+
+fn header(head: &str, name: &str) -> Option<String> {
+    head.lines().skip(1).find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+    })
+}

@@ -1,0 +1,495 @@
+//! What a fact is given: a database, calendars, a topic, and short words for what is done with
+//! them. Records go through the pipeline as the consumer would hand them over, batch by batch under
+//! a fence of its own; facts about Kafka itself stand in `service`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use booking::{ConnectionId, Rules};
+use calendar_sync::calendar::Credentials;
+use calendar_sync::calendar::http::{Http, HttpOptions};
+use calendar_sync::cli::encode::{OutgoingEvent, encode};
+use calendar_sync::clock::Surroundings;
+use calendar_sync::config::{Given, Settings};
+use calendar_sync::connection::accounts::SealedAccounts;
+use calendar_sync::connection::{Sealer, connection_id};
+use calendar_sync::consumer::{BatchPlace, BatchSink as _, RawRecord, Taken};
+use calendar_sync::emit::backoff::Backoff;
+use calendar_sync::emit::{EmitOptions, Emitter};
+use calendar_sync::emulator::GoogleEmulator;
+use calendar_sync::emulator::google::Options;
+use calendar_sync::pipeline::Pipeline;
+use calendar_sync::pipeline::schemas::NoRegistry;
+use calendar_sync::store::postgres::{PostgresOptions, PostgresStore};
+use calendar_sync::store::sqlite::{Place as SqlitePlace, SqliteStore};
+use calendar_sync::store::{
+    ConnectionState, DeadLetter, DeadState, ExternalEvent, Fenced, Gate, LogFacts, NewConnection,
+    PutConnection, Resume, Store,
+};
+use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+use sqlx::{Connection as _, PgConnection};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::host::{CaldavHost, Host, Place, Shown};
+use super::story::{DOMAIN, Story, provider};
+use super::wire::Wire;
+use crate::services;
+
+/// The topic of the facts that do without a broker.
+const TOPIC: &str = "booking.events";
+/// The longest that anything is waited for.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+/// Seals credentials, in base64 and in bytes.
+pub(super) const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+/// After so many refusals an effect is a dead letter.
+pub(super) const REJECTIONS_MAX: i32 = 3;
+
+/// Which parts a fact runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parts {
+    /// SQLite, the embedded broker.
+    Embedded,
+    /// PostgreSQL, Apache Kafka.
+    Real,
+}
+
+/// All of it.
+pub(super) struct World {
+    pub(super) parts: Parts,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) host: Host,
+    pub(super) rules: Rules,
+    pub(super) emit: EmitOptions,
+    pub(super) surroundings: Surroundings,
+    installation: Uuid,
+    records: Vec<RawRecord>,
+    fact: &'static str,
+    endings: Vec<BoxFuture<'static, ()>>,
+}
+
+/// A provider's connected calendar.
+#[derive(Clone)]
+pub(super) struct Connected {
+    pub(super) id: ConnectionId,
+    pub(super) provider: booking::ProviderId,
+    pub(super) place: Place,
+    pub(super) new: NewConnection,
+}
+
+/// A worker that sends.
+pub(super) struct Worker {
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Worker {
+    /// Asks it to end, and waits for that.
+    pub(super) async fn stop(mut self) {
+        self.stop.cancel();
+        let ended = tokio::time::timeout(PATIENCE, self.tasks.join_next()).await;
+        ended.expect("the worker ends").expect("it ran").expect("it did not panic");
+    }
+
+    /// Ends it where it stands, with its calls on their way: nothing of them is recorded.
+    pub(super) async fn kill(mut self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Waits until it is so.
+pub(super) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "waited in vain until {what}");
+}
+
+fn client(surroundings: &Surroundings) -> Http {
+    let timeout = Duration::from_secs(10);
+    let options = HttpOptions {
+        call_timeout: timeout,
+        connect_timeout: timeout,
+        proxy_from_environment: false,
+        clock: Arc::clone(&surroundings.clock),
+    };
+    Http::new(options).expect("these limits are sound")
+}
+
+fn emit_options() -> EmitOptions {
+    EmitOptions {
+        gate: Gate { enabled: true, providers: Vec::new(), connections: Vec::new() },
+        lanes_max: 8,
+        lane_concurrency: 4,
+        claim_batch: 16,
+        lease: Duration::from_secs(30),
+        call_timeout: Duration::from_secs(10),
+        idle: Duration::from_millis(10),
+        backoff: Backoff {
+            delay_min: Duration::from_millis(10),
+            delay_max: Duration::from_millis(100),
+        },
+        rejections_max: REJECTIONS_MAX,
+        verify_after: vec![Duration::from_hours(1)],
+    }
+}
+
+/// The service's own settings, with these keys beside the defaults.
+pub(super) fn settings(keys: &BTreeMap<String, String>) -> Settings {
+    let lines: Vec<_> = keys.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    let file = lines.join("\n");
+    let environment = [
+        ("DATABASE_URL", "postgres://not-asked/"),
+        ("SECRETS_KEY", KEY),
+        ("CONTENT_UID_DOMAIN", DOMAIN),
+        ("CALENDAR_SYNC_ENABLED", "true"),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let given = Given::of(Some((Path::new("settings.toml"), &file)), environment);
+    Settings::parse(&given).expect("these settings are sound")
+}
+
+async fn store_of(
+    parts: Parts,
+    fact: &str,
+    surroundings: &Surroundings,
+) -> Option<(Arc<dyn Store>, BoxFuture<'static, ()>)> {
+    if parts == Parts::Embedded {
+        let clock = Arc::clone(&surroundings.clock);
+        let store = SqliteStore::open(&SqlitePlace::Memory, clock).await.expect("SQLite opens");
+        let store = Arc::new(store);
+        let closing = Arc::clone(&store);
+        return Some((store, Box::pin(async move { closing.close().await })));
+    }
+    let url = services::postgres(fact)?;
+    let name = format!("end_to_end_{}", surroundings.dice.token().simple());
+    run(&url, format!("CREATE DATABASE {name}")).await;
+    let mut own = url::Url::parse(&url).expect("TEST_POSTGRES_URL is a URL");
+    own.set_path(&name);
+    let mut options = PostgresOptions::new(String::from(own).into());
+    options.pool_max = 4;
+    let store = PostgresStore::connect(&options).await.expect("PostgreSQL answers");
+    store.migrate().await.expect("a new database is migrated");
+    let pool = store.pool().clone();
+    let ending = Box::pin(async move {
+        pool.close().await;
+        run(&url, format!("DROP DATABASE {name} WITH (FORCE)")).await;
+    });
+    Some((Arc::new(store), ending))
+}
+
+async fn run(url: &str, statement: String) {
+    let mut connection = PgConnection::connect(url).await.expect("PostgreSQL answers");
+    let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statement));
+    statement.execute(&mut connection).await.expect("a statement");
+    connection.close().await.expect("it closes");
+}
+
+async fn google(surroundings: &Surroundings) -> Host {
+    let options = Options::strict(Arc::clone(&surroundings.clock));
+    Host::Google(GoogleEmulator::start(options).await.expect("the emulator starts"))
+}
+
+async fn caldav(fact: &str, surroundings: &Surroundings) -> Option<Host> {
+    let radicale = services::radicale(fact)?;
+    let wire = Wire::to(&radicale.url).await;
+    Some(Host::Caldav(CaldavHost { radicale, wire, http: client(surroundings) }))
+}
+
+/// SQLite and the Google emulator.
+pub(super) async fn embedded(fact: &'static str) -> Option<World> {
+    let surroundings = Surroundings::real();
+    let host = google(&surroundings).await;
+    World::on(Parts::Embedded, host, fact, surroundings).await
+}
+
+/// PostgreSQL and the Google emulator. `None`: there is none, and that has been written down.
+pub(super) async fn real(fact: &'static str) -> Option<World> {
+    let surroundings = Surroundings::real();
+    let host = google(&surroundings).await;
+    World::on(Parts::Real, host, fact, surroundings).await
+}
+
+/// PostgreSQL and Radicale.
+pub(super) async fn radicale(fact: &'static str) -> Option<World> {
+    let surroundings = Surroundings::real();
+    let host = caldav(fact, &surroundings).await?;
+    World::on(Parts::Real, host, fact, surroundings).await
+}
+
+impl World {
+    async fn on(
+        parts: Parts,
+        host: Host,
+        fact: &'static str,
+        surroundings: Surroundings,
+    ) -> Option<Self> {
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer();
+        // Another test of this process may have done it already.
+        drop(log.try_init());
+        let (store, ending) = store_of(parts, fact, &surroundings).await?;
+        let fresh = surroundings.dice.token();
+        let installation = store.open(None, fresh).await.expect("the database is new");
+        let rules = settings(&BTreeMap::new()).content.rules(installation.installed_at);
+        Some(Self {
+            parts,
+            store,
+            host,
+            rules,
+            emit: emit_options(),
+            surroundings,
+            installation: installation.id,
+            records: Vec::new(),
+            fact,
+            endings: vec![ending],
+        })
+    }
+
+    /// Clears away. Whatever the fact was: nothing acknowledged went backwards.
+    pub(super) async fn end(self) {
+        if let Host::Google(google) = &self.host {
+            assert_eq!(google.calls().out_of_order(), 0, "the calendars went backwards");
+        }
+        drop(self.store);
+        for ending in self.endings {
+            ending.await;
+        }
+    }
+
+    /// The database is lost: a new one, of the same installation, knows nothing.
+    pub(super) async fn lose_database(&mut self) {
+        let made = store_of(self.parts, self.fact, &self.surroundings).await;
+        let (store, ending) = made.expect("there was a database before");
+        let wanted = Some(self.installation);
+        store.open(wanted, self.installation).await.expect("the database is new");
+        self.store = store;
+        self.endings.push(ending);
+    }
+
+    // ---- the topic ----
+
+    /// Writes events to the topic.
+    pub(super) fn publish(&mut self, events: impl IntoIterator<Item = OutgoingEvent>) {
+        for event in events {
+            self.append(encode(&event), event.booking.as_str());
+        }
+    }
+
+    fn append(&mut self, payload: Vec<u8>, key: &str) {
+        let offset = i64::try_from(self.records.len()).expect("a short log");
+        self.records.push(RawRecord {
+            partition: 0,
+            offset,
+            timestamp_ms: 1_000 + offset,
+            key: Some(key.as_bytes().to_vec()),
+            payload: Some(payload),
+            headers: Vec::new(),
+        });
+    }
+
+    /// Writes the records from `at` on once more.
+    pub(super) fn publish_again(&mut self, at: usize) {
+        for record in self.records[at.min(self.records.len())..].to_vec() {
+            let key = String::from_utf8(record.key.unwrap_or_default()).expect("a booking's id");
+            self.append(record.payload.unwrap_or_default(), &key);
+        }
+    }
+
+    /// How many records there are.
+    pub(super) fn log_end(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Takes the topic over and reads it to its end.
+    pub(super) async fn read(&self, batch_max: usize) {
+        let token = self.surroundings.dice.token();
+        let cursors = self.store.fence(TOPIC, &[0], token).await.expect("the store answers");
+        let cursor = &cursors[0];
+        if cursor.next_offset.is_none() {
+            let facts = LogFacts { start: Some(0), ..LogFacts::default() };
+            let noted = self.store.note_log(&cursor.fence, &facts).await;
+            assert_eq!(noted.expect("the store answers"), Fenced::Written);
+        }
+        let pipeline = self.pipeline();
+        let mut from = usize::try_from(cursor.next_offset.unwrap_or(0)).expect("an offset");
+        while from < self.records.len() {
+            let to = self.records.len().min(from + batch_max);
+            let place = BatchPlace {
+                fence: cursor.fence.clone(),
+                incarnation: cursor.incarnation,
+                from: i64::try_from(from).expect("an offset"),
+                log_end: i64::try_from(self.records.len()).ok(),
+                recover_until: cursor.recover_until,
+            };
+            let records = self.records[from..to].to_vec();
+            let taken = pipeline.take(&place, records, &CancellationToken::new()).await;
+            assert_eq!(taken, Taken::To(i64::try_from(to).expect("an offset")));
+            from = to;
+        }
+    }
+
+    /// What the consumer hands batches to.
+    pub(super) fn pipeline(&self) -> Pipeline {
+        let (store, schemas) = (Arc::clone(&self.store), Arc::new(NoRegistry));
+        Pipeline::new(store, schemas, self.rules.clone(), self.surroundings.clone())
+    }
+
+    /// Writes events to the topic, and reads them in one batch.
+    pub(super) async fn tell(&mut self, events: impl IntoIterator<Item = OutgoingEvent>) {
+        self.publish(events);
+        self.read(1_000).await;
+    }
+
+    /// An operator sets the cursor to the start.
+    pub(super) async fn rewind(&self) {
+        let set = self.store.resume(TOPIC, 0, Resume::Set { at: 0 }).await;
+        assert!(set.expect("the store answers"), "there is a cursor");
+    }
+
+    /// The topic is made anew, empty, and an operator accepts it.
+    pub(super) async fn recreate_topic(&mut self) {
+        self.records.clear();
+        let accepted = self.store.resume(TOPIC, 0, Resume::Accept { at: Some(0) }).await;
+        assert!(accepted.expect("the store answers"), "there is a cursor");
+    }
+
+    // ---- connections ----
+
+    /// A provider's new, empty calendar, not connected yet.
+    pub(super) async fn prepare(&self, number: u128) -> Connected {
+        let place = self.host.new_calendar().await;
+        let provider = provider(number);
+        let kind = self.host.kind();
+        let id = connection_id(self.installation, provider, kind, &place.subject, &place.calendar);
+        let new = NewConnection {
+            id,
+            provider,
+            kind,
+            subject: place.subject.clone(),
+            calendar: place.calendar.clone(),
+            base_url: place.base_url.clone(),
+            sealed: self.seal(id, &place.credentials),
+            make_destination: false,
+            horizon: self.rules.horizon,
+        };
+        Connected { id, provider, place, new }
+    }
+
+    /// Credentials as they are stored.
+    pub(super) fn seal(&self, id: ConnectionId, credentials: &Credentials) -> Vec<u8> {
+        let dice = self.surroundings.dice.as_ref();
+        sealer().seal(id, credentials, dice).expect("credentials are sealed")
+    }
+
+    /// Stores a connection, as `connections add` does.
+    pub(super) async fn put(&self, connected: &Connected) -> PutConnection {
+        self.store.put_connection(&connected.new).await.expect("the store answers")
+    }
+
+    /// A provider with a new, empty calendar.
+    pub(super) async fn connect(&self, number: u128) -> Connected {
+        let connected = self.prepare(number).await;
+        self.put(&connected).await;
+        connected
+    }
+
+    /// A connection's state.
+    pub(super) async fn state(&self, connected: &Connected) -> ConnectionState {
+        let row = self.store.connection(connected.id).await.expect("the store answers");
+        row.expect("it was connected").state
+    }
+
+    // ---- sending ----
+
+    /// A worker with these options.
+    pub(super) fn worker_with(&self, options: EmitOptions) -> Worker {
+        let accounts = SealedAccounts::new(sealer(), client(&self.surroundings));
+        let emitter = Emitter::new(
+            Arc::clone(&self.store),
+            Arc::new(accounts),
+            options,
+            self.surroundings.clone(),
+            Arc::new(Notify::new()),
+        );
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::new(emitter).run(stop.clone()));
+        Worker { stop, tasks }
+    }
+
+    /// A worker.
+    pub(super) fn worker(&self) -> Worker {
+        self.worker_with(self.emit.clone())
+    }
+
+    /// How many effects are owed.
+    pub(super) async fn pending(&self) -> i64 {
+        let rows = self.store.connections().await.expect("the store answers");
+        rows.iter().map(|row| row.pending).sum()
+    }
+
+    /// Lets a worker send until nothing is owed.
+    pub(super) async fn drain(&self) {
+        let worker = self.worker();
+        until("nothing is owed", async || self.pending().await == 0).await;
+        worker.stop().await;
+    }
+
+    // ---- what came of it ----
+
+    /// The events in a calendar, by its own content.
+    pub(super) async fn shown(&self, connected: &Connected) -> Vec<Shown> {
+        self.host.shown(&connected.place).await
+    }
+
+    /// The one event in a calendar.
+    pub(super) async fn only(&self, connected: &Connected) -> Shown {
+        let mut shown = self.shown(connected).await;
+        assert_eq!(shown.len(), 1, "one event: {shown:?}");
+        shown.remove(0)
+    }
+
+    /// The starts of a calendar's events, in order.
+    pub(super) async fn starts(&self, connected: &Connected) -> Vec<DateTime<Utc>> {
+        let mut starts: Vec<_> =
+            self.shown(connected).await.iter().map(|event| event.start).collect();
+        starts.sort_unstable();
+        starts
+    }
+
+    /// How many writes went to a calendar, refused ones too.
+    pub(super) fn attempts_on(&self, connected: &Connected) -> usize {
+        let calendar = self.host.calendar_of(&connected.place);
+        let writes = self.host.attempts();
+        writes.iter().filter(|write| write.calendar == calendar).count()
+    }
+
+    /// A booking's one row for operators.
+    pub(super) async fn mapped(&self, story: &Story) -> ExternalEvent {
+        let mut rows = self.store.external_events(&story.uid()).await.expect("the store answers");
+        assert_eq!(rows.len(), 1, "one row: {rows:?}");
+        rows.remove(0)
+    }
+
+    /// The dead letters that wait for somebody.
+    pub(super) async fn dead_letters(&self) -> Vec<DeadLetter> {
+        let mut letters = self.store.dead_letters(0, 1_000).await.expect("the store answers");
+        letters.retain(|letter| letter.state == DeadState::Open);
+        letters
+    }
+}
+
+fn sealer() -> Sealer {
+    Sealer::from_settings(&settings(&BTreeMap::new()).secrets).expect("the key is set")
+}
