@@ -7,6 +7,7 @@ use std::time::Duration;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::metadata::MetadataBroker;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Semaphore;
 
@@ -276,7 +277,11 @@ impl Asking {
     /// Who the log says it is.
     pub(super) async fn identity(&self) -> Result<Identity, AskError> {
         self.ask("the topic's id", |client, topic, timeout| {
-            let broker = client.fetch_metadata(Some(topic), timeout)?.orig_broker_id();
+            let metadata = client.fetch_metadata(Some(topic), timeout)?;
+            // Who answers on a bootstrap address has no number yet; those that it tells of have.
+            let brokers = metadata.brokers().iter().map(MetadataBroker::id);
+            let mut known = std::iter::once(metadata.orig_broker_id()).chain(brokers);
+            let broker = known.find(|id| *id >= 0).unwrap_or(-1);
             let topic_id = native::topic_id(client.client(), topic, broker, timeout)?;
             Ok(Identity { topic_id, cluster_id: client.client().fetch_cluster_id(timeout) })
         })
