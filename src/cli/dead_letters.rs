@@ -235,13 +235,13 @@ async fn redrive(
             Ok(became) => writeln!(out, "{id}: {became}")?,
             Err(error) if args.keep_going => {
                 failed += 1;
-                writeln!(out, "{id}: stays open: {error:#}")?;
+                writeln!(out, "{id}: not redriven: {error:#}")?;
             }
-            Err(error) => return Err(error.context(format!("dead letter {id} stays open"))),
+            Err(error) => return Err(error.context(format!("dead letter {id} was not redriven"))),
         }
     }
     if failed > 0 {
-        bail!("{failed} of {} dead letters stay open", ids.len());
+        bail!("{failed} of {} dead letters were not redriven", ids.len());
     }
     if ids.is_empty() {
         writeln!(out, "there is no open dead letter of that kind")?;
