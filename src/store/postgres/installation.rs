@@ -1,7 +1,7 @@
 //! Whose database it is, and of which version.
 
-use sqlx::Row as _;
 use sqlx::migrate::Migrator;
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use uuid::Uuid;
 
 use super::{PostgresStore, failed};
@@ -36,10 +36,15 @@ impl PostgresStore {
         if !needed.starts_with(&before) {
             return Err(other_version(&before, &needed));
         }
-        MIGRATOR.run(&self.pool).await.map_err(|error| StoreError::Failed {
-            operation: "migrate the schema",
+        let operation = "migrate the schema";
+        // A migration may well be slow, and its text is too long for a warning about that.
+        let options = (*self.pool.connect_options()).clone().disable_statement_logging();
+        let mut conn = options.connect().await.map_err(failed(operation))?;
+        MIGRATOR.run(&mut conn).await.map_err(|error| StoreError::Failed {
+            operation,
             source: sqlx::Error::Migrate(Box::new(error)),
         })?;
+        conn.close().await.map_err(failed(operation))?;
         Ok(self.applied().await?.len() - before.len())
     }
 
