@@ -1,5 +1,6 @@
 //! The commands through the real program, on real services: what is wrong is told so that somebody
 //! can mend it at night, and a worker that is told to stop does.
+#![expect(clippy::unwrap_used, reason = "in a test, an error is a failure")]
 
 mod letters;
 
@@ -28,7 +29,7 @@ fn command(url: &str, arguments: &[&str], more: &[(&str, &str)]) -> Said {
 
 /// The same, with something on its standard input.
 fn command_reading(url: &str, arguments: &[&str], more: &[(&str, &str)], input: &str) -> Said {
-    let given = [("DATABASE_URL", url), ("SECRETS_KEY", KEY), ("LOG_LEVEL", "warn")];
+    let given = [("DATABASE_URL", url), ("SECRETS_KEY", KEY), ("LOG_LEVEL", "warn,sqlx=error")];
     let given = given.into_iter().filter(|(name, _)| more.iter().all(|(other, _)| other != name));
     let environment: Vec<_> = given.chain(more.iter().copied()).collect();
     let output = program(arguments, &environment, input);

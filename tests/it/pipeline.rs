@@ -1,5 +1,6 @@
 //! What becomes of records: facts of `Pipeline::take` and of redriving, each on SQLite in memory
 //! and on PostgreSQL.
+#![expect(clippy::unwrap_used, reason = "in a test, an error is a failure")]
 
 pub(crate) mod world;
 

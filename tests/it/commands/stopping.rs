@@ -184,7 +184,11 @@ async fn a_worker_with_a_call_that_is_not_answered_can_be_stopped() {
     let add: Vec<_> = add.into_iter().chain(["--calendar-url", &address]).collect();
     let password = [("CALENDAR_SYNC_PASSWORD", "hunter2")];
     command(&place.database.url, &add, &password).done();
-    let emitting = [("CALENDAR_SYNC_ENABLED", "true"), ("EMIT_CALL_TIMEOUT_S", "4")];
+    let emitting = [
+        ("CALENDAR_SYNC_ENABLED", "true"),
+        ("EMIT_CALL_TIMEOUT_S", "4"),
+        ("EMIT_CONNECT_TIMEOUT_S", "4"),
+    ];
     let worker = Worker::start(&place.environment(&place.database.url, &emitting));
     place.publish(&["a"]);
     let called = tokio::time::timeout(PATIENCE, calendar.accept()).await;

@@ -97,13 +97,11 @@ async fn schema(
         *mood = if left > 1 { Mood::Ill(left - 1, status, body) } else { Mood::Well };
         return (status, body).into_response();
     }
-    match stub.schemas.lock().unwrap().get(&name) {
-        Some(schema) => Json(json!({ "schema": schema, "schemaType": "AVRO" })).into_response(),
-        None => {
-            let answer = json!({ "error_code": 40403, "message": "Schema not found" });
-            (StatusCode::NOT_FOUND, Json(answer)).into_response()
-        }
+    if let Some(schema) = stub.schemas.lock().unwrap().get(&name) {
+        return Json(json!({ "schema": schema, "schemaType": "AVRO" })).into_response();
     }
+    let answer = json!({ "error_code": 40403, "message": "Schema not found" });
+    (StatusCode::NOT_FOUND, Json(answer)).into_response()
 }
 
 fn client(url: Url) -> Arc<Registry> {

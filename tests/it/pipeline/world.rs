@@ -20,7 +20,7 @@ use super::meddler::Meddler;
 use crate::store_contract::env::{Answered as _, Env, TOPIC, hour, provider};
 
 /// The longest that taking a batch is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The domain of UIDs that are derived.
 pub(crate) const DOMAIN: &str = "example.com";
