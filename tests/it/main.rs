@@ -22,3 +22,6 @@ mod end_to_end;
 
 #[cfg(feature = "demo")]
 mod emulator;
+
+#[cfg(feature = "demo")]
+mod kill;
