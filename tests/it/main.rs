@@ -29,3 +29,6 @@ mod emulator;
 
 #[cfg(feature = "demo")]
 mod demo;
+
+#[cfg(feature = "demo")]
+mod kill;
