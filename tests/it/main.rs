@@ -22,6 +22,8 @@ mod consumer;
 
 mod pipeline;
 
+mod commands;
+
 mod end_to_end;
 
 #[cfg(feature = "demo")]
