@@ -17,8 +17,8 @@ async fn due(world: &World) {
 
 /// Whatever is in flight is the holder's: the next one's, or, while the lane was kept, still the
 /// former one's.
-async fn the_holder_has_it(world: &World, former: &LaneLease, next: Option<&LaneLease>) {
-    let holder = next.unwrap_or(former);
+async fn the_holder_has_it(world: &World, former: &LaneLease, next: Option<&(LaneLease, u64)>) {
+    let holder = next.map_or(former, |(next, _)| next);
     assert_eq!(world.holder(connection(1)).await, Some(holder.token));
     let row = world.effect(connection(1), "a").await;
     if row.in_flight {

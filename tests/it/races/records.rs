@@ -72,14 +72,18 @@ async fn is_applied(world: &World, attempt: &Attempt, written: Fenced) -> Effect
 async fn a_former_holder_records_nothing_that_was_taken_over() {
     let fact = "a_former_holder_records_nothing_that_was_taken_over";
     let Some(world) = World::open(fact).await else { return };
-    let then = async |world: &World, attempt: &Attempt, written, holder: Option<LaneLease>| {
+    let then = async |world: &World, attempt: &Attempt, written, next: Option<(LaneLease, _)>| {
         let row = is_applied(world, attempt, written).await;
-        assert_eq!(
-            row.flight_token,
-            holder.as_ref().map(|lane| lane.token).filter(|_| row.in_flight)
-        );
-        // Once all is recorded, there is nothing left to lease the lane for.
-        assert!(holder.is_some() || written == Fenced::Written);
+        match next {
+            // What was taken over is the next holder's; what was recorded is not taken over.
+            Some((holder, taken)) => {
+                assert_eq!(world.holder(here()).await, Some(holder.token));
+                assert_eq!(taken, u64::from(written == Fenced::Refused));
+                assert_eq!(row.flight_token, row.in_flight.then_some(holder.token));
+            }
+            // There was nothing left to lease the lane for.
+            None => assert_eq!(written, Fenced::Written),
+        }
     };
     race(
         &world,
@@ -126,7 +130,7 @@ async fn a_former_holder_verifies_nothing() {
         given,
         async |store, lane: &LaneLease| record(&store, lane, NAME, hole.clone()).await,
         async |store, _: &_| {
-            let Some(lane) = succeed(&store, here()).await? else { return Ok(None) };
+            let Some((lane, _)) = succeed(&store, here()).await? else { return Ok(None) };
             let stamped = send(&store, &lane).await?.len();
             Ok(Some((lane, stamped)))
         },

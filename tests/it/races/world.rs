@@ -352,17 +352,18 @@ pub(crate) async fn lease_anew(
     lease(store, connection).await
 }
 
-/// [`lease_anew`], and takes over what is in flight.
+/// [`lease_anew`], and takes over what is in flight; says how much that was.
 pub(crate) async fn succeed(
     store: &PostgresStore,
     connection: ConnectionId,
-) -> Result<Option<LaneLease>> {
+) -> Result<Option<(LaneLease, u64)>> {
     let Some(lane) = lease_anew(store, connection).await? else {
         return Ok(None);
     };
-    let taken = store.take_over(&lane, LONG).await?;
-    assert_ne!(taken, Taken::Refused, "it has just been leased");
-    Ok(Some(lane))
+    match store.take_over(&lane, LONG).await? {
+        Taken::Over(rows) => Ok(Some((lane, rows))),
+        Taken::Refused => panic!("it has just been leased"),
+    }
 }
 
 /// An hour of the day on which everything takes place.
