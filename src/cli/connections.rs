@@ -16,10 +16,11 @@ use super::columns::{Columns, printable};
 use super::open::open_installation;
 use super::out::Out;
 use super::secret_input::SecretFrom;
+use super::work::sealer;
 use crate::calendar::Credentials;
 use crate::clock::Surroundings;
 use crate::config::Settings;
-use crate::connection::{Sealer, calendar_name, connection_id};
+use crate::connection::{calendar_name, connection_id};
 use crate::store::{ConnectionRow, NewConnection, PutConnection, Store};
 
 /// Adds, lists and removes calendar accounts.
@@ -250,8 +251,7 @@ async fn add(
     surroundings: &Surroundings,
     out: &mut Out<impl Write + Send>,
 ) -> anyhow::Result<()> {
-    let sealer = Sealer::from_settings(&settings.secrets)
-        .map_err(|error| UsageError(format!("{error}: set SECRETS_KEY or SECRETS_KEY_FILE")))?;
+    let sealer = sealer(&settings.secrets)?;
     let (store, installation) = open_installation(settings, surroundings).await?;
     let provider = ProviderId(common.provider_id);
     let Account { kind, subject, calendar, base_url, credentials } = account;

@@ -204,10 +204,15 @@ impl Failure {
         let wrong_use = error.chain().any(|cause| {
             cause.is::<SettingErrors>() || cause.is::<UsageError>() || cause.is::<clap::Error>()
         });
-        let mut text = format!("error: {error}");
-        for cause in error.chain().skip(1) {
-            text.push_str("\n  because: ");
-            text.push_str(&cause.to_string());
+        let mut said = error.to_string();
+        let mut text = format!("error: {said}");
+        for cause in error.chain().skip(1).map(ToString::to_string) {
+            // Some libraries' errors end in the words of their own cause.
+            if !said.ends_with(&cause) {
+                text.push_str("\n  because: ");
+                text.push_str(&cause);
+            }
+            said = cause;
         }
         Self { exit_code: if wrong_use { 2 } else { 1 }, text }
     }
@@ -231,6 +236,8 @@ mod tests {
         let failed = anyhow::anyhow!("it burns").context("cannot start");
         let text = "error: cannot start\n  because: it burns".to_owned();
         assert_eq!(Failure::of(&failed), Failure { exit_code: 1, text });
+        let told_twice = anyhow::anyhow!("no route").context("lost: no route").context("away");
+        assert_eq!(Failure::of(&told_twice).text, "error: away\n  because: lost: no route");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader
 
 use super::encode::{LineError, OutgoingEvent, read_line};
 use crate::clock::Dice;
+use crate::consumer::without_value;
 
 /// The longest line that we read, in bytes: a record may be longer as JSON than as Avro.
 pub const LINE_LEN_MAX: usize = 4 * 1024 * 1024;
@@ -78,7 +79,8 @@ pub async fn publish(
     dice: &dyn Dice,
     out: &mut (dyn Write + Send),
 ) -> Result<PublishReport, PublishError> {
-    let producer = producer(config).map_err(PublishError::Producer)?;
+    let producer = producer(config);
+    let producer = producer.map_err(|error| PublishError::Producer(without_value(error)))?;
     let mut publisher = Publisher {
         producer,
         topic,

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::open::open_installation;
 use super::stop::{Signals, until_stopped};
-use super::work::work;
+use super::work::{sealer, work};
 use crate::clock::Surroundings;
 use crate::config::Settings;
 use crate::consumer::Status;
@@ -33,6 +33,8 @@ pub async fn run(
     let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
     let deadline = settings.shutdown_deadline;
+    // What is wrong with the settings is told before anything begins.
+    drop(sealer(&settings.secrets)?);
     let (store, installation) = open_installation(&settings, &surroundings).await?;
     tracing::info!(
         installation.id = %installation.id,

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::UsageError;
 use super::redrive::{http, pipeline};
 use crate::clock::Surroundings;
 use crate::config::{self, Settings};
@@ -35,8 +36,7 @@ pub async fn work(
     let wake = Arc::new(Notify::new());
     let pipeline = pipeline(settings, Arc::clone(&store), installation, surroundings)?;
     let pipeline = Arc::new(pipeline.waking(Arc::clone(&wake)));
-    let sealer = Sealer::from_settings(&settings.secrets)
-        .context("the credentials of the connections cannot be opened")?;
+    let sealer = sealer(&settings.secrets)?;
     let accounts = Arc::new(SealedAccounts::new(sealer, http(settings, surroundings)?));
     let options = emit_options(settings);
     let gate = options.gate.clone();
@@ -63,6 +63,15 @@ pub async fn work(
         watch_backlog(store.as_ref(), &gate, settings.ingest.outbox_limit, &hold, &stop),
     );
     read.context("reading the topic ended")
+}
+
+/// What opens the connections' credentials.
+///
+/// # Errors
+/// Where no key is set, and how to set one.
+pub(super) fn sealer(secrets: &config::SecretSettings) -> Result<Sealer, UsageError> {
+    Sealer::from_settings(secrets)
+        .map_err(|error| UsageError(format!("{error}: set SECRETS_KEY or SECRETS_KEY_FILE")))
 }
 
 /// Holds the reading while the outbox is behind its limit, until half of it is sent.

@@ -146,6 +146,9 @@ impl KafkaSettings {
                 .map(|(name, value)| (name.clone(), value.text.clone()))
                 .collect(),
         };
+        if kafka.brokers.split(',').any(|broker| broker.trim().is_empty()) {
+            reader.refuse("kafka.brokers", "has a place without a broker".to_owned());
+        }
         check_topic(reader, &kafka.topic);
         check_timeouts(reader, &kafka);
         check_security(reader, &kafka.security, cfg!(feature = "kafka-tls"));

@@ -136,7 +136,7 @@ fn reader(
 ) -> Result<Reader, ConsumerError> {
     let config = options.kafka.member_config()?;
     let consumer = BaseConsumer::from_config_and_context(&config, context);
-    let consumer = consumer.map_err(ConsumerError::Client)?;
+    let consumer = consumer.map_err(ConsumerError::client)?;
     consumer
         .subscribe(&[&options.topic])
         .map_err(|source| ConsumerError::Subscribe { topic: options.topic.clone(), source })?;

@@ -242,7 +242,7 @@ impl Asking {
         config.set("group.id", &options.kafka.group).set("enable.auto.commit", "false");
         let context = AskingContext(complaints);
         let client = BaseConsumer::from_config_and_context(&config, context)
-            .map_err(super::ConsumerError::Client)?;
+            .map_err(super::ConsumerError::client)?;
         Ok(Self {
             client: Some(Arc::new(client)),
             permits: Semaphore::new(QUESTIONS_AT_ONCE),

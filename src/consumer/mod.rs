@@ -208,6 +208,21 @@ pub enum ConsumerError {
     },
 }
 
+impl ConsumerError {
+    fn client(error: KafkaError) -> Self {
+        Self::Client(without_value(error))
+    }
+}
+
+/// A client's refusal of a property names it, and would show what it was set to: a password, as
+/// likely as not, under a misspelt name.
+pub fn without_value(error: KafkaError) -> KafkaError {
+    if let KafkaError::ClientConfig(code, description, property, _) = error {
+        return KafkaError::ClientConfig(code, description, property, String::new());
+    }
+    error
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -68,7 +68,7 @@ impl Drain<'_> {
                 let finding = Finding::NotApplied { after, error, rejected: false };
                 self.record(owed, finding, None).await
             }
-            Step::Settle | Step::Verify(_) | Step::Nothing => Ok(()),
+            Step::Settle | Step::Ahead { .. } | Step::Verify(_) | Step::Nothing => Ok(()),
         }
     }
 

@@ -42,6 +42,10 @@ pub fn next(owed: &Owed) -> Step {
     match (wanted, owed.applied) {
         (_, Some((revision, _))) if revision > owed.desired_revision => Step::Ahead { revision },
         (Some(wanted), Some(applied)) if wanted == applied => verify(owed),
+        // A delete was meant for it: never updated again (rule R12).
+        (Some(_), Some(_)) if owed.burned => {
+            Step::Send { verb: Verb::Delete, generation: owed.generation }
+        }
         (Some(_), Some(_)) => Step::Send { verb: Verb::Update, generation: owed.generation },
         (Some(_), None) => {
             let generation = owed.generation + i32::from(owed.burned);

@@ -78,6 +78,8 @@ fn the_same_content_at_a_later_revision_is_sent() {
 fn a_burned_generation_is_never_used_again() {
     let burned = Owed { burned: true, ..owed(Some("x"), 2, None) };
     assert_eq!(next(&burned), send(Verb::Create, 1));
+    let standing = Owed { burned: true, ..owed(Some("y"), 2, Some((0, "x"))) };
+    assert_eq!(next(&standing), send(Verb::Delete, 0));
 }
 
 /// R13: settle before every supersession.

@@ -100,7 +100,12 @@ impl Emitter {
                 break;
             };
             let before = self.surroundings.clock.elapsed();
-            match self.lease().await {
+            // A database that does not answer must not hold up a stop. A lease that was taken in
+            // that moment runs out by itself.
+            let Some(leased) = stop.run_until_cancelled(self.lease()).await else {
+                break;
+            };
+            match leased {
                 Ok(Some(lease)) => {
                     troubles = 0;
                     let (emitter, stop) = (Arc::clone(&self), stop.clone());

@@ -22,6 +22,8 @@ mod consumer;
 
 mod pipeline;
 
+mod commands;
+
 mod end_to_end;
 
 #[cfg(feature = "demo")]
@@ -29,3 +31,6 @@ mod emulator;
 
 #[cfg(feature = "demo")]
 mod demo;
+
+#[cfg(feature = "demo")]
+mod kill;

@@ -1,9 +1,9 @@
 //! What becomes of records: facts of `Pipeline::take` and of redriving, each on SQLite in memory
 //! and on PostgreSQL.
 
-mod world;
+pub(crate) mod world;
 
-mod meddler;
+pub(crate) mod meddler;
 
 mod poison;
 

@@ -6,12 +6,12 @@ use std::process::{Command, Output, Stdio};
 
 use calendar_sync::config::{Given, Settings};
 
-const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-const PROVIDER: &str = "7f9f2c6e-0c43-4b5c-9d59-0a6b1c9a4a11";
+pub(crate) const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub(crate) const PROVIDER: &str = "7f9f2c6e-0c43-4b5c-9d59-0a6b1c9a4a11";
 
 /// The program with exactly this environment.
 #[track_caller]
-fn program(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Output {
+pub(crate) fn program(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_calendar-sync"))
         .args(arguments)
         .env_clear()
@@ -26,7 +26,7 @@ fn program(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Out
     child.wait_with_output().expect("the program ends")
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("the program writes UTF-8")
 }
 

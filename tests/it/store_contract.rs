@@ -111,6 +111,7 @@ macro_rules! every_fact {
                 lanes_take_turns,
                 the_gate_decides_what_is_leased_and_counted,
                 a_stamp_needs_the_revision_that_is_wanted,
+                a_stamp_needs_an_event_to_be_wanted_still,
                 an_unsettled_call_may_be_sent_again_by_its_own_holder,
                 a_delete_burns_its_generation,
                 a_take_over_leaves_the_former_attempt_open,
@@ -129,6 +130,7 @@ macro_rules! every_fact {
                 what_was_deleted_is_cancelled_and_not_busy,
                 an_event_that_is_gone_is_made_anew,
                 a_calendar_that_is_ahead_waits_for_the_log_and_is_then_gone_above,
+                a_delete_that_was_surely_not_applied_burns_nothing,
                 what_was_not_applied_waits_its_time,
                 what_is_unknown_stays_in_flight,
                 a_finding_without_a_call_in_flight_is_refused,
@@ -141,6 +143,7 @@ macro_rules! every_fact {
                 a_dead_effect_is_a_dead_letter,
                 a_dead_effect_that_may_be_applied_stays_in_flight,
                 a_new_revision_revives_a_dead_effect,
+                a_new_revision_does_not_die_with_the_former,
                 a_record_below_what_is_wanted_leaves_it_due,
             ]
         );

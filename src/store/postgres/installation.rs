@@ -9,16 +9,38 @@ use crate::store::{Installation, Result, StoreError};
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
+/// The versions that this binary was built for.
+fn needed() -> Vec<i64> {
+    MIGRATOR.iter().map(|migration| migration.version).collect()
+}
+
+fn other_version(found: &[i64], needed: &[i64]) -> StoreError {
+    let name = |versions: &[i64]| match versions.last() {
+        None => "empty (no migration applied)".to_owned(),
+        Some(last) => format!("version {last} ({} migrations)", versions.len()),
+    };
+    let advice = if found.len() < needed.len() && needed.starts_with(found) {
+        "run `calendar-sync migrate` with this version"
+    } else {
+        "a newer version has migrated it; run that version, or restore a backup"
+    };
+    StoreError::Version { found: name(found), needed: name(needed), advice }
+}
+
 impl PostgresStore {
     /// Brings the schema to this version: forward only, each migration once, under a lock that
     /// lets one process do it. Answers how many were applied.
     pub async fn migrate(&self) -> Result<usize> {
-        let before = self.applied().await?.len();
+        let before = self.applied().await?;
+        let needed = needed();
+        if !needed.starts_with(&before) {
+            return Err(other_version(&before, &needed));
+        }
         MIGRATOR.run(&self.pool).await.map_err(|error| StoreError::Failed {
             operation: "migrate the schema",
             source: sqlx::Error::Migrate(Box::new(error)),
         })?;
-        Ok(self.applied().await?.len() - before)
+        Ok(self.applied().await?.len() - before.len())
     }
 
     /// The versions that are applied; none in an empty database.
@@ -36,20 +58,11 @@ impl PostgresStore {
 
     async fn check_version(&self) -> Result<()> {
         let found = self.applied().await?;
-        let needed: Vec<i64> = MIGRATOR.iter().map(|migration| migration.version).collect();
+        let needed = needed();
         if found == needed {
             return Ok(());
         }
-        let name = |versions: &[i64]| match versions.last() {
-            None => "empty (no migration applied)".to_owned(),
-            Some(last) => format!("version {last} ({} migrations)", versions.len()),
-        };
-        let advice = if found.len() < needed.len() && needed.starts_with(&found) {
-            "run `calendar-sync migrate` with this version"
-        } else {
-            "a newer version has migrated it; run that version, or restore a backup"
-        };
-        Err(StoreError::Version { found: name(&found), needed: name(&needed), advice })
+        Err(other_version(&found, &needed))
     }
 
     pub(super) async fn open_installation(

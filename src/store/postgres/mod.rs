@@ -28,7 +28,7 @@ use async_trait::async_trait;
 use booking::{BookingId, ConnectionId, IcalUid, ProviderId};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{ConnectOptions as _, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::{
@@ -85,26 +85,29 @@ impl PostgresStore {
     pub async fn connect(options: &PostgresOptions) -> Result<Self> {
         let failed = failed("read the database's address");
         let millis = |time: Duration| format!("{}ms", time.as_millis());
-        let connect = options
-            .url
-            .expose_secret()
-            .parse::<PgConnectOptions>()
-            .map_err(failed)?
-            .application_name("calendar-sync")
-            .options([
-                ("statement_timeout", millis(options.statement_timeout)),
-                ("lock_timeout", millis(options.lock_timeout)),
-                ("idle_in_transaction_session_timeout", "30s".to_owned()),
-                ("tcp_keepalives_idle", "30".to_owned()),
-                ("tcp_user_timeout", "30s".to_owned()),
-            ]);
+        let given = options.url.expose_secret().parse::<PgConnectOptions>().map_err(failed)?;
+        // A name in the address tells one process's sessions from another's (`pg_stat_activity`).
+        let name = given.get_application_name().unwrap_or("calendar-sync").to_owned();
+        let connect = given.application_name(&name).options([
+            ("statement_timeout", millis(options.statement_timeout)),
+            ("lock_timeout", millis(options.lock_timeout)),
+            ("idle_in_transaction_session_timeout", "30s".to_owned()),
+            ("tcp_keepalives_idle", "30".to_owned()),
+            ("tcp_user_timeout", "30s".to_owned()),
+            // What is worth no warning is worth no line in our log.
+            ("client_min_messages", "warning".to_owned()),
+        ]);
         let pool = PgPoolOptions::new()
             .max_connections(options.pool_max)
             .acquire_timeout(options.acquire_timeout)
             .test_before_acquire(false)
-            .connect_with(connect)
-            .await
-            .map_err(self::failed("connect"))?;
+            .connect_with(connect.clone())
+            .await;
+        let pool = match pool {
+            Ok(pool) => pool,
+            Err(sqlx::Error::PoolTimedOut) => return Err(why_not_connected(&connect).await),
+            Err(error) => return Err(self::failed("connect")(error)),
+        };
         Ok(Self { pool, probe: None })
     }
 
@@ -129,6 +132,20 @@ impl PostgresStore {
         }
     }
 }
+
+/// The pool says only that time ran out: one try of our own says why.
+async fn why_not_connected(connect: &PgConnectOptions) -> StoreError {
+    let tried = tokio::time::timeout(ONE_TRY_MAX, connect.connect()).await;
+    let source = match tried {
+        Ok(Err(error)) => error,
+        // It answers after all, or not at all.
+        Ok(Ok(_)) | Err(_) => sqlx::Error::PoolTimedOut,
+    };
+    failed("connect")(source)
+}
+
+/// The longest of that one try.
+const ONE_TRY_MAX: Duration = Duration::from_secs(2);
 
 /// Sorts a driver's error by what it asks of us.
 pub(super) fn failed(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {

@@ -38,6 +38,7 @@ pub(super) async fn an_impossible_state_is_an_error(world: &mut World) {
         connection: host.id,
         revision: 7,
         desired: Desired::Present(other.digest()),
+        verify: false,
     };
     let batch = Batch { effects: vec![effect], ..Batch::default() };
     let committed = world.store.commit(&batch).await.expect("the store answers");

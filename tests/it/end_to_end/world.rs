@@ -330,6 +330,7 @@ impl World {
                 incarnation: cursor.incarnation,
                 from: i64::try_from(from).expect("an offset"),
                 log_end: i64::try_from(self.records.len()).ok(),
+                recover_until: cursor.recover_until,
             };
             let records = self.records[from..to].to_vec();
             let taken = pipeline.take(&place, records, &CancellationToken::new()).await;

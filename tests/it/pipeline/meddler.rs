@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 /// What is done to one commit.
 #[derive(Debug, Clone)]
-pub(super) enum Meddling {
+pub(crate) enum Meddling {
     /// Nothing.
     Pass,
     /// The database does not answer, and nothing is committed.
@@ -33,18 +33,18 @@ type Hand = Box<dyn FnMut(&Batch) -> Meddling + Send>;
 type Meanwhile = Box<dyn FnOnce(Arc<dyn Store>) -> BoxFuture<'static, ()> + Send>;
 
 /// The store.
-pub(super) struct Meddler {
+pub(crate) struct Meddler {
     inner: Arc<dyn Store>,
     hand: Mutex<Hand>,
     meanwhile: Mutex<Option<Meanwhile>>,
     commits: Mutex<Vec<(Batch, Option<Committed>)>>,
     /// So many of the next readings of states are not answered.
-    pub(super) states_lost: AtomicU32,
+    pub(crate) states_lost: AtomicU32,
 }
 
 impl Meddler {
     /// Over a real store, with its hands in its pockets.
-    pub(super) fn over(inner: Arc<dyn Store>) -> Self {
+    pub(crate) fn over(inner: Arc<dyn Store>) -> Self {
         Self {
             inner,
             hand: Mutex::new(Box::new(|_| Meddling::Pass)),
@@ -55,18 +55,18 @@ impl Meddler {
     }
 
     /// From now on this is done to every commit and redrive.
-    pub(super) fn meddle(&self, hand: impl FnMut(&Batch) -> Meddling + Send + 'static) {
+    pub(crate) fn meddle(&self, hand: impl FnMut(&Batch) -> Meddling + Send + 'static) {
         *self.hand.lock().unwrap() = Box::new(hand);
     }
 
     /// This is done to the next commits, and nothing to those after.
-    pub(super) fn meddle_with_the_next(&self, meddlings: Vec<Meddling>) {
+    pub(crate) fn meddle_with_the_next(&self, meddlings: Vec<Meddling>) {
         let mut next = meddlings.into_iter();
         self.meddle(move |_| next.next().unwrap_or(Meddling::Pass));
     }
 
     /// This happens between the reading for the next commit and that commit.
-    pub(super) fn meanwhile<F>(&self, what: impl FnOnce(Arc<dyn Store>) -> F + Send + 'static)
+    pub(crate) fn meanwhile<F>(&self, what: impl FnOnce(Arc<dyn Store>) -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -74,7 +74,7 @@ impl Meddler {
     }
 
     /// Every commit and redrive that was asked for, with what was answered. Forgets them.
-    pub(super) fn commits(&self) -> Vec<(Batch, Option<Committed>)> {
+    pub(crate) fn commits(&self) -> Vec<(Batch, Option<Committed>)> {
         std::mem::take(&mut self.commits.lock().unwrap())
     }
 

@@ -23,12 +23,12 @@ use crate::store_contract::env::{Answered as _, Env, TOPIC, hour, provider};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The domain of UIDs that are derived.
-pub(super) const DOMAIN: &str = "example.com";
+pub(crate) const DOMAIN: &str = "example.com";
 
 /// Dice that make every wait short, and count them.
 #[derive(Default)]
-pub(super) struct Hurried {
-    pub(super) waits: AtomicU32,
+pub(crate) struct Hurried {
+    pub(crate) waits: AtomicU32,
 }
 
 impl Dice for Hurried {
@@ -43,27 +43,27 @@ impl Dice for Hurried {
 }
 
 /// A pipeline and its store.
-pub(super) struct World {
-    pub(super) store: Arc<Meddler>,
-    pub(super) pipeline: Pipeline,
-    pub(super) dice: Arc<Hurried>,
+pub(crate) struct World {
+    pub(crate) store: Arc<Meddler>,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) dice: Arc<Hurried>,
 }
 
 /// One partition of a topic, as its owner reads it.
-pub(super) struct Log {
-    pub(super) fence: Fence,
+pub(crate) struct Log {
+    pub(crate) fence: Fence,
     /// The next offset.
-    pub(super) at: i64,
+    pub(crate) at: i64,
 }
 
 impl World {
     /// Without a registry.
-    pub(super) fn of(env: &Env) -> Self {
+    pub(crate) fn of(env: &Env) -> Self {
         Self::with(env, Arc::new(NoRegistry))
     }
 
     /// With the schemas from somewhere.
-    pub(super) fn with(env: &Env, schemas: Arc<dyn Schemas>) -> Self {
+    pub(crate) fn with(env: &Env, schemas: Arc<dyn Schemas>) -> Self {
         let store = Arc::new(Meddler::over(Arc::clone(&env.store)));
         let dice = Arc::new(Hurried::default());
         let surroundings =
@@ -82,24 +82,24 @@ impl World {
     }
 
     /// Owns partition 0 of the facts' topic, from its cursor on.
-    pub(super) async fn log(&self) -> Log {
+    pub(crate) async fn log(&self) -> Log {
         self.log_of(TOPIC, 0).await
     }
 
     /// Owns a partition, from its cursor on.
-    pub(super) async fn log_of(&self, topic: &str, partition: i32) -> Log {
+    pub(crate) async fn log_of(&self, topic: &str, partition: i32) -> Log {
         let cursors = self.store.fence(topic, &[partition], SystemDice.token()).await.answered();
         let cursor = cursors[0].clone();
         Log { fence: cursor.fence, at: cursor.next_offset.unwrap_or(0) }
     }
 
     /// Takes these values as the next records of a log.
-    pub(super) async fn take(&self, log: &mut Log, values: Vec<Vec<u8>>) -> Taken {
+    pub(crate) async fn take(&self, log: &mut Log, values: Vec<Vec<u8>>) -> Taken {
         self.take_records(log, records(log, values)).await
     }
 
     /// Takes records, in one batch.
-    pub(super) async fn take_records(&self, log: &mut Log, records: Vec<RawRecord>) -> Taken {
+    pub(crate) async fn take_records(&self, log: &mut Log, records: Vec<RawRecord>) -> Taken {
         let never = CancellationToken::new();
         let taken = self.take_until(log, records, &never);
         let taken = tokio::time::timeout(PATIENCE, taken).await.expect("a batch is taken");
@@ -110,7 +110,7 @@ impl World {
     }
 
     /// Takes records, in one batch, until told to stop.
-    pub(super) async fn take_until(
+    pub(crate) async fn take_until(
         &self,
         log: &Log,
         records: Vec<RawRecord>,
@@ -121,18 +121,19 @@ impl World {
             incarnation: 0,
             from: log.at,
             log_end: records.last().map(|record| record.offset + 1),
+            recover_until: None,
         };
         self.pipeline.take(&place, records, stop).await
     }
 
     /// Where a log's cursor stands.
-    pub(super) async fn cursor(&self, log: &Log) -> Option<i64> {
+    pub(crate) async fn cursor(&self, log: &Log) -> Option<i64> {
         let cursor = self.store.cursor(&log.fence.topic, log.fence.partition).await.answered();
         cursor.expect("it was fenced").next_offset
     }
 
     /// A booking's state and how often it was written.
-    pub(super) async fn booking(&self, name: &str) -> Option<(Booking, i64)> {
+    pub(crate) async fn booking(&self, name: &str) -> Option<(Booking, i64)> {
         let id = BookingId::parse(name).unwrap();
         let uid = IcalUid::of_booking(&id, DOMAIN).unwrap();
         let found = self.store.states(&[(id, uid)], &[]).await.answered().bookings;
@@ -141,25 +142,25 @@ impl World {
     }
 
     /// What a calendar would show as a booking's title.
-    pub(super) async fn title(&self, name: &str) -> Option<String> {
+    pub(crate) async fn title(&self, name: &str) -> Option<String> {
         let (booking, _) = self.booking(name).await?;
         booking.shown().map(|content| content.summary.clone())
     }
 
     /// Every dead letter.
-    pub(super) async fn letters(&self) -> Vec<DeadLetter> {
+    pub(crate) async fn letters(&self) -> Vec<DeadLetter> {
         self.store.dead_letters(0, 1_000).await.answered()
     }
 }
 
 /// These values, as the next records of a log.
-pub(super) fn records(log: &Log, values: Vec<Vec<u8>>) -> Vec<RawRecord> {
+pub(crate) fn records(log: &Log, values: Vec<Vec<u8>>) -> Vec<RawRecord> {
     let record = |(offset, value)| record(log.fence.partition, offset, value);
     (log.at..).zip(values).map(record).collect()
 }
 
 /// A record with all that a record can have.
-pub(super) fn record(partition: i32, offset: i64, value: Vec<u8>) -> RawRecord {
+pub(crate) fn record(partition: i32, offset: i64, value: Vec<u8>) -> RawRecord {
     RawRecord {
         partition,
         offset,
@@ -175,7 +176,7 @@ pub(super) fn record(partition: i32, offset: i64, value: Vec<u8>) -> RawRecord {
 }
 
 /// A whole booking of provider 1, from nine to ten.
-pub(super) fn details(title: &str) -> Details {
+pub(crate) fn details(title: &str) -> Details {
     Details {
         status: Status::Confirmed,
         start: hour(9),
@@ -192,7 +193,7 @@ pub(super) fn details(title: &str) -> Details {
 }
 
 /// An event without a sequence. The same event has the same id.
-pub(super) fn event(booking: &str, change: Change) -> OutgoingEvent {
+pub(crate) fn event(booking: &str, change: Change) -> OutgoingEvent {
     let told = format!("{booking} {change:?}");
     OutgoingEvent {
         id: EventId(Uuid::new_v5(&Uuid::NAMESPACE_OID, told.as_bytes())),
@@ -206,31 +207,31 @@ pub(super) fn event(booking: &str, change: Change) -> OutgoingEvent {
 }
 
 /// A booking is made.
-pub(super) fn created(booking: &str, title: &str) -> OutgoingEvent {
+pub(crate) fn created(booking: &str, title: &str) -> OutgoingEvent {
     event(booking, Change::Created(details(title)))
 }
 
 /// A booking changes.
-pub(super) fn updated(booking: &str, title: &str) -> OutgoingEvent {
+pub(crate) fn updated(booking: &str, title: &str) -> OutgoingEvent {
     event(booking, Change::Updated(details(title)))
 }
 
 /// A booking is cancelled.
-pub(super) fn cancelled(booking: &str) -> OutgoingEvent {
+pub(crate) fn cancelled(booking: &str) -> OutgoingEvent {
     event(booking, Change::Cancelled { reason: None })
 }
 
 /// The same event, with a sequence.
-pub(super) fn sequenced(event: OutgoingEvent, sequence: i64) -> OutgoingEvent {
+pub(crate) fn sequenced(event: OutgoingEvent, sequence: i64) -> OutgoingEvent {
     OutgoingEvent { sequence: Some(sequence), ..event }
 }
 
 /// The events' records.
-pub(super) fn written<'a>(events: impl IntoIterator<Item = &'a OutgoingEvent>) -> Vec<Vec<u8>> {
+pub(crate) fn written<'a>(events: impl IntoIterator<Item = &'a OutgoingEvent>) -> Vec<Vec<u8>> {
     events.into_iter().map(encode).collect()
 }
 
 /// Good events, each of a booking of its own: `name-0`, `name-1`, ….
-pub(super) fn good(name: &str, count: usize) -> Vec<Vec<u8>> {
+pub(crate) fn good(name: &str, count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|number| encode(&created(&format!("{name}-{number}"), "good"))).collect()
 }

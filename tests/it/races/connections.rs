@@ -200,6 +200,7 @@ async fn a_renewal_does_not_deadlock_with_a_booking_that_leaves() {
     let Some(world) = World::open(fact).await else { return };
     let given = async |world: &World| {
         world.connect(&account(1)).await;
+        world.connect(&NewConnection { provider: provider(2), ..account(3) }).await;
         world.take_in(&[created("a", 0)]).await;
         // The calendar asks to be left alone for an hour: the effect waits.
         let lane = world.stamped(connection(1)).await;

@@ -8,21 +8,52 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::env::{Answered as _, Env, Time};
 
+/// An empty database of a test's own.
+pub(crate) struct Database {
+    /// Its URL.
+    pub(crate) url: String,
+    server: String,
+    name: String,
+}
+
+impl Database {
+    /// A new one; `None` where there is no PostgreSQL.
+    pub(crate) async fn new(test: &str) -> Option<Self> {
+        let server = crate::services::postgres(test)?;
+        let name = format!("contract_{}", SystemDice.token().simple());
+        run(&server, format!("CREATE DATABASE {name}")).await;
+        let mut own = url::Url::parse(&server).expect("TEST_POSTGRES_URL is a URL");
+        own.set_path(&name);
+        Some(Self { url: own.into(), server, name })
+    }
+
+    /// Opens it, without looking at what is there.
+    pub(crate) async fn connect(&self) -> PostgresStore {
+        let mut options = PostgresOptions::new(self.url.clone().into());
+        options.pool_max = 4;
+        PostgresStore::connect(&options).await.answered()
+    }
+
+    /// Runs statements in it.
+    pub(crate) async fn run(&self, statements: &str) {
+        run(&self.url, statements.to_owned()).await;
+    }
+
+    /// Drops it, whoever is connected.
+    pub(crate) async fn end(self) {
+        run(&self.server, format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
+    }
+}
+
 /// A store on a new database, dropped in the end; `None` where there is no PostgreSQL.
 pub(crate) async fn postgres_env(fact: &str) -> Option<Env> {
-    let url = crate::services::postgres(fact)?;
-    let name = format!("contract_{}", SystemDice.token().simple());
-    run(&url, format!("CREATE DATABASE {name}")).await;
-    let mut own = url::Url::parse(&url).expect("TEST_POSTGRES_URL is a URL");
-    own.set_path(&name);
-    let mut options = PostgresOptions::new(String::from(own).into());
-    options.pool_max = 4;
-    let store = PostgresStore::connect(&options).await.answered();
+    let database = Database::new(fact).await?;
+    let store = database.connect().await;
     store.migrate().await.answered();
     let pool = store.pool().clone();
     let ending = Box::pin(async move {
         pool.close().await;
-        run(&url, format!("DROP DATABASE {name} WITH (FORCE)")).await;
+        database.end().await;
     });
     Some(Env { store: Arc::new(store), time: Time::Real, ending })
 }

@@ -65,6 +65,17 @@ pub(crate) async fn what_is_acknowledged_is_applied(env: &Env) {
     assert_eq!(statuses(env).await, [status("UPDATED", true, 1)]);
 }
 
+/// R12: what was surely not applied was no intent that anybody acts on.
+pub(crate) async fn a_delete_that_was_surely_not_applied_burns_nothing(env: &Env) {
+    let lane = applied(env).await;
+    env.ask("a", 1, None).await;
+    assert!(env.stamp(&lane, "a", (Verb::Delete, 1, 0)).await);
+    assert!(env.owed(&lane).await.burned);
+    let refused = env.record(&lane, "a", not_applied(Duration::ZERO, false)).await;
+    assert_eq!(refused, Fenced::Written);
+    assert!(!env.owed(&lane).await.burned);
+}
+
 /// R7: a restored database is behind what the calendar holds.
 pub(crate) async fn a_calendar_that_is_ahead_waits_for_the_log_and_is_then_gone_above(env: &Env) {
     let lane = in_flight(env).await;
@@ -268,6 +279,26 @@ pub(crate) async fn a_dead_effect_that_may_be_applied_stays_in_flight(env: &Env)
     let owed = env.eventually("the verification's hour", due).await;
     assert!(owed.in_flight.is_some());
     assert!(owed.verify.is_some_and(|verify| verify.is_due));
+}
+
+/// What came meanwhile is tried; a call that has to be settled first gets as many tries again.
+pub(crate) async fn a_new_revision_does_not_die_with_the_former(env: &Env) {
+    for unknown in [false, true] {
+        let name = if unknown { "b" } else { "a" };
+        env.connect(1).await;
+        env.ask(name, 0, Some("Massage")).await;
+        let lane = env.lane(1).await;
+        assert!(env.stamp(&lane, name, (Verb::Create, 0, 0)).await);
+        env.ask(name, 1, Some("Haircut")).await;
+        assert_eq!(env.record(&lane, name, dead(unknown)).await, Fenced::Written);
+        assert!(env.due(&lane).await.iter().any(|owed| owed.uid == uid(name)));
+        assert_eq!(env.store.dead_letters(0, 10).await.answered(), []);
+        if unknown {
+            assert_eq!(env.record(&lane, name, dead(unknown)).await, Fenced::Written);
+            assert_eq!(env.store.dead_letters(0, 10).await.answered().len(), 1);
+        }
+        assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    }
 }
 
 pub(crate) async fn a_new_revision_revives_a_dead_effect(env: &Env) {

@@ -1,0 +1,210 @@
+//! The commands through the real program, on real services: what is wrong is told so that somebody
+//! can mend it at night, and a worker that is told to stop does.
+
+mod letters;
+
+mod process;
+
+mod proxy;
+
+mod stopping;
+
+use calendar_sync::clock::{Dice as _, SystemDice};
+
+use crate::settings::{KEY, PROVIDER, program, text};
+use crate::store_contract::postgres::Database;
+
+/// What a command said: its exit code, standard output and standard error.
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// Runs a command on this database, with further variables.
+fn command(url: &str, arguments: &[&str], more: &[(&str, &str)]) -> Said {
+    command_reading(url, arguments, more, "")
+}
+
+/// The same, with something on its standard input.
+fn command_reading(url: &str, arguments: &[&str], more: &[(&str, &str)], input: &str) -> Said {
+    let given = [("DATABASE_URL", url), ("SECRETS_KEY", KEY), ("LOG_LEVEL", "warn")];
+    let given = given.into_iter().filter(|(name, _)| more.iter().all(|(other, _)| other != name));
+    let environment: Vec<_> = given.chain(more.iter().copied()).collect();
+    let output = program(arguments, &environment, input);
+    Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+impl Said {
+    /// What it answered.
+    #[track_caller]
+    fn done(self) -> String {
+        assert_eq!((self.code, &*self.err), (Some(0), ""));
+        self.out
+    }
+
+    /// What it complained of, with this exit code.
+    #[track_caller]
+    fn failed(self, code: i32) -> String {
+        assert_eq!(self.code, Some(code), "{}{}", self.out, self.err);
+        self.err
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_migrated_is_refused_with_the_command_to_run() {
+    let Some(database) = Database::new("not_migrated").await else { return };
+    for arguments in [&["run"][..], &["cursor", "show"], &["dead-letters", "list"]] {
+        assert_eq!(
+            command(&database.url, arguments, &[]).failed(1),
+            "error: the database's schema is empty (no migration applied), and this version \
+             needs version 1 (1 migrations): run `calendar-sync migrate` with this version\n"
+        );
+    }
+    let migrated = command(&database.url, &["migrate"], &[]).done();
+    assert!(migrated.starts_with("1 migrations were applied; the installation is "), "{migrated}");
+    let again = command(&database.url, &["migrate"], &[]).done();
+    assert!(again.starts_with("0 migrations were applied; "), "{again}");
+    database.end().await;
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_refused_by_every_command() {
+    let Some(database) = Database::new("newer_version").await else { return };
+    command(&database.url, &["migrate"], &[]).done();
+    let newer = "INSERT INTO _sqlx_migrations VALUES (9999, 'newer', now(), true, 'x', 1)";
+    database.run(newer).await;
+    for arguments in [&["run"][..], &["migrate"], &["connections", "list"]] {
+        assert_eq!(
+            command(&database.url, arguments, &[]).failed(1),
+            "error: the database's schema is version 9999 (2 migrations), and this version needs \
+             version 1 (1 migrations): a newer version has migrated it; run that version, or \
+             restore a backup\n"
+        );
+    }
+    database.end().await;
+}
+
+#[tokio::test]
+async fn another_installation_is_refused_before_anything_begins() {
+    let Some(database) = Database::new("other_installation").await else { return };
+    command(&database.url, &["migrate"], &[]).done();
+    let said = command(&database.url, &["run"], &[("INSTALLATION_ID", PROVIDER)]).failed(1);
+    assert!(said.starts_with("error: the database belongs to installation "), "{said}");
+    let end = format!("and the settings say {PROVIDER}: a copy of a database must not emit\n");
+    assert!(said.ends_with(&end), "{said}");
+    database.end().await;
+}
+
+#[test]
+fn a_database_that_is_not_there_is_named_without_its_password() {
+    let url = "postgres://worker:hunter2@127.0.0.1:1/calendar";
+    for arguments in [["run"].as_slice(), &["migrate"], &["cursor", "show"]] {
+        let said = command(url, arguments, &[]).failed(1);
+        let place = "error: cannot open the database of store.url (DATABASE_URL) at \
+                     127.0.0.1:1/calendar\n  because: the database did not answer while asked to \
+                     connect\n";
+        assert!(said.starts_with(place) && said.contains("Connection refused"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_exist_is_told_once() {
+    let Some(database) = Database::new("no_such_database").await else { return };
+    let url = format!("{}x", database.url);
+    let said = command(&url, &["run"], &[]).failed(1);
+    assert_eq!(said.matches("does not exist").count(), 1, "{said}");
+    assert!(said.contains("the database refused to connect"), "{said}");
+    database.end().await;
+}
+
+#[tokio::test]
+async fn a_worker_without_a_key_is_told_how_to_give_it_one() {
+    let Some(database) = Database::new("no_key").await else { return };
+    command(&database.url, &["migrate"], &[]).done();
+    assert_eq!(
+        command(&database.url, &["run"], &[("SECRETS_KEY", ""), ("LOG_LEVEL", "info")]).failed(2),
+        "error: secrets.key is not set, and credentials are kept sealed: set SECRETS_KEY or \
+         SECRETS_KEY_FILE\n"
+    );
+    database.end().await;
+}
+
+#[tokio::test]
+async fn a_property_that_kafkas_client_refuses_is_named_and_its_value_is_not() {
+    let Some(database) = Database::new("kafka_property").await else { return };
+    command(&database.url, &["migrate"], &[]).done();
+    // A misspelt `sasl.oauthbearer.client.secret`.
+    let secret = [("KAFKA_PROPERTIES_SASL_OAUTHBEARER_CLIENT_SECRT", "hunter2")];
+    let said = command(&database.url, &["run"], &secret).failed(1);
+    assert!(said.contains("sasl.oauthbearer.client.secrt"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+    let line = "{}\n";
+    let published = command_reading(&database.url, &["publish", "-"], &secret, line).failed(1);
+    assert!(published.contains("sasl.oauthbearer.client.secrt"), "{published}");
+    assert!(!published.contains("hunter2"), "{published}");
+    database.end().await;
+}
+
+#[test]
+fn wrong_values_are_told_all_at_once_by_key() {
+    let wrong = [
+        ("KAFKA_BROKERS", "one:9092,,two:9092"),
+        ("KAFKA_TOPIC", "booking events"),
+        ("KAFKA_START_FROM", "middle"),
+        ("STORE_POOL_MAX", "many"),
+        ("INGEST_BATCH_MAX", "0"),
+        ("OUTBOX_LIMIT", "1"),
+        ("REGISTRY_URL", "registry:8081"),
+        ("CONTENT_TITLE", "Booking: {servise_name}"),
+        ("CALENDAR_ALLOWLIST_CONNECTION_IDS", "everyone"),
+        ("INSTALLATION_ID", "ours"),
+        ("SHUTDOWN_DEADLINE_S", "-1"),
+        ("LOG_FORMAT", "xml"),
+    ];
+    let said = command("mysql://somewhere", &["run"], &wrong).failed(2);
+    assert!(said.starts_with("error: 13 settings are wrong:\n"), "{said}");
+    for (variable, _) in wrong {
+        assert_eq!(said.matches(&format!("(from {variable})")).count(), 1, "{variable}: {said}");
+    }
+    assert!(said.contains("store.url (from DATABASE_URL)"), "{said}");
+    // Each on a line of its own.
+    assert_eq!(said.lines().count(), 14, "{said}");
+}
+
+#[tokio::test]
+async fn adding_an_account_again_renews_it_and_withdrawing_it_is_said() {
+    let Some(database) = Database::new("accounts").await else { return };
+    let url = &database.url;
+    command(url, &["migrate"], &[]).done();
+    let provider = SystemDice.token().to_string();
+    let password = [("CALENDAR_SYNC_PASSWORD", "hunter2")];
+    let account = ["--calendar-url", "https://dav.example.com/anna/", "--username", "anna"];
+    let add = ["connections", "add", "caldav", "--provider-id", &provider];
+    let add: Vec<_> = add.into_iter().chain(account).collect();
+    let added = command(url, &add, &password).done();
+    let id = added.split([' ', ':']).nth(1).expect("`connection ID: added`").to_owned();
+    assert_eq!(
+        added,
+        format!("connection {id}: added\n  it takes its provider's bookings; 0 became due on it\n")
+    );
+    let again = command(url, &add, &password).done();
+    assert!(again.starts_with(&format!("connection {id}: its credentials are renewed\n")));
+    let listed = command(url, &["connections", "list"], &[]).done();
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+    assert!(listed.contains(&id) && listed.contains("active") && !listed.contains("hunter2"));
+
+    assert_eq!(
+        command(url, &["connections", "remove", &id, "--withdraw"], &[]).done(),
+        format!(
+            "connection {id}: its events are being withdrawn; its credentials are deleted once \
+             they are gone\n"
+        )
+    );
+    assert_eq!(
+        command(url, &["connections", "remove", &id, "--withdraw"], &[]).failed(1),
+        format!("error: there is no connection {id}, or it is being removed already\n")
+    );
+    database.end().await;
+}
