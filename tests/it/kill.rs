@@ -53,11 +53,11 @@ const OWED_MAX: i64 = 400;
 /// How often, where a kill waits for its moment and all its events are published.
 const SLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest that so many events take, whatever the machine is busy with.
-const SLICE_MAX: Duration = Duration::from_mins(2);
+const SLICE_MAX: Duration = Duration::from_mins(4);
 /// The longest that a moment to kill in is waited for.
-const MOMENT_MAX: Duration = Duration::from_mins(1);
+const MOMENT_MAX: Duration = Duration::from_mins(2);
 /// The longest that the end of all work is waited for.
-const QUIET_MAX: Duration = Duration::from_mins(3);
+const QUIET_MAX: Duration = Duration::from_mins(4);
 /// How often the database is asked whether all work is done.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// So many lines of a log are shown where something failed.
