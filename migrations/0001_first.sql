@@ -2,7 +2,8 @@
 -- should hold and is known to hold, and what could not be understood.
 --
 -- Rows are locked in the order: cursors, providers and connections, lanes, bookings, effects,
--- each sorted by key.
+-- each sorted by key. What is sorted by has the order of bytes (COLLATE "C"), as in the program,
+-- whatever the database's language is.
 
 -- One row: who we are. A copy of this database must not send (R17).
 CREATE TABLE installation (
@@ -65,7 +66,7 @@ CREATE TABLE lanes (
 
 -- R5 to R7: one state per booking. `state` is the fold's own; the columns repeat what is searched.
 CREATE TABLE bookings (
-    ical_uid    text PRIMARY KEY,
+    ical_uid    text COLLATE "C" PRIMARY KEY,
     booking_id  text NOT NULL UNIQUE,
     provider_id uuid NOT NULL,
     placed      uuid,
@@ -84,7 +85,7 @@ CREATE INDEX bookings_by_placed ON bookings (placed) WHERE placed IS NOT NULL;
 -- flight, what was acknowledged. `due` follows from these; it stands there for its index.
 CREATE TABLE effects (
     connection_id          uuid NOT NULL REFERENCES connections,
-    ical_uid               text NOT NULL,
+    ical_uid               text COLLATE "C" NOT NULL,
     desired_revision       bigint NOT NULL,
     desired_digest         bytea,
     applied_revision       bigint,

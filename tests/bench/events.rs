@@ -2,7 +2,8 @@
 //!
 //! Of a hundred events about 40 create a booking, 38 change one, 12 cancel one and 10 repeat an
 //! earlier record byte for byte. Changes and cancellations favour the bookings of late. Nine
-//! providers in ten count a `sequence`, the tenth does not.
+//! providers in ten count a `sequence`, the tenth does not. Ids are random, so that every index is
+//! written all over, as with UUIDs.
 
 use std::fmt;
 
@@ -147,7 +148,7 @@ impl Writer {
 
     fn create(&mut self) {
         let provider = self.chance.random_range(0..PROVIDERS);
-        let name = format!("bk-{}-{:07}", self.partition, self.mix.created);
+        let name = format!("bk-{:016x}", self.chance.random::<u64>());
         let id = BookingId::parse(&name).expect("it is short");
         let details = self.details();
         let known = Known { id, provider, sequence: 0, details: details.clone() };

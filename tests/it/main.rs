@@ -31,3 +31,6 @@ mod emulator;
 
 #[cfg(feature = "demo")]
 mod demo;
+
+#[cfg(feature = "demo")]
+mod kill;

@@ -9,6 +9,11 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// The seed of a random test, where somebody wants to see one again: `TEST_SEED`.
+pub(crate) fn seed() -> Option<u64> {
+    Some(variable("TEST_SEED")?.parse().expect("TEST_SEED is a whole number"))
+}
+
 /// The named service's address; or `None` after having written down that `test` is skipped.
 fn service(test: &str, name: &str) -> Option<String> {
     if let Some(value) = variable(name) {

@@ -111,6 +111,7 @@ macro_rules! every_fact {
                 lanes_take_turns,
                 the_gate_decides_what_is_leased_and_counted,
                 a_stamp_needs_the_revision_that_is_wanted,
+                a_stamp_needs_an_event_to_be_wanted_still,
                 an_unsettled_call_may_be_sent_again_by_its_own_holder,
                 a_delete_burns_its_generation,
                 a_take_over_leaves_the_former_attempt_open,
@@ -142,6 +143,7 @@ macro_rules! every_fact {
                 a_dead_effect_is_a_dead_letter,
                 a_dead_effect_that_may_be_applied_stays_in_flight,
                 a_new_revision_revives_a_dead_effect,
+                a_new_revision_does_not_die_with_the_former,
                 a_record_below_what_is_wanted_leaves_it_due,
             ]
         );

@@ -191,6 +191,8 @@ pub(super) struct Figures {
     pub(super) out_of_order: usize,
     pub(super) equal: bool,
     pub(super) seconds: f64,
+    /// What else went wrong.
+    pub(super) troubles: Vec<String>,
 }
 
 impl Figures {
@@ -207,6 +209,7 @@ impl Figures {
             out_of_order: calls.out_of_order(),
             equal: compared.is_equal() && calls.forgotten == 0,
             seconds: 0.0,
+            troubles: Vec::new(),
         }
     }
 
@@ -217,11 +220,9 @@ impl Figures {
             (self.duplicates, "duplicates"),
             (self.out_of_order, "changes out of order"),
         ];
-        let mut wrong: Vec<_> = counted
-            .into_iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{count} {what}"))
-            .collect();
+        let counted = counted.into_iter().filter(|(count, _)| *count > 0);
+        let mut wrong = self.troubles.clone();
+        wrong.extend(counted.map(|(count, what)| format!("{count} {what}")));
         if !self.equal {
             wrong.push("the calendars differ from what they should hold".to_owned());
         }

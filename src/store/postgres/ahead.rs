@@ -54,11 +54,13 @@ impl PostgresStore {
             None => return Ok(Fenced::Refused),
             Some(false) => put_off(&mut tx, record, after, error).await?,
             Some(true) => {
+                self.at("ahead.raise").await;
                 let mut booking = stored_booking(&row)?.booking;
                 booking.revision = booking.revision.max(revision + 1);
                 raise(&mut tx, record, &booking, row.get("version")).await?;
             }
         }
+        self.at("ahead.commit").await;
         tx.commit().await.map_err(failed(OPERATION))?;
         Ok(Fenced::Written)
     }

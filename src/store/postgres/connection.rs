@@ -21,6 +21,7 @@ impl PostgresStore {
         if take && destination != Some(new.id) {
             bookings_due = self.redirect(&mut tx, new).await?;
         }
+        self.awaken(&mut tx, new.id).await?;
         self.at("connection.commit").await;
         tx.commit().await.map_err(failed("add a connection"))?;
         let destination = take || destination == Some(new.id);
@@ -44,9 +45,6 @@ impl PostgresStore {
         const LANE: &str = "
             INSERT INTO lanes (connection_id) VALUES ($1)
             ON CONFLICT (connection_id) DO UPDATE SET rest_until = NULL";
-        const AWAKE: &str = "
-            UPDATE effects SET not_before = clock_timestamp()
-             WHERE connection_id = $1 AND due AND not_before > clock_timestamp()";
         let failed = failed("add a connection");
         self.at("connection.upsert").await;
         let created: bool = sqlx::query_scalar(UPSERT)
@@ -60,10 +58,8 @@ impl PostgresStore {
             .fetch_one(&mut **tx)
             .await
             .map_err(&failed)?;
-        for (name, statement) in [("connection.lane", LANE), ("connection.awake", AWAKE)] {
-            self.at(name).await;
-            sqlx::query(statement).bind(new.id.0).execute(&mut **tx).await.map_err(&failed)?;
-        }
+        self.at("connection.lane").await;
+        sqlx::query(LANE).bind(new.id.0).execute(&mut **tx).await.map_err(&failed)?;
         Ok(created)
     }
 
@@ -85,6 +81,30 @@ impl PostgresStore {
             .await
             .map_err(failed(operation))?;
         Ok(found.map(ConnectionId))
+    }
+
+    /// Ends the waiting of what is due on a renewed connection. After the bookings, which
+    /// [`Self::redirect`] holds: effects come last (rule R16).
+    async fn awaken(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        id: ConnectionId,
+    ) -> Result<()> {
+        const AWAKE: &str = "
+            WITH held AS (
+                SELECT ical_uid FROM effects
+                 WHERE connection_id = $1 AND due AND not_before > clock_timestamp()
+                 ORDER BY ical_uid FOR UPDATE)
+            UPDATE effects e SET not_before = clock_timestamp()
+              FROM held
+             WHERE e.connection_id = $1 AND e.ical_uid = held.ical_uid";
+        self.at("connection.awake").await;
+        sqlx::query(AWAKE)
+            .bind(id.0)
+            .execute(&mut **tx)
+            .await
+            .map_err(failed("add a connection"))?;
+        Ok(())
     }
 
     /// Makes `new` the destination, and its provider's upcoming bookings due on it.

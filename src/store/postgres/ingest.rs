@@ -268,11 +268,23 @@ async fn write_bookings(
         .bind(sorted.iter().map(state).collect::<Vec<_>>())
         .execute(&mut **tx)
         .await;
+    if result.as_ref().is_err_and(id_was_taken) {
+        return Ok(Written::Not(Committed::Stale));
+    }
     let done = written!(result, "write bookings");
     if done.rows_affected() == sorted.len() as u64 {
         return Ok(Written::Done);
     }
     Ok(Written::Not(why_not_written(tx, &sorted).await?))
+}
+
+/// A booking with this id has come since it was looked for: reading again finds it. It can be this
+/// very booking: `ON CONFLICT (ical_uid)` does not cover the other index, if both are written in
+/// the same moment (PostgreSQL documentation, INSERT, "ON CONFLICT Clause").
+fn id_was_taken(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|database| {
+        database.is_unique_violation() && database.constraint() == Some("bookings_booking_id_key")
+    })
 }
 
 /// A row had another version than it was read at; or another booking has its UID, which reading

@@ -85,21 +85,18 @@ impl PostgresStore {
     pub async fn connect(options: &PostgresOptions) -> Result<Self> {
         let failed = failed("read the database's address");
         let millis = |time: Duration| format!("{}ms", time.as_millis());
-        let connect = options
-            .url
-            .expose_secret()
-            .parse::<PgConnectOptions>()
-            .map_err(failed)?
-            .application_name("calendar-sync")
-            .options([
-                ("statement_timeout", millis(options.statement_timeout)),
-                ("lock_timeout", millis(options.lock_timeout)),
-                ("idle_in_transaction_session_timeout", "30s".to_owned()),
-                ("tcp_keepalives_idle", "30".to_owned()),
-                ("tcp_user_timeout", "30s".to_owned()),
-                // What is worth no warning is worth no line in our log.
-                ("client_min_messages", "warning".to_owned()),
-            ]);
+        let given = options.url.expose_secret().parse::<PgConnectOptions>().map_err(failed)?;
+        // A name in the address tells one process's sessions from another's (`pg_stat_activity`).
+        let name = given.get_application_name().unwrap_or("calendar-sync").to_owned();
+        let connect = given.application_name(&name).options([
+            ("statement_timeout", millis(options.statement_timeout)),
+            ("lock_timeout", millis(options.lock_timeout)),
+            ("idle_in_transaction_session_timeout", "30s".to_owned()),
+            ("tcp_keepalives_idle", "30".to_owned()),
+            ("tcp_user_timeout", "30s".to_owned()),
+            // What is worth no warning is worth no line in our log.
+            ("client_min_messages", "warning".to_owned()),
+        ]);
         let pool = PgPoolOptions::new()
             .max_connections(options.pool_max)
             .acquire_timeout(options.acquire_timeout)

@@ -65,12 +65,23 @@ const UNKNOWN: &str = under_row_token!(
     "not_before = clock_timestamp() + make_interval(secs => $5), last_error = $6,
      attempts = attempts + 1, rejections = rejections + CASE WHEN $7 THEN 1 ELSE 0 END"
 );
+// What is desired may have changed while this attempt was on its way: then that has its own try,
+// and a wish that came meanwhile does not die with its predecessor (rule R13).
 const DEAD_SURELY: &str = under_row_token!(
-    "dead = true, last_error = $5,
+    "dead = desired_revision = flight_revision
+            AND (desired_digest IS NULL) = (flight_verb = 'delete'),
+     last_error = $5,
      flight_token = NULL, flight_verb = NULL, flight_revision = NULL, flight_digest = NULL,
      flight_body = NULL, flight_at = NULL"
 );
-const DEAD_UNKNOWN: &str = under_row_token!("dead = true, last_error = $5");
+// It stays in flight, and is settled first: only a change that came meanwhile (`rejections` are
+// counted from it) gives it further tries.
+const DEAD_UNKNOWN: &str = under_row_token!(
+    "dead = rejections > 0
+            OR (desired_revision = flight_revision
+                AND (desired_digest IS NULL) = (flight_verb = 'delete')),
+     rejections = rejections + 1, last_error = $5"
+);
 
 impl PostgresStore {
     pub(super) async fn record_finding(&self, record: &Record) -> Result<Fenced> {
@@ -78,6 +89,14 @@ impl PostgresStore {
             return self.settle_ahead(record, *revision, *after, error).await;
         }
         let mut tx = self.begin(OPERATION).await?;
+        if is_verification(&record.finding) {
+            // Nothing in flight carries the token: the lane itself keeps the next holder away
+            // until this is written.
+            self.at("record.lane").await;
+            if !Self::hold_lane(&mut tx, &record.lane, false).await? {
+                return Ok(Fenced::Refused);
+            }
+        }
         self.at("record.effect").await;
         let rows = self.update_effect(&mut tx, record).await?;
         if rows == 0 {
@@ -146,6 +165,20 @@ impl PostgresStore {
     }
 }
 
+/// Whether this comes from reading back what was settled, with nothing in flight.
+fn is_verification(finding: &Finding) -> bool {
+    match finding {
+        Finding::Verified | Finding::Differs { .. } => true,
+        Finding::Present { .. }
+        | Finding::Absent { .. }
+        | Finding::Gone
+        | Finding::NotApplied { .. }
+        | Finding::Unknown { .. }
+        | Finding::Ahead { .. }
+        | Finding::Dead { .. } => false,
+    }
+}
+
 /// A verification without anything in flight is written under the lane's token.
 fn verified(lane: &LaneLease, uid: &IcalUid, wait: Option<f64>) -> Statement {
     const VERIFIED: &str = "
@@ -210,10 +243,13 @@ async fn map_event(tx: &mut Transaction<'static, Postgres>, record: &Record) -> 
     const FAILED: &str = "
         UPDATE external_calendar_events
            SET sync_status = 'FAILED', last_error = $3, updated_at = clock_timestamp()
-         WHERE connection_id = $1 AND ical_uid = $2";
+         WHERE connection_id = $1 AND ical_uid = $2
+           AND EXISTS (SELECT 1 FROM effects
+                        WHERE connection_id = $1 AND ical_uid = $2 AND dead)";
     const LETTER: &str = "
         INSERT INTO dead_letters (class, reason, effect_uid, effect_connection)
-        VALUES ($4, $3, $2, $1)";
+        SELECT $4, $3, ical_uid, connection_id FROM effects
+         WHERE connection_id = $1 AND ical_uid = $2 AND dead";
     let led = |sql: &'static str| -> Statement {
         sqlx::query(sql).bind(record.lane.connection.0).bind(record.uid.as_str().to_owned())
     };

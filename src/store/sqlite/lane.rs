@@ -260,7 +260,9 @@ pub(super) async fn stamp(
     Ok(stored)
 }
 
-/// What is in flight under our own token may be sent again; a generation never falls.
+/// What is in flight under our own token may be sent again; a generation never falls. A new
+/// destination withdraws an event without a new revision: a revision alone does not tell that an
+/// event is wanted still.
 async fn stamp_one(
     conn: &mut SqliteConnection,
     lane: &LaneLease,
@@ -273,6 +275,7 @@ async fn stamp_one(
                flight_body = ?9, flight_at = ?10, attempts = attempts + 1, generation = ?5,
                burned = (?6 = 'delete') OR (burned AND ?5 = generation), updated_at = ?10
          WHERE connection_id = ?1 AND ical_uid = ?2 AND NOT dead AND desired_revision = ?4
+           AND (desired_digest IS NULL) = (?6 = 'delete')
            AND generation <= ?5 AND (flight_verb IS NULL OR flight_token = ?3)";
     let flight = &stamp.in_flight;
     let done = sqlx::query(STAMP)

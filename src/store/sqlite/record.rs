@@ -256,7 +256,9 @@ async fn put_off(
     Ok(())
 }
 
-/// Waits for a new revision or a person. What may have been applied stays in flight.
+/// Waits for a new revision or a person. What may have been applied stays in flight. What came to
+/// be desired while this attempt was on its way has its own try (rule R13): where it has to be
+/// settled first, `rejections`, which count from that change, give it further ones.
 async fn dead(
     conn: &mut SqliteConnection,
     record: &Record,
@@ -264,17 +266,32 @@ async fn dead(
     unknown: bool,
     now: i64,
 ) -> sqlx::Result<()> {
-    const SETTLED: &str = settle!("dead = TRUE, last_error = ?4");
+    const SETTLED: &str = settle!(
+        "dead = (desired_revision = flight_revision AND (desired_digest IS NULL) = (flight_verb = 'delete')),
+         last_error = ?4"
+    );
     const OPEN: &str = "
-        UPDATE effects SET dead = TRUE, last_error = ?4, updated_at = ?3
+        UPDATE effects
+           SET dead = (rejections > 0 OR (desired_revision = flight_revision
+                                          AND (desired_digest IS NULL) = (flight_verb = 'delete'))),
+               rejections = rejections + 1, last_error = ?4, updated_at = ?3
          WHERE connection_id = ?1 AND ical_uid = ?2";
+    const IS_DEAD: &str = "SELECT dead FROM effects WHERE connection_id = ?1 AND ical_uid = ?2";
     const EVENT: &str = "
         UPDATE external_calendar_events
            SET sync_status = 'FAILED', last_error = ?4, updated_at = ?3
          WHERE connection_id = ?1 AND ical_uid = ?2";
-    for statement in [if unknown { OPEN } else { SETTLED }, EVENT] {
-        on_row(statement, record, now).bind(error.to_owned()).execute(&mut *conn).await?;
+    let statement = if unknown { OPEN } else { SETTLED };
+    on_row(statement, record, now).bind(error.to_owned()).execute(&mut *conn).await?;
+    let is_dead: bool = sqlx::query_scalar(IS_DEAD)
+        .bind(record.lane.connection.to_string())
+        .bind(record.uid.to_string())
+        .fetch_one(&mut *conn)
+        .await?;
+    if !is_dead {
+        return Ok(());
     }
+    on_row(EVENT, record, now).bind(error.to_owned()).execute(&mut *conn).await?;
     dead_letter::insert_effect(conn, &record.uid, record.lane.connection, error, now).await
 }
 

@@ -41,8 +41,8 @@ async fn after_a_fence_nothing_is_committed_under_the_former_token() {
     world.end().await;
 }
 
-/// Fails when `fence_cursors` reads the epoch in a statement of its own; and, new cursors being
-/// named in opposite orders here, without its sorting.
+/// A partition that has an owner and one that is new, named in opposite orders. Fails when the
+/// statement `FENCE` sets `epoch = excluded.epoch + 1`.
 #[tokio::test]
 async fn every_fence_has_an_epoch_of_its_own() {
     let fact = "every_fence_has_an_epoch_of_its_own";

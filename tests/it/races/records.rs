@@ -72,12 +72,17 @@ async fn is_applied(world: &World, attempt: &Attempt, written: Fenced) -> Effect
 async fn a_former_holder_records_nothing_that_was_taken_over() {
     let fact = "a_former_holder_records_nothing_that_was_taken_over";
     let Some(world) = World::open(fact).await else { return };
-    let then = async |world: &World, attempt: &Attempt, written, holder: Option<LaneLease>| {
-        let holder = holder.expect("the lease ran out");
-        assert_eq!(world.holder(here()).await, Some(holder.token));
+    let then = async |world: &World, attempt: &Attempt, written, next: Option<(LaneLease, _)>| {
         let row = is_applied(world, attempt, written).await;
-        if row.in_flight {
-            assert_eq!(row.flight_token, Some(holder.token));
+        match next {
+            // What was taken over is the next holder's; what was recorded is not taken over.
+            Some((holder, taken)) => {
+                assert_eq!(world.holder(here()).await, Some(holder.token));
+                assert_eq!(taken, u64::from(written == Fenced::Refused));
+                assert_eq!(row.flight_token, row.in_flight.then_some(holder.token));
+            }
+            // There was nothing left to lease the lane for.
+            None => assert_eq!(written, Fenced::Written),
         }
     };
     race(
@@ -108,10 +113,14 @@ async fn a_former_holder_verifies_nothing() {
     };
     let hole = Finding::Differs { present: None, etag: None, gone: true };
     let then = async |world: &World, _: &_, written, next: Option<(LaneLease, usize)>| {
-        let (holder, stamped) = next.expect("the lease ran out");
-        assert_eq!((world.holder(here()).await, stamped), (Some(holder.token), 1));
         let row = world.effect(here(), NAME).await;
-        assert_eq!(row.flight_token, Some(holder.token));
+        match next {
+            Some((holder, stamped)) => {
+                assert_eq!((world.holder(here()).await, stamped), (Some(holder.token), 1));
+                assert_eq!(row.flight_token, Some(holder.token));
+            }
+            None => assert_eq!(written, Fenced::Written, "the lane was kept until it was written"),
+        }
         assert_eq!(row.generation, i32::from(written == Fenced::Written));
         assert_eq!(row.applied.1.is_none(), written == Fenced::Written);
     };
@@ -121,7 +130,7 @@ async fn a_former_holder_verifies_nothing() {
         given,
         async |store, lane: &LaneLease| record(&store, lane, NAME, hole.clone()).await,
         async |store, _: &_| {
-            let Some(lane) = succeed(&store, here()).await? else { return Ok(None) };
+            let Some((lane, _)) = succeed(&store, here()).await? else { return Ok(None) };
             let stamped = send(&store, &lane).await?.len();
             Ok(Some((lane, stamped)))
         },
@@ -131,7 +140,7 @@ async fn a_former_holder_verifies_nothing() {
     world.end().await;
 }
 
-/// Fails when `record` writes `desired_digest` too, or ingest what is in flight or applied.
+/// Fails when the statement `PRESENT` sets `desired_revision = $5` too.
 #[tokio::test]
 async fn what_is_acknowledged_and_what_is_desired_meet() {
     let fact = "what_is_acknowledged_and_what_is_desired_meet";
@@ -188,10 +197,10 @@ async fn a_removal_fences_what_is_on_its_way() {
     let fact = "a_removal_fences_what_is_on_its_way";
     for withdraw in [false, true] {
         let Some(world) = World::open(fact).await else { return };
-        let then = async |world: &World, attempt: &Attempt, written, removed: bool| {
-            assert!(removed);
+        let then = async |world: &World, attempt: &Attempt, written, left: EffectRow| {
+            // From the removal's return on, the sender's token opens nothing.
+            assert_ne!(left.flight_token, Some(attempt.lane.token));
             let row = is_applied(world, attempt, written).await;
-            assert_ne!(row.flight_token, Some(attempt.lane.token));
             assert_eq!(row.desired.1.is_none(), withdraw);
             // With something to withdraw it is owed; credentials stay for as long (R17).
             let sealed = world.number("SELECT count(*) FROM connections WHERE sealed <> ''").await;
@@ -203,7 +212,10 @@ async fn a_removal_fences_what_is_on_its_way() {
             fact,
             acknowledged,
             async |store, it: &Attempt| record(&store, &it.lane, NAME, it.finding.clone()).await,
-            async |store, _: &_| store.remove_connection(here(), withdraw).await,
+            async |store, _: &_| {
+                assert!(store.remove_connection(here(), withdraw).await?);
+                Ok(world.effect(here(), NAME).await)
+            },
             then,
         )
         .await;
@@ -211,8 +223,8 @@ async fn a_removal_fences_what_is_on_its_way() {
     }
 }
 
-/// What the former destination acknowledges late is known, and withdrawn. Fails when `record`
-/// writes `desired_digest` too.
+/// What the former destination acknowledges late is known, and withdrawn. Fails when the statement
+/// `PRESENT` sets `desired_digest = $6` too.
 #[tokio::test]
 async fn a_late_acknowledgement_at_the_former_destination_is_withdrawn() {
     let fact = "a_late_acknowledgement_at_the_former_destination_is_withdrawn";
@@ -228,6 +240,42 @@ async fn a_late_acknowledgement_at_the_former_destination_is_withdrawn() {
         acknowledged,
         async |store, it: &Attempt| record(&store, &it.lane, NAME, it.finding.clone()).await,
         async |store, _: &_| store.put_connection(&account(2)).await,
+        then,
+    )
+    .await;
+    world.end().await;
+}
+
+/// A calendar that holds a later revision than the database knows of (rule R7): what it raises is
+/// the booking that is there. Fails without `FOR UPDATE` in the statement `BOOKING` of
+/// `settle_ahead`.
+#[tokio::test]
+async fn a_calendar_that_is_ahead_raises_the_booking_that_is_there() {
+    const LOOKED_AT: &str =
+        "UPDATE cursors SET log_end = next_offset, updated_at = clock_timestamp()";
+    let fact = "a_calendar_that_is_ahead_raises_the_booking_that_is_there";
+    let Some(world) = World::open(fact).await else { return };
+    let given = async |world: &World| {
+        let attempt = acknowledged(world).await;
+        // The log is read to its end, which was looked at after the stamp.
+        sqlx::query(LOOKED_AT).execute(world.store.pool()).await.expect("it is written");
+        let error = "the calendar is ahead".to_owned();
+        let finding = Finding::Ahead { revision: 5, after: std::time::Duration::ZERO, error };
+        Attempt { finding, ..attempt }
+    };
+    let then = async |world: &World, _: &Attempt, written, _: _| {
+        assert_eq!(written, Fenced::Written);
+        let stored = world.stored(NAME).await;
+        assert_eq!(stored.booking.version.map(|version| version.sequence), Some(1));
+        assert!(stored.booking.revision > 5, "{stored:?}");
+        assert!(world.effect(here(), NAME).await.due);
+    };
+    race(
+        &world,
+        fact,
+        given,
+        async |store, it: &Attempt| record(&store, &it.lane, NAME, it.finding.clone()).await,
+        async |store, it: &Attempt| ingest(&store, &it.fence, &[updated(NAME, 1)]).await,
         then,
     )
     .await;

@@ -18,7 +18,7 @@ use super::world::World;
 
 /// The longest that anything may take. Longer than the lock timeout of the store, so that a
 /// session that waits in vain says so itself.
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_mins(1);
 /// No operation has so many statements.
 const STATEMENTS_MAX: usize = 40;
 
@@ -164,6 +164,7 @@ pub(crate) async fn race<S, A: Debug, B: Debug>(
     for _ in 0..AT_ONCE {
         world.clear().await;
         let state = given(world).await;
+        let telling = Telling(format!("{fact}: both at once"));
         let (one, other) = (world.store.clone(), world.store.clone());
         let both = join(first(one, &state), second(other, &state));
         let (a, b) = timeout(BOUND, both).await.expect("both operations end");
@@ -171,6 +172,7 @@ pub(crate) async fn race<S, A: Debug, B: Debug>(
         let b = b.expect("the second operation ends well");
         then(world, &state, a, b).await;
         world.all_is_well().await;
+        drop(telling);
     }
     let all = SCHEDULES.fetch_add(schedules, Ordering::Relaxed) + schedules;
     tell(&format!("{fact}: {schedules} schedules, {overlaps} of them overlapping ({all} so far)"));

@@ -23,6 +23,8 @@ use uuid::Uuid;
 pub(crate) const LONG: Duration = Duration::from_hours(1);
 /// The topic of every event.
 pub(crate) const TOPIC: &str = "bookings";
+/// The pause between two looks at who waits for whom.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// A batch is folded anew at most so often; each time the other session has ended something.
 const STALE_MAX: u32 = 4;
 
@@ -78,7 +80,7 @@ impl World {
             SELECT count(*) FROM pg_stat_activity
              WHERE datname = current_database() AND wait_event_type = 'Lock'";
         while self.number(WAITING).await < sessions {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -90,7 +92,7 @@ impl World {
                AND NOT $1 = ANY(pg_blocking_pids(pid))";
         let waiting = || sqlx::query_scalar(WAITING).bind(than).fetch_one(self.store.pool());
         while waiting().await.unwrap_or(0_i64) < sessions {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -350,17 +352,18 @@ pub(crate) async fn lease_anew(
     lease(store, connection).await
 }
 
-/// [`lease_anew`], and takes over what is in flight.
+/// [`lease_anew`], and takes over what is in flight; says how much that was.
 pub(crate) async fn succeed(
     store: &PostgresStore,
     connection: ConnectionId,
-) -> Result<Option<LaneLease>> {
+) -> Result<Option<(LaneLease, u64)>> {
     let Some(lane) = lease_anew(store, connection).await? else {
         return Ok(None);
     };
-    let taken = store.take_over(&lane, LONG).await?;
-    assert_ne!(taken, Taken::Refused, "it has just been leased");
-    Ok(Some(lane))
+    match store.take_over(&lane, LONG).await? {
+        Taken::Over(rows) => Ok(Some((lane, rows))),
+        Taken::Refused => panic!("it has just been leased"),
+    }
 }
 
 /// An hour of the day on which everything takes place.

@@ -155,6 +155,16 @@ pub(crate) async fn a_stamp_needs_the_revision_that_is_wanted(env: &Env) {
     assert_eq!(owed.attempts, 1);
 }
 
+/// Another destination withdraws the event, and is no new revision.
+pub(crate) async fn a_stamp_needs_an_event_to_be_wanted_still(env: &Env) {
+    with_due(env, &["a"]).await;
+    let lane = env.lane(1).await;
+    let second = NewConnection { make_destination: true, ..new_connection(2) };
+    assert_eq!(env.store.put_connection(&second).await.answered().bookings_due, 1);
+    assert!(!env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    assert!(env.stamp(&lane, "a", (Verb::Delete, 0, 0)).await);
+}
+
 pub(crate) async fn an_unsettled_call_may_be_sent_again_by_its_own_holder(env: &Env) {
     with_due(env, &["a"]).await;
     let lane = env.lane(1).await;

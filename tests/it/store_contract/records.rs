@@ -281,6 +281,26 @@ pub(crate) async fn a_dead_effect_that_may_be_applied_stays_in_flight(env: &Env)
     assert!(owed.verify.is_some_and(|verify| verify.is_due));
 }
 
+/// What came meanwhile is tried; a call that has to be settled first gets as many tries again.
+pub(crate) async fn a_new_revision_does_not_die_with_the_former(env: &Env) {
+    for unknown in [false, true] {
+        let name = if unknown { "b" } else { "a" };
+        env.connect(1).await;
+        env.ask(name, 0, Some("Massage")).await;
+        let lane = env.lane(1).await;
+        assert!(env.stamp(&lane, name, (Verb::Create, 0, 0)).await);
+        env.ask(name, 1, Some("Haircut")).await;
+        assert_eq!(env.record(&lane, name, dead(unknown)).await, Fenced::Written);
+        assert!(env.due(&lane).await.iter().any(|owed| owed.uid == uid(name)));
+        assert_eq!(env.store.dead_letters(0, 10).await.answered(), []);
+        if unknown {
+            assert_eq!(env.record(&lane, name, dead(unknown)).await, Fenced::Written);
+            assert_eq!(env.store.dead_letters(0, 10).await.answered().len(), 1);
+        }
+        assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    }
+}
+
 pub(crate) async fn a_new_revision_revives_a_dead_effect(env: &Env) {
     let lane = in_flight(env).await;
     let rejected = env.record(&lane, "a", not_applied(Duration::ZERO, true)).await;
