@@ -8,6 +8,8 @@
 //! The machine is seldom ours alone, so the best and the median stand beside the load; processor
 //! time an event, and the events that two cores could do for it, depend less on the others.
 
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
+
 mod ceiling;
 mod events;
 mod measure;
