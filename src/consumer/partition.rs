@@ -363,10 +363,12 @@ impl Reader<'_> {
 
     /// Stores the log end now and then, also while nothing comes.
     async fn note(&mut self) -> Option<End> {
-        let log_end = self.log_end()?;
+        let Some(log_end) = self.log_end() else {
+            return self.look_at_fence().await;
+        };
         self.task.status(|status| status.log_end = Some(log_end));
         if self.cursor.log_end == Some(log_end) {
-            return None;
+            return self.look_at_fence().await;
         }
         let facts = LogFacts { log_end: Some(log_end), ..LogFacts::default() };
         let shared = &self.task.shared;
@@ -384,6 +386,25 @@ impl Reader<'_> {
             // It is only a note: the next one will do.
             Some(Err(error)) => {
                 shared.complaints.say("the log end cannot be stored", &describe(&error));
+                None
+            }
+        }
+    }
+
+    /// Nothing is to be written that would tell: an operator who sets the cursor raises the epoch,
+    /// and no record may ever come after which a commit is refused.
+    async fn look_at_fence(&self) -> Option<End> {
+        let (shared, fence) = (&self.task.shared, &self.cursor.fence);
+        let looking = shared.store.cursor(&fence.topic, fence.partition);
+        match self.task.stop.run_until_cancelled(looking).await {
+            None => Some(End::Left),
+            Some(Ok(Some(cursor))) if cursor.fence == *fence => None,
+            Some(Ok(_)) => {
+                shared.status.refused("look");
+                Some(End::Foreign)
+            }
+            Some(Err(error)) => {
+                shared.complaints.say("the cursor cannot be read", &describe(&error));
                 None
             }
         }

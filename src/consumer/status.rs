@@ -53,7 +53,7 @@ pub struct Snapshot {
     /// How many times a partition was lost: the group had given it away before we knew.
     pub partitions_lost: u64,
     /// How many times somebody else's fence refused us, by what we were about to do: `commit`,
-    /// `note_log`, `stop`.
+    /// `look` (at the cursor, while nothing comes), `note_log`, `stop`.
     pub fence_refusals: BTreeMap<&'static str, u64>,
     /// The last trouble with the broker or the database. It stays after it has passed.
     pub last_error: Option<Trouble>,

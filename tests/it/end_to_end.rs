@@ -146,6 +146,7 @@ macro_rules! every_other_fact {
             [
                 any_order_repetition_and_batching_ends_in_the_same_calendar,
                 a_suffix_of_the_log_sent_again_changes_nothing,
+                a_replay_from_offset_0_makes_no_call,
             ]
         );
     };

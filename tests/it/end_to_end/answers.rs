@@ -95,7 +95,7 @@ pub(super) async fn a_create_that_failed_is_tried_again(world: &mut World) {
     world.tell([story.created()]).await;
     let outage = world.host.order(EVERY, UNAVAILABLE);
     let worker = world.worker();
-    until("it has failed twice", async || outage.hits() >= 2).await;
+    until("it has failed twice", async || outage.hits() >= 2 || world.pending().await == 0).await;
     let rows = world.store.external_events(&story.uid()).await.expect("the store answers");
     assert!(rows.is_empty(), "nothing is said to be there: {rows:?}");
     assert_eq!(world.pending().await, 1);
@@ -125,7 +125,7 @@ pub(super) async fn lost_answers_are_read_back_not_repeated(world: &mut World) {
 
 /// Rule R14, the moment that the promise names: an attempt without an answer can still land.
 ///
-/// Fails with: `emit/call.rs`, `send`: `let verify = None;`.
+/// Fails with: `emit/decide.rs`, `verified`: `Verified::Stands` for what is live and should not be.
 pub(super) async fn a_create_that_lands_after_its_event_was_deleted_is_found_and_removed(
     world: &mut World,
 ) {

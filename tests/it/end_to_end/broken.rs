@@ -53,7 +53,7 @@ pub(super) async fn an_impossible_state_is_an_error(world: &mut World) {
 
 /// What is stored as a call on its way is none of ours: it is neither sent nor taken for done.
 ///
-/// Fails with: `emit/call.rs`, `frozen`: an empty `Frozen` where it cannot be parsed.
+/// Fails with: `emit/frozen.rs`, `parse`: `.or(Some(…))` with an empty `Frozen`.
 pub(super) async fn a_call_that_is_not_ours_is_an_error(world: &mut World) {
     let host = world.connect(1).await;
     let mut story = Story::of("a", provider(1));

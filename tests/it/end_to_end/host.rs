@@ -7,7 +7,7 @@ use booking::{CalendarKind, Verb};
 use calendar_sync::calendar::Credentials;
 use calendar_sync::calendar::http::{Exchanged, Http, Request, Response};
 use calendar_sync::clock::{Dice as _, SystemDice};
-use calendar_sync::emulator::google::ByHand;
+use calendar_sync::emulator::google::{ByHand, EventView};
 use calendar_sync::emulator::{self, Effect, Fault, GoogleEmulator, Moment, Refusal, Rule};
 use chrono::{DateTime, TimeZone as _, Utc};
 use chrono_tz::Tz;
@@ -138,14 +138,6 @@ impl Host {
         match self {
             Self::Google(_) => CalendarKind::Google,
             Self::Caldav(_) => CalendarKind::Caldav,
-        }
-    }
-
-    /// The emulator, for facts about it alone.
-    pub(super) fn google(&self) -> &GoogleEmulator {
-        match self {
-            Self::Google(google) => google,
-            Self::Caldav(_) => panic!("this fact is about Google alone"),
         }
     }
 
@@ -292,7 +284,7 @@ impl Host {
     }
 }
 
-fn google_event(event: calendar_sync::emulator::google::EventView) -> Shown {
+fn google_event(event: EventView) -> Shown {
     let revision = event.properties.get("bookingRevision").and_then(|text| text.parse().ok());
     Shown {
         id: event.id,
@@ -390,13 +382,17 @@ impl CaldavHost {
             .descendants()
             .filter(|node| node.has_tag_name(("DAV:", "href")))
             .filter_map(|node| node.text())
-            .filter(|href| href.ends_with(".ics"))
+            .filter(|href| !href.ends_with('/'))
             .collect();
         hrefs.sort_unstable();
         hrefs.dedup();
         let mut shown = Vec::new();
         for href in hrefs {
             let got = self.ask("GET", href, &[]).await;
+            if got.status == 404 {
+                // Removed since it was listed.
+                continue;
+            }
             assert_eq!(got.status, 200, "{href}");
             let id = href.rsplit('/').next().expect("a last segment").to_owned();
             shown.push(caldav_event(id, got));

@@ -8,8 +8,8 @@ use super::world::World;
 
 /// L4: a change of host changes no UID.
 ///
-/// Fails with: `booking/decode.rs`: a UID of `IcalUid::of_booking(…)` with the provider in its
-/// domain.
+/// Fails with: `booking/decode/values.rs`: the provider's id in the domain that
+/// `IcalUid::of_booking` is given.
 pub(super) async fn a_booking_that_changes_hands_keeps_its_uid(world: &mut World) {
     let (anna, bert) = (world.connect(1).await, world.connect(2).await);
     let mut story = Story::of("a", provider(1));

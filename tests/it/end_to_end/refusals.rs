@@ -48,6 +48,9 @@ pub(super) async fn a_retry_after_is_obeyed(world: &mut World) {
 }
 
 /// L7: parked and told, drained on reconnecting, zero lost.
+///
+/// Fails with: `emit/call.rs`, `effect`: `Ok(())` for `self.leave_unsent(&owed, &step).await` (what
+/// was stamped and not sent when the connection was parked goes out first, in its old state).
 pub(super) async fn a_locked_out_connection_is_parked_and_drained_once_reconnected(
     world: &mut World,
 ) {
@@ -125,6 +128,8 @@ pub(super) async fn an_effect_refused_too_often_is_revived_by_a_person(world: &m
 }
 
 /// Rule R13: only `rejected` counts; an outage of two days makes no dead letter.
+///
+/// Fails with: `emit/outcome.rs`, `outcome`: `told.rejected(true)` for `told.unknown(true)`.
 pub(super) async fn an_outage_makes_no_dead_letter(world: &mut World) {
     let host = world.connect(1).await;
     let mut story = Story::of("a", provider(1));

@@ -11,8 +11,8 @@ use super::world::World;
 
 /// L3, L14: our UID, the external id and the provider's own UID are read back and stored.
 ///
-/// Fails with: `emit/call.rs`, `acknowledged`: `provider_uid: None` for L3; `external_id:
-/// String::new()` for L14.
+/// Fails with: `emit/call.rs`, `acknowledged`: `provider_uid.filter(|_| false)` for L3 (Google);
+/// `external_id.replace("booking", "")` for L14.
 pub(super) async fn the_names_that_a_calendar_gives_are_stored_and_lead_back_to_the_event(
     world: &mut World,
 ) {
@@ -43,8 +43,8 @@ pub(super) async fn the_names_that_a_calendar_gives_are_stored_and_lead_back_to_
 
 /// L6: same href, If-Match, SEQUENCE + 1.
 ///
-/// Fails with: `emit/call.rs`, `effect`: `Condition::Unconditional` for `Condition::Match`; or
-/// `calendar/ical.rs`, `described`: `.sequence(0)`.
+/// Fails with: `emit/call.rs`, `effect`: `Condition::Unconditional` for `Condition::Match(…)`; or,
+/// on Radicale, `calendar/ical.rs`, `described`: `.sequence(0)`.
 pub(super) async fn a_reschedule_changes_the_same_event_under_its_etag(world: &mut World) {
     let host = world.connect(1).await;
     let mut story = Story::of("a", provider(1));
@@ -91,8 +91,8 @@ pub(super) async fn an_update_is_never_a_deletion_and_a_creation(world: &mut Wor
 /// L19: the IANA zone is carried, also through the hour that does not exist (Berlin's 2030-03-31,
 /// two to three) and the one that is lived twice (2030-10-27, two to three).
 ///
-/// Fails with: `calendar/google.rs`, `insert_of`: `"timeZone": "UTC"`; or `calendar/zone.rs`,
-/// `says`: `.latest()` for `.earliest()`.
+/// Fails with: `calendar/google.rs`, `insert_of`: `"timeZone": "UTC"` in the start; or, on
+/// Radicale, `calendar/zone.rs`, `says`: `.latest()` for `.earliest()`.
 pub(super) async fn times_are_said_in_the_bookings_zone_also_where_the_clocks_change(
     world: &mut World,
 ) {

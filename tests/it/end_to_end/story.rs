@@ -86,10 +86,20 @@ impl Story {
         self.tell(Change::Updated(self.details.clone()))
     }
 
+    fn hours(&mut self, start: u32) {
+        (self.details.start, self.details.end) = (hour(start), hour(start + 1));
+    }
+
     /// It was moved, for an hour.
     pub(super) fn moved(&mut self, start: u32) -> OutgoingEvent {
-        (self.details.start, self.details.end) = (hour(start), hour(start + 1));
+        self.hours(start);
         self.updated()
+    }
+
+    /// It was booked anew, for an hour.
+    pub(super) fn rebooked(&mut self, start: u32) -> OutgoingEvent {
+        self.hours(start);
+        self.created()
     }
 
     /// It was given to another provider.

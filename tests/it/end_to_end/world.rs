@@ -44,7 +44,7 @@ use crate::services;
 /// The topic of the facts that do without a broker.
 const TOPIC: &str = "booking.events";
 /// The longest that anything is waited for.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 /// Seals credentials, in base64 and in bytes.
@@ -69,9 +69,10 @@ pub(super) struct World {
     pub(super) rules: Rules,
     pub(super) emit: EmitOptions,
     pub(super) surroundings: Surroundings,
-    installation: Uuid,
+    pub(super) installation: Uuid,
     records: Vec<RawRecord>,
-    fact: &'static str,
+    /// The fact's name.
+    pub(super) fact: &'static str,
     endings: Vec<BoxFuture<'static, ()>>,
 }
 
@@ -300,7 +301,8 @@ impl World {
 
     /// Writes the records from `at` on once more.
     pub(super) fn publish_again(&mut self, at: usize) {
-        for record in self.records[at.min(self.records.len())..].to_vec() {
+        let suffix: Vec<_> = self.records.iter().skip(at).cloned().collect();
+        for record in suffix {
             let key = String::from_utf8(record.key.unwrap_or_default()).expect("a booking's id");
             self.append(record.payload.unwrap_or_default(), &key);
         }
