@@ -67,7 +67,7 @@ CREATE TABLE lanes (
 -- R5 to R7: one state per booking. `state` is the fold's own; the columns repeat what is searched.
 CREATE TABLE bookings (
     ical_uid    text COLLATE "C" PRIMARY KEY,
-    booking_id  text NOT NULL UNIQUE,
+    booking_id  text COLLATE "C" NOT NULL UNIQUE,
     provider_id uuid NOT NULL,
     placed      uuid,
     version     bigint NOT NULL,
@@ -159,7 +159,7 @@ CREATE TABLE journal (
     partition   integer NOT NULL,
     record_offset bigint NOT NULL,
     event_id    uuid NOT NULL,
-    ical_uid    text NOT NULL,
+    ical_uid    text COLLATE "C" NOT NULL,
     kind        text NOT NULL,
     decision    text NOT NULL,
     revision    bigint NOT NULL,
