@@ -148,7 +148,7 @@ CREATE TABLE external_calendar_events (
     etag              text,
     applied_revision  bigint NOT NULL DEFAULT 0,
     UNIQUE (provider_id, calendar_provider, external_event_id),
-    UNIQUE (connection_id, ical_uid),
+    UNIQUE (ical_uid, connection_id),
     CHECK (end_time > start_time)
 );
 CREATE INDEX external_calendar_events_by_booking ON external_calendar_events (booking_id);
