@@ -67,7 +67,7 @@ CREATE TABLE lanes (
 -- R5 to R7: one state per booking. `state` is the fold's own; the columns repeat what is searched.
 CREATE TABLE bookings (
     ical_uid    text COLLATE "C" PRIMARY KEY,
-    booking_id  text NOT NULL UNIQUE,
+    booking_id  text COLLATE "C" NOT NULL UNIQUE,
     provider_id uuid NOT NULL,
     placed      uuid,
     version     bigint NOT NULL,
@@ -78,7 +78,9 @@ CREATE TABLE bookings (
     state       text NOT NULL,
     updated_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 80);
-CREATE INDEX bookings_by_provider ON bookings (provider_id, ends_at) WHERE shown_digest IS NOT NULL;
+-- Of columns that events seldom change: an index on one that they do (ends_at, shown_digest, or a
+-- condition on it) would make every update write every index anew (no heap-only tuples).
+CREATE INDEX bookings_by_provider ON bookings (provider_id);
 CREATE INDEX bookings_by_placed ON bookings (placed) WHERE placed IS NOT NULL;
 
 -- R9: the outbox. One row for each booking and connection, for ever: what is desired, what is in
@@ -120,7 +122,6 @@ CREATE TABLE effects (
 ) WITH (fillfactor = 70);
 CREATE INDEX effects_due ON effects (connection_id, not_before) WHERE due;
 CREATE INDEX effects_verify ON effects (connection_id, verify_at) WHERE verify_at IS NOT NULL;
-CREATE INDEX effects_by_uid ON effects (ical_uid);
 
 -- The booking application's own table (names and meanings are its), with our columns added. Says
 -- only what a calendar has acknowledged. No cascade: a row outlives what it came from for as long
@@ -147,7 +148,7 @@ CREATE TABLE external_calendar_events (
     etag              text,
     applied_revision  bigint NOT NULL DEFAULT 0,
     UNIQUE (provider_id, calendar_provider, external_event_id),
-    UNIQUE (connection_id, ical_uid),
+    UNIQUE (ical_uid, connection_id),
     CHECK (end_time > start_time)
 );
 CREATE INDEX external_calendar_events_by_booking ON external_calendar_events (booking_id);
@@ -159,7 +160,7 @@ CREATE TABLE journal (
     partition   integer NOT NULL,
     record_offset bigint NOT NULL,
     event_id    uuid NOT NULL,
-    ical_uid    text NOT NULL,
+    ical_uid    text COLLATE "C" NOT NULL,
     kind        text NOT NULL,
     decision    text NOT NULL,
     revision    bigint NOT NULL,

@@ -251,7 +251,9 @@ async fn write_bookings(
     };
     let shown =
         |stored: &&StoredBooking| stored.booking.shown().map(|content| content.digest().0.to_vec());
-    let content = |stored: &&StoredBooking| stored.booking.content.clone();
+    let times = |stored: &&StoredBooking| {
+        stored.booking.content.as_ref().map(|content| (content.start, content.end))
+    };
     let state = |stored: &&StoredBooking| {
         serde_json::to_string(&stored.booking).expect("plain data always has a JSON form")
     };
@@ -263,8 +265,8 @@ async fn write_bookings(
         .bind(sorted.iter().map(|stored| stored.version + 1).collect::<Vec<_>>())
         .bind(sorted.iter().map(|stored| stored.booking.revision).collect::<Vec<_>>())
         .bind(sorted.iter().map(shown).collect::<Vec<_>>())
-        .bind(sorted.iter().map(|s| content(s).map(|c| c.start)).collect::<Vec<_>>())
-        .bind(sorted.iter().map(|s| content(s).map(|c| c.end)).collect::<Vec<_>>())
+        .bind(sorted.iter().map(|s| times(s).map(|(start, _)| start)).collect::<Vec<_>>())
+        .bind(sorted.iter().map(|s| times(s).map(|(_, end)| end)).collect::<Vec<_>>())
         .bind(sorted.iter().map(state).collect::<Vec<_>>())
         .execute(&mut **tx)
         .await;
