@@ -185,13 +185,7 @@ impl PartitionTask {
             self.shared.status.refused("note_log");
             return Some(Checked::No(End::Foreign));
         }
-        if facts.recover {
-            let known = cursor.recover_until.filter(|until| *until != i64::MAX);
-            cursor.recover_until = known.max(Some(high));
-        }
-        cursor.topic_id = facts.topic_id.or(cursor.topic_id);
-        cursor.cluster_id = facts.cluster_id.or(cursor.cluster_id);
-        cursor.log_end = Some(high);
+        cursor.note(facts);
         Some(Checked::Read(Box::new(cursor), reading))
     }
 

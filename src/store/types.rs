@@ -65,6 +65,20 @@ pub struct Cursor {
     pub updated_at: DateTime<Utc>,
 }
 
+impl Cursor {
+    /// What [`Store::note_log`](super::Store::note_log) has stored of `facts`.
+    pub fn note(&mut self, facts: LogFacts) {
+        if facts.recover {
+            let known = self.recover_until.filter(|until| *until != i64::MAX);
+            self.recover_until = known.max(facts.log_end);
+        }
+        self.next_offset = self.next_offset.or(facts.start);
+        self.topic_id = facts.topic_id.or(self.topic_id.take());
+        self.cluster_id = facts.cluster_id.or(self.cluster_id.take());
+        self.log_end = facts.log_end.or(self.log_end);
+    }
+}
+
 /// What a record was, to know it again (rule R2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Witness {

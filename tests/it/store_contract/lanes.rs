@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use booking::Verb;
-use calendar_sync::store::{Batch, Committed, Fenced, Gate, LaneLease, NewConnection, Taken};
+use calendar_sync::store::{
+    Batch, Committed, Fenced, Finding, Gate, LaneLease, NewConnection, Taken,
+};
 
 use super::env::{
-    Answered as _, Env, LONG, SHORT, connection, effect, new_connection, not_applied, open_gate,
-    present, provider, token, uid, unknown,
+    Answered as _, Env, LONG, SHORT, connection, effect, new_connection, open_gate, present,
+    provider, token, uid, unknown,
 };
 
 /// Connection 1, with bookings that are due on it.
@@ -186,7 +188,7 @@ pub(crate) async fn a_delete_burns_its_generation(env: &Env) {
     assert!(owed.burned, "the intent alone burns it");
     let digest = owed.in_flight.expect("it is stamped").digest;
     assert_eq!(digest, None);
-    let finding = not_applied(Duration::ZERO, false);
+    let finding = Finding::Absent { revision: 1 };
     assert_eq!(env.record(&lane, "a", finding).await, Fenced::Written);
     env.ask("a", 2, Some("Haircut")).await;
     assert!(env.owed(&lane).await.burned);
