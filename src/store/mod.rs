@@ -11,12 +11,15 @@ pub mod connect;
 
 pub mod types;
 
+pub mod sending;
+
 pub mod postgres;
 
 #[cfg(feature = "demo")]
 pub mod sqlite;
 
 pub use connect::{connect, migrate};
+pub use sending::*;
 pub use types::*;
 
 use std::time::Duration;
