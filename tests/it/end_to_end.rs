@@ -23,6 +23,8 @@ mod shown;
 
 mod refusals;
 
+mod recovery;
+
 mod gates;
 
 mod broken;
@@ -76,6 +78,15 @@ macro_rules! every_fact {
                 ten_updates_before_a_send_are_one_call,
                 a_log_read_again_from_its_start_makes_no_call,
                 events_of_a_topic_made_anew_are_not_taken_for_repeats,
+            ]
+        );
+        facts!(
+            $make,
+            recovery,
+            [
+                an_event_that_was_cancelled_meanwhile_is_not_left_behind,
+                an_event_that_was_given_away_meanwhile_is_not_left_behind,
+                an_event_that_is_still_wanted_is_adopted,
             ]
         );
         facts!(

@@ -42,7 +42,7 @@ use super::wire::Wire;
 use crate::services;
 
 /// The topic of the facts that do without a broker.
-const TOPIC: &str = "booking.events";
+pub(super) const TOPIC: &str = "booking.events";
 /// The longest that anything is waited for.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a condition is looked at.
