@@ -8,7 +8,7 @@
 //! The machine is seldom ours alone, so the best and the median stand beside the load; processor
 //! time an event, and the events that two cores could do for it, depend less on the others.
 
-#![expect(clippy::cast_precision_loss, reason = "figures for people")]
+#![expect(clippy::cast_precision_loss, reason = "the counts of a run are far below 2^52")]
 
 mod ceiling;
 mod events;
@@ -357,34 +357,59 @@ fn table(cases: &[Case]) -> String {
         if case.name == "bare upsert" {
             bare = case.best();
         }
-        let percent =
-            if case.name == "fold in memory" { f64::NAN } else { case.best() * 100.0 / bare };
+        let is_bound = case.name == "fold in memory";
+        let percent = if is_bound { f64::NAN } else { case.best() * 100.0 / bare };
         let ours = case.micros(|cost| Some(cost.ours));
         let backends = case.micros(|cost| cost.backends);
         let writers = case.micros(|cost| cost.writers);
         let all = [ours, backends, writers].into_iter().filter(|part| !part.is_nan()).sum::<f64>();
-        let wal = case.costs.iter().map(|cost| cost.wal).min().unwrap_or(0);
+        let wal = case.costs.iter().map(|cost| cost.wal).min().unwrap_or(0) as f64;
+        let wal = if is_bound { f64::NAN } else { wal / case.events as f64 };
+        let rows = case.best() * case.rows as f64 / case.events as f64;
         write(format!(
-            "{:<15} {:>6} {:>5} │ {:>6.0} {:>6.0} {:>5.0} {:>8.0} │ {:>6.1} {:>10.1} {:>8.1} │ {:>6.0} │ {:>5.0} {:>6.1} {:>5.1}",
+            "{:<15} {:>6} {:>5} │ {} {} {} {} │ {} {} {} │ {} │ {} {} {}",
             case.name,
             case.batch,
             case.partitions,
-            case.best(),
-            case.median(),
-            percent,
-            case.best() * case.rows as f64 / case.events as f64,
-            ours,
-            backends,
-            writers,
-            CORES * 1e6 / all,
-            wal as f64 / case.events as f64,
-            case.statements,
-            case.load,
+            cell(case.best(), 6, 0),
+            cell(case.median(), 6, 0),
+            cell(percent, 5, 0),
+            cell(rows, 8, 0),
+            cell(ours, 6, 1),
+            cell(backends, 10, 1),
+            cell(writers, 8, 1),
+            cell(CORES * 1e6 / all, 6, 0),
+            cell(wal, 5, 0),
+            cell(case.statements, 6, 1),
+            cell(case.load, 5, 1),
         ));
     }
-    let best = cases.iter().filter(|case| case.name == "pipeline").map(Case::best);
-    let best = best.fold(f64::NAN, f64::max);
-    let met = if best >= TARGET { "met" } else { "missed" };
-    write(format!("target, {TARGET:.0} events/s on two cores: {met}, the best is {best:.0}"));
+    write(verdict(cases));
     text
+}
+
+/// A number, or a dash where there is none.
+fn cell(value: f64, width: usize, decimals: usize) -> String {
+    if value.is_nan() {
+        return format!("{:>width$}", '–');
+    }
+    format!("{value:>width$.decimals$}")
+}
+
+fn verdict(cases: &[Case]) -> String {
+    let pipeline = cases.iter().filter(|case| case.name == "pipeline");
+    let Some(case) = pipeline.max_by(|a, b| a.median().total_cmp(&b.median())) else {
+        return "nothing was measured".to_owned();
+    };
+    let (best, median) = (case.best(), case.median());
+    let met = match (best >= TARGET, median >= TARGET) {
+        (_, true) => "met",
+        (true, false) => "met by the best run only",
+        (false, false) => "missed",
+    };
+    format!(
+        "\ntarget, {TARGET:.0} events/s on two cores with at least {CREATES_MIN} % creates: {met}. \
+         The median is {median:.0}, the best {best:.0}, in batches of {} of {} partitions.",
+        case.batch, case.partitions
+    )
 }
