@@ -189,4 +189,7 @@ CREATE TABLE dead_letters (
     settled_at        timestamptz,
     CHECK ((topic IS NULL) <> (effect_uid IS NULL))
 );
+-- A record is one dead letter, however often it is read.
+CREATE UNIQUE INDEX dead_letters_by_record
+    ON dead_letters (topic, incarnation, partition, record_offset) WHERE topic IS NOT NULL;
 CREATE INDEX dead_letters_open ON dead_letters (id) WHERE state = 'open';

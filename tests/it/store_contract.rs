@@ -152,6 +152,7 @@ macro_rules! every_fact {
             dead_letters,
             [
                 a_record_is_kept_whole,
+                a_record_that_is_read_again_is_the_same_letter,
                 letters_are_listed_in_pages,
                 redriving_settles_the_letter_with_the_batch,
                 a_redrive_that_is_stale_leaves_the_letter_open,

@@ -25,7 +25,9 @@ pub(super) async fn write(
           FROM UNNEST($1::text[], $2::text[], $3::text[], $4::int[], $5::int[], $6::bigint[],
                       $7::bigint[], $8::bytea[], $9::bytea[], $10::text[])
                AS l (class, reason, topic, incarnation, partition, record_offset, timestamp_ms,
-                     key, payload, headers)";
+                     key, payload, headers)
+        ON CONFLICT (topic, incarnation, partition, record_offset) WHERE topic IS NOT NULL
+        DO NOTHING";
     let position = |letter: &NewDeadLetter| letter.record.position;
     let reason = |letter: &NewDeadLetter| letter.reason.replace('\0', "\u{fffd}");
     let headers = |letter: &NewDeadLetter| headers_json(&letter.record.headers);

@@ -94,6 +94,11 @@ impl PostgresStore {
             ("idle_in_transaction_session_timeout", "30s".to_owned()),
             ("tcp_keepalives_idle", "30".to_owned()),
             ("tcp_user_timeout", "30s".to_owned()),
+            // Each batch is planned for the tables as they are. A plan kept from when a table was
+            // nearly empty reads all of it for every batch until the next ANALYZE: seconds, for a
+            // thousand keys of a table that is being filled. Planning costs far less than that.
+            ("plan_cache_mode", "force_custom_plan".to_owned()),
+            ("jit", "off".to_owned()),
             // What is worth no warning is worth no line in our log.
             ("client_min_messages", "warning".to_owned()),
         ]);

@@ -95,7 +95,9 @@ pub(super) async fn insert(
     const INSERT: &str = r#"
         INSERT INTO dead_letters (class, reason, topic, incarnation, "partition", "offset",
                                   timestamp_ms, key, payload, headers, state, created_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'open', ?11)"#;
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'open', ?11)
+        ON CONFLICT (topic, incarnation, "partition", "offset") WHERE topic IS NOT NULL
+        DO NOTHING"#;
     let record = &letter.record;
     sqlx::query(INSERT)
         .bind(letter.class.name())

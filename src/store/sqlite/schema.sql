@@ -173,3 +173,6 @@ CREATE TABLE dead_letters (
     settled_at        INTEGER,
     CHECK ((topic IS NULL) <> (effect_uid IS NULL))
 ) STRICT;
+-- A record is one dead letter, however often it is read.
+CREATE UNIQUE INDEX dead_letters_by_record
+    ON dead_letters (topic, incarnation, "partition", "offset") WHERE topic IS NOT NULL;

@@ -56,6 +56,17 @@ pub(crate) async fn a_record_is_kept_whole(env: &Env) {
     }
 }
 
+// Without the unique index, `cursor set` to an earlier offset opens what a person has discarded.
+pub(crate) async fn a_record_that_is_read_again_is_the_same_letter(env: &Env) {
+    let ids = store(env, vec![letter(0), letter(1)]).await;
+    assert!(env.store.discard(ids[0]).await.answered());
+    assert_eq!(store(env, (0..3).map(letter).collect()).await.len(), 3);
+    assert_eq!(state(env, ids[0]).await, DeadState::Discarded);
+    let mut recreated = letter(0);
+    recreated.record.position.incarnation += 1;
+    assert_eq!(store(env, vec![recreated]).await.len(), 4, "another topic of that name");
+}
+
 pub(crate) async fn letters_are_listed_in_pages(env: &Env) {
     let ids = store(env, (0..5).map(letter).collect()).await;
     assert!(ids.is_sorted());
