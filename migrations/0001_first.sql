@@ -121,7 +121,8 @@ CREATE TABLE effects (
     PRIMARY KEY (connection_id, ical_uid)
 ) WITH (fillfactor = 70);
 CREATE INDEX effects_due ON effects (connection_id, not_before) WHERE due;
-CREATE INDEX effects_verify ON effects (connection_id, verify_at) WHERE verify_at IS NOT NULL;
+CREATE INDEX effects_verify ON effects (connection_id, verify_at)
+    WHERE verify_at IS NOT NULL AND NOT due AND NOT dead;
 
 -- The booking application's own table (names and meanings are its), with our columns added. Says
 -- only what a calendar has acknowledged. No cascade: a row outlives what it came from for as long

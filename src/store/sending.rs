@@ -1,8 +1,12 @@
 //! The words of sending: what a lane is, what it owes, and what became of a call.
 
+use std::time::Duration;
+
 use booking::{BookingId, CalendarKind, ConnectionId, Content, Digest, IcalUid, ProviderId, Verb};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
+
+use super::StoreError;
 
 /// What the flags and allowlists let through (rule R8). Read at every claim.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -116,7 +120,7 @@ pub struct Record {
     /// What is now known.
     pub finding: Finding,
     /// Leaves the attempt open: verify it after so long (rule R14).
-    pub verify_after: Option<std::time::Duration>,
+    pub verify_after: Option<Duration>,
 }
 
 /// What is known after an attempt.
@@ -151,7 +155,7 @@ pub enum Finding {
     /// Surely not applied: nothing is in flight any more. Due again after `after`.
     NotApplied {
         /// How long to wait.
-        after: std::time::Duration,
+        after: Duration,
         /// Why.
         error: String,
         /// Whether the calendar refused it for good, as far as one can tell.
@@ -160,7 +164,7 @@ pub enum Finding {
     /// Not known: it stays in flight, to be read back after `after`.
     Unknown {
         /// How long to wait.
-        after: std::time::Duration,
+        after: Duration,
         /// Why.
         error: String,
         /// Whether the calendar refused it for good, as far as one can tell.
@@ -180,12 +184,14 @@ pub enum Finding {
         /// The revision in the event's marker.
         revision: i64,
         /// How long to wait before looking again.
-        after: std::time::Duration,
+        after: Duration,
         /// For people.
         error: String,
     },
     /// A verification found all as it should be. The next one is `Record::verify_after`, if any.
     Verified,
+    /// A verification could not be made: it stands as it is, until `Record::verify_after` from now.
+    Unverified,
     /// A verification found that the calendar does not hold what was applied: forget that it
     /// does, so that the lane puts it right. `present` tells what it holds in fact.
     Differs {
@@ -227,4 +233,17 @@ pub struct ExternalEvent {
     pub end: DateTime<Utc>,
     /// Whether it makes its owner busy: a live booking does.
     pub is_busy: bool,
+}
+
+/// How long a row of the outbox that cannot be read is left alone.
+pub(super) const UNREADABLE_DELAY: Duration = Duration::from_mins(15);
+
+/// Tells of a row of the outbox that cannot be read, and is set aside.
+pub(super) fn log_unreadable(uid: &str, error: &StoreError) {
+    tracing::error!(
+        booking.uid = uid,
+        error_code = "row_unreadable",
+        error = error as &dyn std::error::Error,
+        "an effect cannot be read, and waits; the others go on"
+    );
 }

@@ -326,6 +326,7 @@ async fn write_effects(tx: &mut Transaction<'static, Postgres>, batch: &Batch) -
                dead = false, rejections = 0,
                verify_from_generation = CASE WHEN excluded.verify_at IS NULL
                     THEN e.verify_from_generation ELSE 0 END,
+               verify_stage = CASE WHEN excluded.verify_at IS NULL THEN e.verify_stage ELSE 0 END,
                verify_at = LEAST(e.verify_at, excluded.verify_at),
                updated_at = clock_timestamp()
          WHERE e.desired_revision < excluded.desired_revision

@@ -9,7 +9,10 @@ use uuid::Uuid;
 
 use super::rows::{self, bytes, digest, inconsistent};
 use super::{PostgresStore, failed, fenced, seconds};
-use crate::store::{Fenced, Gate, InFlight, LaneLease, Owed, Result, Stamp, Taken, Verify};
+use crate::store::{
+    Fenced, Gate, InFlight, LaneLease, Owed, Result, Stamp, StoreError, Taken, UNREADABLE_DELAY,
+    Verify, log_unreadable,
+};
 
 impl PostgresStore {
     pub(super) async fn lease_lane(
@@ -57,6 +60,7 @@ impl PostgresStore {
                                    AND e.not_before <= clock_timestamp())
                         OR EXISTS (SELECT 1 FROM effects e
                                     WHERE e.connection_id = l.connection_id
+                                      AND NOT e.due AND NOT e.dead
                                       AND e.verify_at <= clock_timestamp()))
                  ORDER BY l.connection_id
                  LIMIT 1
@@ -148,10 +152,10 @@ impl PostgresStore {
                                             ELSE LEAST(verify_from_generation, generation) END,
                    verify_deletes = (verify_at IS NOT NULL AND verify_deletes)
                                     OR flight_verb = 'delete',
-                   verify_stage = CASE WHEN verify_at IS NULL THEN 0 ELSE verify_stage END,
+                   verify_stage = 0,
                    verify_at = LEAST(verify_at,
                                      clock_timestamp() + make_interval(secs => $3)),
-                   not_before = clock_timestamp(), updated_at = clock_timestamp()
+                   updated_at = clock_timestamp()
               FROM held
              WHERE e.connection_id = $1 AND e.ical_uid = held.ical_uid";
         let operation = "take a lane over";
@@ -174,7 +178,9 @@ impl PostgresStore {
     }
 
     pub(super) async fn read_due(&self, lane: &LaneLease, limit: u32) -> Result<Vec<Owed>> {
-        // What is in flight first: it is settled before anything supersedes it (R13).
+        // What is in flight first: it is settled before anything supersedes it (R13). A verification
+        // waits until its row owes nothing: what is owed has its own time (`not_before`), and tells
+        // as much of the calendar.
         const DUE: &str = "
             SELECT e.*, b.booking_id, b.provider_id, b.state, b.placed, b.version,
                    COALESCE(e.verify_at <= clock_timestamp(), false) AS verify_due
@@ -185,7 +191,8 @@ impl PostgresStore {
                           ORDER BY later, at LIMIT $2)
                         UNION ALL
                         (SELECT ical_uid, true, verify_at FROM effects
-                          WHERE connection_id = $1 AND verify_at <= clock_timestamp()
+                          WHERE connection_id = $1 AND NOT due AND NOT dead
+                            AND verify_at <= clock_timestamp()
                           ORDER BY verify_at LIMIT $2)) AS either
                      GROUP BY ical_uid ORDER BY bool_and(later), min(at) LIMIT $2) AS found
               JOIN effects e ON e.connection_id = $1 AND e.ical_uid = found.ical_uid
@@ -198,7 +205,38 @@ impl PostgresStore {
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read what is due"))?;
-        rows.iter().map(owed).collect()
+        let mut due = Vec::with_capacity(rows.len());
+        for row in &rows {
+            match owed(row) {
+                Ok(owed) => due.push(owed),
+                Err(error) => self.set_aside(lane, row.get("ical_uid"), &error).await?,
+            }
+        }
+        Ok(due)
+    }
+
+    /// A row that cannot be read holds up no other one.
+    async fn set_aside(&self, lane: &LaneLease, uid: &str, error: &StoreError) -> Result<()> {
+        const SET_ASIDE: &str = "
+            UPDATE effects
+               SET not_before = clock_timestamp() + make_interval(secs => $4),
+                   verify_at = CASE WHEN verify_at IS NOT NULL
+                               THEN clock_timestamp() + make_interval(secs => $4) END,
+                   last_error = $5, updated_at = clock_timestamp()
+             WHERE connection_id = $1 AND ical_uid = $2
+               AND EXISTS (SELECT 1 FROM lanes WHERE connection_id = $1 AND token = $3)";
+        log_unreadable(uid, error);
+        self.at("due.set_aside").await;
+        sqlx::query(SET_ASIDE)
+            .bind(lane.connection.0)
+            .bind(uid)
+            .bind(lane.token)
+            .bind(seconds(UNREADABLE_DELAY))
+            .bind(error.to_string())
+            .execute(&self.pool)
+            .await
+            .map_err(failed("set a row aside"))?;
+        Ok(())
     }
 
     pub(super) async fn stamp_flights(

@@ -26,8 +26,7 @@ macro_rules! under_row_token {
                     ELSE LEAST(verify_from_generation, generation) END,
                 verify_deletes = CASE WHEN $4 IS NULL THEN verify_deletes
                     ELSE (verify_at IS NOT NULL AND verify_deletes) OR flight_verb = 'delete' END,
-                verify_stage = CASE WHEN $4 IS NOT NULL AND verify_at IS NULL THEN 0
-                    ELSE verify_stage END,
+                verify_stage = CASE WHEN $4 IS NOT NULL THEN 0 ELSE verify_stage END,
                 verify_at = LEAST(verify_at, clock_timestamp() + make_interval(secs => $4)),
                 updated_at = clock_timestamp()
               WHERE connection_id = $1 AND ical_uid = $2 AND flight_token = $3
@@ -139,6 +138,7 @@ impl PostgresStore {
             Finding::Dead { error, unknown: true } => led(DEAD_UNKNOWN).bind(error.clone()),
             Finding::Ahead { .. } => unreachable!("settled in a transaction of its own"),
             Finding::Verified => verified(&record.lane, &record.uid, wait),
+            Finding::Unverified => unverified(&record.lane, &record.uid, wait),
             Finding::Differs { present, etag, gone } => {
                 let there = present.map(|(revision, digest)| (revision, bytes(digest)));
                 let (revision, digest) = there.unzip();
@@ -168,7 +168,7 @@ impl PostgresStore {
 /// Whether this comes from reading back what was settled, with nothing in flight.
 fn is_verification(finding: &Finding) -> bool {
     match finding {
-        Finding::Verified | Finding::Differs { .. } => true,
+        Finding::Verified | Finding::Unverified | Finding::Differs { .. } => true,
         Finding::Present { .. }
         | Finding::Absent { .. }
         | Finding::Gone
@@ -189,6 +189,21 @@ fn verified(lane: &LaneLease, uid: &IcalUid, wait: Option<f64>) -> Statement {
          WHERE connection_id = $1 AND ical_uid = $2 AND flight_verb IS NULL
            AND EXISTS (SELECT 1 FROM lanes WHERE connection_id = $1 AND token = $3)";
     sqlx::query(VERIFIED)
+        .bind(lane.connection.0)
+        .bind(uid.as_str().to_owned())
+        .bind(lane.token)
+        .bind(wait)
+}
+
+/// What was asked for stands, for later.
+fn unverified(lane: &LaneLease, uid: &IcalUid, wait: Option<f64>) -> Statement {
+    const UNVERIFIED: &str = "
+        UPDATE effects
+           SET verify_at = COALESCE(clock_timestamp() + make_interval(secs => $4), verify_at),
+               updated_at = clock_timestamp()
+         WHERE connection_id = $1 AND ical_uid = $2 AND flight_verb IS NULL
+           AND EXISTS (SELECT 1 FROM lanes WHERE connection_id = $1 AND token = $3)";
+    sqlx::query(UNVERIFIED)
         .bind(lane.connection.0)
         .bind(uid.as_str().to_owned())
         .bind(lane.token)
@@ -274,6 +289,7 @@ async fn map_event(tx: &mut Transaction<'static, Postgres>, record: &Record) -> 
         | Finding::NotApplied { .. }
         | Finding::Unknown { .. }
         | Finding::Verified
+        | Finding::Unverified
         | Finding::Differs { .. } => Vec::new(),
     };
     for statement in statements {

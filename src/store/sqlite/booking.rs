@@ -309,6 +309,7 @@ pub(super) async fn ask(
                     ELSE MIN(COALESCE(verify_at, excluded.verify_at), excluded.verify_at) END,
                verify_from_generation =
                     COALESCE(excluded.verify_from_generation, verify_from_generation),
+               verify_stage = CASE WHEN excluded.verify_at IS NULL THEN verify_stage ELSE 0 END,
                updated_at = excluded.updated_at
          WHERE excluded.desired_revision > desired_revision
             OR (excluded.desired_revision = desired_revision

@@ -4,12 +4,16 @@
 use std::time::Duration;
 
 use ::booking::{BookingId, ConnectionId, Digest, IcalUid, ProviderId, Verb};
+use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
 use super::row::{Values, later, list};
 use super::{SqliteStore, booking, connection, fault, fenced};
-use crate::store::{Fenced, Gate, InFlight, LaneLease, Owed, Result, Stamp, Taken, Verify};
+use crate::store::{
+    Fenced, Gate, InFlight, LaneLease, Owed, Result, Stamp, StoreError, Taken, UNREADABLE_DELAY,
+    Verify, log_unreadable,
+};
 
 /// See [`crate::store::Store::lease`].
 pub(super) async fn lease(
@@ -31,7 +35,8 @@ pub(super) async fn lease(
                          WHERE e.connection_id = c.connection_id AND e.due
                            AND e.not_before <= ?4)
                 OR EXISTS (SELECT 1 FROM effects AS e
-                            WHERE e.connection_id = c.connection_id AND e.verify_at <= ?4))
+                            WHERE e.connection_id = c.connection_id AND NOT e.due AND NOT e.dead
+                              AND e.verify_at <= ?4))
          ORDER BY c.connection_id < ?1, c.connection_id
          LIMIT 1";
     const TAKE: &str = "
@@ -138,7 +143,7 @@ pub(super) async fn take_over(
     // In an UPDATE every right-hand side sees the row as it was; MIN of a NULL is NULL.
     const RESTAMP: &str = "
         UPDATE effects
-           SET flight_token = ?2, not_before = ?3,
+           SET flight_token = ?2, verify_stage = 0,
                verify_at = MIN(COALESCE(verify_at, ?4), ?4),
                verify_from_generation =
                    MIN(COALESCE(verify_from_generation, generation), generation),
@@ -168,7 +173,8 @@ pub(super) async fn due(store: &SqliteStore, lane: &LaneLease, limit: u32) -> Re
                b.booking_id, b.provider_id, b.state
           FROM effects AS e JOIN bookings AS b ON b.ical_uid = e.ical_uid
          WHERE e.connection_id = ?1
-           AND ((e.due AND e.not_before <= ?2) OR e.verify_at <= ?2)
+           AND ((e.due AND e.not_before <= ?2)
+                OR (NOT e.due AND NOT e.dead AND e.verify_at <= ?2))
          ORDER BY e.flight_verb IS NULL, e.not_before, e.ical_uid
          LIMIT ?3";
     let rows = sqlx::query(DUE)
@@ -178,7 +184,42 @@ pub(super) async fn due(store: &SqliteStore, lane: &LaneLease, limit: u32) -> Re
         .fetch_all(&store.read)
         .await
         .map_err(fault("read what is due"))?;
-    rows.iter().map(read).collect()
+    let mut due = Vec::with_capacity(rows.len());
+    for row in &rows {
+        match read(row) {
+            Ok(owed) => due.push(owed),
+            Err(error) => set_aside(store, lane, row.get("ical_uid"), &error).await?,
+        }
+    }
+    Ok(due)
+}
+
+/// A row that cannot be read holds up no other one.
+async fn set_aside(
+    store: &SqliteStore,
+    lane: &LaneLease,
+    uid: &str,
+    error: &StoreError,
+) -> Result<()> {
+    const SET_ASIDE: &str = "
+        UPDATE effects
+           SET not_before = ?4, verify_at = CASE WHEN verify_at IS NOT NULL THEN ?4 END,
+               last_error = ?5, updated_at = ?6
+         WHERE connection_id = ?1 AND ical_uid = ?2
+           AND EXISTS (SELECT 1 FROM lanes WHERE connection_id = ?1 AND token = ?3)";
+    log_unreadable(uid, error);
+    let now = store.now();
+    sqlx::query(SET_ASIDE)
+        .bind(lane.connection.to_string())
+        .bind(uid)
+        .bind(lane.token.to_string())
+        .bind(later(now, UNREADABLE_DELAY))
+        .bind(error.to_string())
+        .bind(now)
+        .execute(&store.write)
+        .await
+        .map_err(fault("set a row aside"))?;
+    Ok(())
 }
 
 fn read(row: &SqliteRow) -> Result<Owed> {

@@ -49,7 +49,7 @@ pub(super) async fn record(store: &SqliteStore, record: &Record) -> Result<Fence
 /// Whether this finding comes from reading back what was settled, with nothing in flight.
 fn is_verification(finding: &Finding) -> bool {
     match finding {
-        Finding::Verified | Finding::Differs { .. } => true,
+        Finding::Verified | Finding::Unverified | Finding::Differs { .. } => true,
         Finding::Present { .. }
         | Finding::Absent { .. }
         | Finding::Gone
@@ -96,7 +96,7 @@ fn on_row(
 async fn schedule(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::Result<()> {
     const OPEN: &str = "
         UPDATE effects
-           SET verify_at = MIN(COALESCE(verify_at, ?4), ?4),
+           SET verify_stage = 0, verify_at = MIN(COALESCE(verify_at, ?4), ?4),
                verify_from_generation =
                    MIN(COALESCE(verify_from_generation, generation), generation),
                verify_deletes = verify_deletes OR flight_verb IS 'delete', updated_at = ?3
@@ -109,12 +109,19 @@ async fn schedule(conn: &mut SqliteConnection, record: &Record, now: i64) -> sql
                verify_deletes = verify_deletes OR flight_verb IS 'delete',
                verify_stage = verify_stage + 1, updated_at = ?3
          WHERE connection_id = ?1 AND ical_uid = ?2";
+    const LATER: &str = "
+        UPDATE effects SET verify_at = COALESCE(?4, verify_at), updated_at = ?3
+         WHERE connection_id = ?1 AND ical_uid = ?2";
     const DONE: &str = "
         UPDATE effects
            SET verify_at = NULL, verify_from_generation = NULL, verify_deletes = FALSE,
                verify_stage = 0, updated_at = ?3
          WHERE connection_id = ?1 AND ical_uid = ?2";
     let at = record.verify_after.map(|after| later(now, after));
+    if record.finding == Finding::Unverified {
+        on_row(LATER, record, now).bind(at).execute(conn).await?;
+        return Ok(());
+    }
     let query = match (is_verification(&record.finding), at) {
         (false, None) => return Ok(()),
         (false, Some(at)) => on_row(OPEN, record, now).bind(at),
@@ -149,7 +156,7 @@ async fn find(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::R
         }
         Finding::Dead { error, unknown } => dead(conn, record, error, *unknown, now).await,
         Finding::Ahead { .. } => unreachable!("settled in a transaction of its own"),
-        Finding::Verified => Ok(()),
+        Finding::Verified | Finding::Unverified => Ok(()),
         Finding::Differs { present, etag, gone } => {
             differs(conn, record, (*present, etag.as_deref(), *gone), now).await
         }

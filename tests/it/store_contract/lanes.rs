@@ -201,7 +201,7 @@ pub(crate) async fn a_take_over_leaves_the_former_attempt_open(env: &Env) {
     with_due(env, &["a", "b"]).await;
     let former = env.lane(1).await;
     assert!(env.stamp(&former, "a", (Verb::Create, 0, 0)).await);
-    assert_eq!(env.record(&former, "a", unknown(LONG)).await, Fenced::Written);
+    assert_eq!(env.record(&former, "a", unknown(Duration::ZERO)).await, Fenced::Written);
     assert_eq!(env.store.release(&former, Duration::ZERO).await.answered(), Fenced::Written);
     let lane = env.eventually("the rest is over", || env.lease(2)).await;
     assert_eq!(env.store.take_over(&lane, LONG).await.answered(), Taken::Over(1));
@@ -213,6 +213,17 @@ pub(crate) async fn a_take_over_leaves_the_former_attempt_open(env: &Env) {
     assert_eq!(verify.stage, 0);
     assert_eq!(due[1].verify, None);
     assert_eq!(env.store.take_over(&lane, LONG).await.answered(), Taken::Over(0));
+}
+
+pub(crate) async fn a_take_over_keeps_the_backoff(env: &Env) {
+    with_due(env, &["a", "b"]).await;
+    let former = env.lane(1).await;
+    assert!(env.stamp(&former, "a", (Verb::Create, 0, 0)).await);
+    assert_eq!(env.record(&former, "a", unknown(LONG)).await, Fenced::Written);
+    assert_eq!(env.store.release(&former, Duration::ZERO).await.answered(), Fenced::Written);
+    let lane = env.eventually("the rest is over", || env.lease(2)).await;
+    assert_eq!(env.store.take_over(&lane, LONG).await.answered(), Taken::Over(1));
+    assert_eq!(env.owed(&lane).await.uid, uid("b"));
 }
 
 /// Rule R15.

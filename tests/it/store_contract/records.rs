@@ -275,10 +275,66 @@ pub(crate) async fn a_dead_effect_that_may_be_applied_stays_in_flight(env: &Env)
     let recorded = env.record_open(&lane, "a", dead(true), Some(SHORT)).await;
     assert_eq!(recorded, Fenced::Written);
     assert_eq!(env.row(1).await.pending, 0);
+    let letter = env.store.dead_letters(0, 10).await.answered().remove(0);
+    assert!(env.store.revive(letter.id).await.answered());
+    assert!(env.owed(&lane).await.in_flight.is_some());
+}
+
+/// Else a dead one is sent, and makes a dead letter, at each drain from then on; and an outage of
+/// more than an hour knows no backoff.
+pub(crate) async fn a_verification_waits_for_what_is_owed_and_for_the_dead(env: &Env) {
+    env.connect(1).await;
+    for (name, finding) in [("a", dead(true)), ("b", unknown(LONG)), ("c", not_applied(LONG, true))]
+    {
+        env.ask(name, 0, Some("Massage")).await;
+        let lane = env.lane(1).await;
+        assert!(env.stamp(&lane, name, (Verb::Create, 0, 0)).await);
+        assert_eq!(env.record_open(&lane, name, finding, Some(SHORT)).await, Fenced::Written);
+        assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    }
+    env.ask("witness", 0, Some("Massage")).await;
+    let lane = env.lane(1).await;
+    assert!(env.stamp(&lane, "witness", (Verb::Create, 0, 0)).await);
+    let applied = present("witness", 0, "Massage");
+    let recorded = env.record_open(&lane, "witness", applied, Some(SHORT)).await;
+    assert_eq!(recorded, Fenced::Written);
+    let due = || async { Some(env.due(&lane).await).filter(|due| !due.is_empty()) };
+    let due = env.eventually("the verification's hour", due).await;
+    assert_eq!(due.iter().map(|owed| owed.uid.clone()).collect::<Vec<_>>(), [uid("witness")]);
+    assert_eq!(env.record(&lane, "witness", Finding::Verified).await, Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.lease(3).await, None);
+    assert_eq!(env.store.dead_letters(0, 10).await.answered().len(), 1);
+}
+
+/// A calendar that does not answer at the first hour is asked again at the second all the same.
+pub(crate) async fn a_verification_that_could_not_be_made_stands(env: &Env) {
+    let lane = in_flight(env).await;
+    let recorded = env.record_open(&lane, "a", present("a", 0, "Massage"), Some(SHORT)).await;
+    assert_eq!(recorded, Fenced::Written);
+    for _ in 0..2 {
+        let due = || async { env.due(&lane).await.pop() };
+        let owed = env.eventually("the verification's hour", due).await;
+        assert_eq!(owed.verify.expect("the attempt is open").stage, 0);
+        let later = env.record_open(&lane, "a", Finding::Unverified, Some(SHORT)).await;
+        assert_eq!(later, Fenced::Written);
+    }
+}
+
+/// Rule R14: each open attempt has all its hours.
+pub(crate) async fn an_open_attempt_begins_the_verifications_anew(env: &Env) {
+    let lane = in_flight(env).await;
+    let recorded = env.record_open(&lane, "a", present("a", 0, "Massage"), Some(SHORT)).await;
+    assert_eq!(recorded, Fenced::Written);
     let due = || async { env.due(&lane).await.pop() };
-    let owed = env.eventually("the verification's hour", due).await;
-    assert!(owed.in_flight.is_some());
-    assert!(owed.verify.is_some_and(|verify| verify.is_due));
+    env.eventually("the verification's hour", due).await;
+    let next = env.record_open(&lane, "a", Finding::Verified, Some(LONG)).await;
+    assert_eq!(next, Fenced::Written);
+    env.ask("a", 1, Some("Haircut")).await;
+    assert!(env.stamp(&lane, "a", (Verb::Update, 1, 0)).await);
+    let open = env.record_open(&lane, "a", unknown(Duration::ZERO), Some(SHORT)).await;
+    assert_eq!(open, Fenced::Written);
+    assert_eq!(env.owed(&lane).await.verify.expect("the attempt is open").stage, 0);
 }
 
 /// What came meanwhile is tried; a call that has to be settled first gets as many tries again.
