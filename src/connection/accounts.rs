@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::seal::Sealer;
+use super::seal::{SealError, Sealer};
 use crate::calendar::http::Http;
 use crate::calendar::{self, Account, Calendar};
-use crate::emit::Accounts;
+use crate::emit::{Accounts, Unopened};
 use crate::store::ConnectionRow;
 
 /// Opens connections with their sealed credentials.
@@ -25,18 +25,24 @@ impl SealedAccounts {
 
 #[async_trait]
 impl Accounts for SealedAccounts {
-    async fn open(&self, connection: &ConnectionRow) -> Result<Arc<dyn Calendar>, String> {
-        let credentials = self
-            .sealer
-            .open(connection.id, &connection.sealed)
-            .map_err(|error| error.to_string())?;
+    async fn open(&self, connection: &ConnectionRow) -> Result<Arc<dyn Calendar>, Unopened> {
+        let credentials =
+            self.sealer.open(connection.id, &connection.sealed).map_err(|error| match error {
+                SealError::OtherKey { .. } | SealError::WrongKey { .. } | SealError::NoKey => {
+                    Unopened::Process(error.to_string())
+                }
+                SealError::Empty { .. }
+                | SealError::Malformed { .. }
+                | SealError::TooLong { .. } => Unopened::Credentials(error.to_string()),
+            })?;
         let account = Account {
             connection: connection.id,
             base_url: connection.base_url.clone(),
             calendar: connection.calendar.clone(),
             credentials,
         };
-        calendar::open(connection.kind, account, &self.http)
-            .ok_or_else(|| format!("this version has no adapter for {}", connection.kind))
+        calendar::open(connection.kind, account, &self.http).ok_or_else(|| {
+            Unopened::Process(format!("this version has no adapter for {}", connection.kind))
+        })
     }
 }

@@ -6,12 +6,12 @@ use booking::Verb;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::decide::{Settled, Step, settle};
+use super::decide::{Settled, Step, settle, superseded};
 use super::frozen::Frozen;
 use super::lane::Drain;
 use super::outcome::{Outcome, Unread, outcome, unread};
-use crate::calendar::{Answer, Call, Condition, Reading};
-use crate::store::{Fenced, Finding, InFlight, Owed, Record, Result, StoreError};
+use crate::calendar::{Call, Condition, Reading};
+use crate::store::{Fenced, Finding, InFlight, Owed, Record, Result};
 
 /// So many rounds of sending and reading back one effect gets before it waits.
 const ROUNDS_MAX: u32 = 3;
@@ -43,8 +43,10 @@ impl Drain<'_> {
         match step {
             Step::Nothing => Ok(()),
             Step::Ahead { revision } => self.record(&owed, ahead(&owed, revision), None).await,
-            Step::Verify(open) => self.verify(&owed, &open).instrument(span).await,
-            Step::Settle => self.put_through(&owed, Next::ReadBack).instrument(span).await,
+            Step::Verify(open) => self.verify(&owed, &open, stop).instrument(span).await,
+            Step::Settle => {
+                self.put_through(&owed, Next::ReadBack, &step, stop).instrument(span).await
+            }
             Step::Send { verb, .. } => {
                 let first = match (verb, &owed.etag) {
                     (Verb::Create, _) => Next::Send(verb, Condition::New),
@@ -52,7 +54,7 @@ impl Drain<'_> {
                     // No strong ETag is known: look before changing.
                     (Verb::Update | Verb::Delete, None) => Next::ReadBack,
                 };
-                self.put_through(&owed, first).instrument(span).await
+                self.put_through(&owed, first, &step, stop).instrument(span).await
             }
         }
     }
@@ -72,8 +74,15 @@ impl Drain<'_> {
         }
     }
 
-    /// Sends what is in flight and reads it back, in turns, until there is something to record.
-    async fn put_through(&self, owed: &Owed, first: Next) -> Result<()> {
+    /// Sends what is in flight and reads it back, in turns, until there is something to record. A
+    /// stop ends it before the next call: what was sent stays in flight.
+    async fn put_through(
+        &self,
+        owed: &Owed,
+        first: Next,
+        step: &Step,
+        stop: &CancellationToken,
+    ) -> Result<()> {
         let Some(flight) = &owed.in_flight else {
             unreachable!("what is put through is in flight")
         };
@@ -83,7 +92,12 @@ impl Drain<'_> {
         // Whether nothing of this flight can have been applied before the next call: only then
         // does a refusal of that call mean that nothing is in flight any more.
         let mut fresh = matches!(next, Next::Send(..));
+        let mut calls = 0;
         loop {
+            if stop.is_cancelled() && calls > 0 && !matches!(next, Next::Record(..)) {
+                return if rounds == 0 { self.leave_unsent(owed, step).await } else { Ok(()) };
+            }
+            calls += 1;
             next = match next {
                 Next::Send(..) if rounds == ROUNDS_MAX => {
                     let error = "the calendar answers a condition and its reading differently";
@@ -114,8 +128,9 @@ impl Drain<'_> {
         if !self.keep_lease().await? {
             return Ok(Next::Leave);
         }
-        let frozen = match flight.digest {
-            Some(_) => Some(frozen(owed, flight)?),
+        let frozen = match flight.digest.map(|_| Frozen::parse(&flight.body)) {
+            Some(None) => return Ok(self.unreadable(owed)),
+            Some(frozen) => frozen,
             None => None,
         };
         let body = frozen.as_ref().map_or("", |frozen| &frozen.body).as_bytes();
@@ -135,6 +150,7 @@ impl Drain<'_> {
             }
             Outcome::Unknown { reason, open: true, after } => {
                 self.trouble();
+                self.rest_if_asked(after);
                 let verify = self.first_verification();
                 Next::Record(self.unknown(owed, &reason, after, false), verify)
             }
@@ -146,6 +162,10 @@ impl Drain<'_> {
                     self.rest(after);
                 }
                 Next::Record(refused(!fresh, after, reason, false), None)
+            }
+            // The bytes of before are refused, and other ones are wanted by now.
+            Outcome::Rejected { reason, .. } if !fresh && superseded(owed, flight) => {
+                self.give_way(reason)
             }
             Outcome::Rejected { reason, unknown } => {
                 Next::Record(self.rejected(owed, reason, unknown || !fresh), None)
@@ -164,7 +184,9 @@ impl Drain<'_> {
         Ok(match settled {
             Settled::Present { revision, digest, etag, provider_uid } => {
                 self.success();
-                let frozen = frozen(owed, flight)?;
+                let Some(frozen) = Frozen::parse(&flight.body) else {
+                    return Ok(self.unreadable(owed));
+                };
                 // The event carries what is wanted now, or what was in flight.
                 let (start, end) = match &owed.desired {
                     Some(content) if digest == content.digest() => (content.start, content.end),
@@ -191,6 +213,7 @@ impl Drain<'_> {
                 Next::Record(Finding::Gone, None)
             }
             Settled::SendAgain { verb, condition } => Next::Send(verb, condition),
+            Settled::Superseded => self.give_way("not applied, and superseded".to_owned()),
             Settled::Ahead { revision } => Next::Record(ahead(owed, revision), None),
             Settled::Unread(reading) => self.unread(owed, reading).await?,
         })
@@ -209,8 +232,9 @@ impl Drain<'_> {
             }
         };
         self.trouble();
-        match self.why_unread(&answer) {
+        match unread(self.calendar.kind(), &answer) {
             Unread::Retry { after, lane_wide, reason } => {
+                self.rest_if_asked(after);
                 let after = self.delay(owed, after);
                 if lane_wide {
                     self.rest(after);
@@ -221,17 +245,40 @@ impl Drain<'_> {
         }
     }
 
-    fn why_unread(&self, answer: &Answer) -> Unread {
-        unread(self.calendar.kind(), answer)
+    /// What is in flight makes room for what is wanted by now. Its own answer is still out: it is
+    /// looked for later (rule R14).
+    fn give_way(&self, error: String) -> Next {
+        let finding = Finding::NotApplied { after: Duration::ZERO, error, rejected: false };
+        Next::Record(finding, self.first_verification())
+    }
+
+    /// A calendar that says when to come back is not asked before, whatever about.
+    fn rest_if_asked(&self, after: Option<Duration>) {
+        if let Some(after) = after {
+            self.rest(after);
+        }
     }
 
     /// The credentials do not open the calendar, or it is not there: a person has to see to it.
     /// The effect waits in its newest state (L7).
     async fn unauthorised(&self, owed: &Owed, reason: String, in_flight: bool) -> Result<Next> {
-        self.emitter.park(&self.lease, &reason).await?;
-        self.end();
+        self.closed(&reason).await?;
         let after = self.delay(owed, None);
         Ok(Next::Record(refused(in_flight, after, reason, false), None))
+    }
+
+    /// The connection does not open: parked, or, where it is being removed, left for a while.
+    pub(super) async fn closed(&self, reason: &str) -> Result<()> {
+        self.emitter.park(&self.lease, reason, self.is_removing).await?;
+        self.rest(self.emitter.options.backoff.delay_max);
+        Ok(())
+    }
+
+    /// What is in flight is nothing that we freeze: for a person, and no other row's trouble.
+    fn unreadable(&self, owed: &Owed) -> Next {
+        let error = "effects.flight_body holds no frozen call";
+        tracing::error!(error_code = "row_unreadable", "{error}");
+        Next::Record(self.rejected(owed, error.to_owned(), true), None)
     }
 
     /// Counts a rejection; too many are a dead letter (rule R13).
@@ -312,15 +359,6 @@ fn refused(in_flight: bool, after: Duration, error: String, rejected: bool) -> F
     } else {
         Finding::NotApplied { after, error, rejected }
     }
-}
-
-fn frozen(owed: &Owed, flight: &InFlight) -> Result<Frozen> {
-    Frozen::parse(&flight.body).ok_or_else(|| StoreError::Inconsistent {
-        table: "effects",
-        column: "flight_body",
-        key: owed.uid.to_string(),
-        detail: "not a frozen call".to_owned(),
-    })
 }
 
 fn acknowledged(

@@ -4,7 +4,7 @@
 //! generation that was to be deleted is never updated; a new generation opens only when the old
 //! one is settled absent; and only a marker tells whether something was applied.
 
-use booking::{Digest, Marker, Verb};
+use booking::{Content, Digest, Marker, Verb};
 
 use crate::calendar::{Condition, Reading};
 use crate::store::{InFlight, Owed, Verify};
@@ -88,6 +88,10 @@ pub enum Settled {
         /// Under which condition.
         condition: Condition,
     },
+    /// It was not applied, and something else is wanted by now: that goes out instead. Should it
+    /// land late all the same, then its condition does not hold any more, or its verification
+    /// finds it (rule R14).
+    Superseded,
     /// The calendar is ahead of us: our database lost what it knew (rule R7).
     Ahead {
         /// The revision in the event's marker.
@@ -97,8 +101,25 @@ pub enum Settled {
     Unread(Reading),
 }
 
+/// So many attempts without an end, and a create whose booking was cancelled meanwhile is given up
+/// (its verification stays). Before, it is sent again until it is acknowledged or refused: only
+/// then is it sure that it does not land after all.
+const ATTEMPTS_MAX: i32 = 8;
+
+/// Whether something else is wanted than what is in flight, and may take its place if reading back
+/// shows that it was not applied. A delete is not superseded: its generation ends by it (R12).
+pub fn superseded(owed: &Owed, flight: &InFlight) -> bool {
+    flight.verb != Verb::Delete
+        && (owed.desired_revision != flight.revision
+            || owed.desired.as_ref().map(Content::digest) != flight.digest)
+}
+
 /// Settles what is in flight by what the calendar holds under its name.
 pub fn settle(owed: &Owed, flight: &InFlight, reading: Reading) -> Settled {
+    // An update finds nothing any more once what follows has changed or removed the event, and
+    // another create excludes this one. A create that nothing follows could land unseen.
+    let is_excluded = flight.verb == Verb::Update || owed.desired.is_some();
+    let gives_way = superseded(owed, flight) && (is_excluded || owed.attempts >= ATTEMPTS_MAX);
     let (marker, etag, provider_uid) = match reading {
         Reading::Failed(_) | Reading::CalendarGone { .. } => return Settled::Unread(reading),
         Reading::Live { marker, etag, provider_uid } => (marker, etag, provider_uid),
@@ -107,7 +128,11 @@ pub fn settle(owed: &Owed, flight: &InFlight, reading: Reading) -> Settled {
         }
         Reading::Tombstone => return Settled::Gone,
         Reading::Absent => {
-            return Settled::SendAgain { verb: Verb::Create, condition: Condition::New };
+            return if gives_way {
+                Settled::Superseded
+            } else {
+                Settled::SendAgain { verb: Verb::Create, condition: Condition::New }
+            };
         }
     };
     let condition = etag.clone().map_or(Condition::Unconditional, Condition::Match);
@@ -128,6 +153,8 @@ pub fn settle(owed: &Owed, flight: &InFlight, reading: Reading) -> Settled {
         Some(marker) if marker.revision > flight.revision => {
             Settled::Ahead { revision: marker.revision }
         }
+        // Without an ETag it was sent without a condition: it is made sure of first.
+        Some(_) | None if gives_way && etag.is_some() => Settled::Superseded,
         // An older one of ours; or none under our name, which is ours by name.
         Some(_) | None => Settled::SendAgain { verb: Verb::Update, condition },
     }

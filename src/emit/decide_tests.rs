@@ -171,6 +171,50 @@ fn what_is_wanted_now_settles_an_older_flight() {
     assert!(matches!(settled, Settled::Present { revision: 3, .. }), "{settled:?}");
 }
 
+/// R13: what was not applied, and is not wanted any more, is not sent again.
+#[test]
+fn what_was_not_applied_makes_room_for_what_is_wanted_by_now() {
+    let update = flight(Verb::Update, 1, Some("y"));
+    for desired in [None, Some("z")] {
+        let later = owed(desired, 2, Some((0, "x")));
+        assert_eq!(settle(&later, &update, live(&later, 0, "x")), Settled::Superseded);
+        assert_eq!(settle(&later, &update, Reading::Absent), Settled::Superseded);
+    }
+    let moved = owed(Some("z"), 2, None);
+    let create = flight(Verb::Create, 0, Some("x"));
+    assert_eq!(settle(&moved, &create, Reading::Absent), Settled::Superseded);
+}
+
+/// R14: a create that nothing follows could still land; acknowledged or refused, it cannot.
+#[test]
+fn a_create_that_was_cancelled_meanwhile_is_made_sure_of_first() {
+    let cancelled = owed(None, 1, None);
+    let create = flight(Verb::Create, 0, Some("x"));
+    let expected = Settled::SendAgain { verb: Verb::Create, condition: Condition::New };
+    assert_eq!(settle(&cancelled, &create, Reading::Absent), expected);
+    let worn = Owed { attempts: ATTEMPTS_MAX, ..cancelled };
+    assert_eq!(settle(&worn, &create, Reading::Absent), Settled::Superseded);
+}
+
+/// Without an ETag nothing keeps a late write out.
+#[test]
+fn a_call_without_a_condition_is_made_sure_of_first() {
+    let later = owed(Some("z"), 2, Some((0, "x")));
+    let update = flight(Verb::Update, 1, Some("y"));
+    let Reading::Live { marker, .. } = live(&later, 0, "x") else { unreachable!() };
+    let weak = Reading::Live { marker, etag: None, provider_uid: None };
+    let expected = Settled::SendAgain { verb: Verb::Update, condition: Condition::Unconditional };
+    assert_eq!(settle(&later, &update, weak), expected);
+}
+
+/// R12.
+#[test]
+fn a_delete_makes_room_for_nothing() {
+    let rebooked = owed(Some("z"), 2, Some((0, "x")));
+    let delete = flight(Verb::Delete, 1, None);
+    assert_eq!(settle(&rebooked, &delete, live(&rebooked, 0, "x")), again(Verb::Delete));
+}
+
 fn open(deletes: bool) -> Verify {
     Verify { from_generation: 0, deletes, stage: 0, is_due: true }
 }

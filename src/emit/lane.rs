@@ -13,12 +13,14 @@ use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::Emitter;
 use super::decide::{Step, next};
 use super::frozen::Frozen;
+use super::{Emitter, Unopened};
 use crate::calendar::Calendar;
 use crate::calendar::http::READ_CALLS_MAX;
-use crate::store::{Fenced, InFlight, LaneLease, Owed, Result, Stamp, StoreError, Taken};
+use crate::store::{
+    ConnectionState, Fenced, InFlight, LaneLease, Owed, Result, Stamp, StoreError, Taken,
+};
 
 /// So many calls in a row without a usable answer end a drain: the calendar is in trouble, and
 /// trying every row of it would only prolong that.
@@ -31,11 +33,16 @@ const ROUNDS_MAX: u32 = 8;
 /// How long a lane rests after such a drain.
 const REST_AFTER_TROUBLE: Duration = Duration::from_secs(5);
 
+/// How long it rests when nothing came of what was due: all of it changed meanwhile.
+const REST_WITHOUT_WORK: Duration = Duration::from_secs(1);
+
 /// A lane while it is drained.
 pub(super) struct Drain<'a> {
     pub(super) emitter: &'a Emitter,
     pub(super) lease: LaneLease,
     pub(super) calendar: Arc<dyn Calendar>,
+    /// Whether the connection is being removed, and its events withdrawn.
+    pub(super) is_removing: bool,
     /// When the lease was asked for last, by the clock that counts suspension.
     leased_at: Mutex<Duration>,
     state: Mutex<State>,
@@ -50,6 +57,16 @@ struct State {
     failed: u32,
 }
 
+/// Tells why, and answers how long the lane rests.
+fn ended_early(error: &StoreError) -> Duration {
+    tracing::warn!(
+        error_code = "store_unavailable",
+        error = error as &dyn std::error::Error,
+        "a drain ended early"
+    );
+    REST_AFTER_TROUBLE
+}
+
 impl Emitter {
     /// Drains a lane, and gives it back.
     pub(super) async fn drain(&self, lease: LaneLease, before: Duration, stop: &CancellationToken) {
@@ -61,19 +78,7 @@ impl Emitter {
             calendar_provider = tracing::field::Empty,
         );
         let drained = self.drain_lane(lease.clone(), before, stop).instrument(span.clone()).await;
-        let rest = match drained {
-            Ok(rest) => rest,
-            Err(error) => {
-                span.in_scope(|| {
-                    tracing::warn!(
-                        error_code = "store_unavailable",
-                        error = &error as &dyn std::error::Error,
-                        "a drain ended early"
-                    );
-                });
-                Duration::ZERO
-            }
-        };
+        let rest = drained.unwrap_or_else(|error| span.in_scope(|| ended_early(&error)));
         if let Err(error) = self.store.release(&lease, rest).await {
             // Not released, it runs out by itself.
             tracing::debug!(error = &error as &dyn std::error::Error, "a lane was not given back");
@@ -103,22 +108,31 @@ impl Emitter {
         span.record("calendar_provider", connection.kind.name());
         let calendar = match self.accounts.open(&connection).await {
             Ok(calendar) => calendar,
-            Err(reason) => {
-                self.park(&lease, &reason).await?;
+            Err(Unopened::Credentials(reason)) => {
+                let is_removing = connection.state == ConnectionState::Removing;
+                self.park(&lease, &reason, is_removing).await?;
+                return Ok(self.options.backoff.delay_max);
+            }
+            Err(Unopened::Process(reason)) => {
+                tracing::error!(
+                    error_code = "connection_unopened",
+                    "this process cannot open the connection, and leaves it to others: {reason}"
+                );
                 return Ok(REST_AFTER_TROUBLE);
             }
         };
         let drain = Drain {
             emitter: self,
             lease,
-
             calendar,
+            is_removing: connection.state == ConnectionState::Removing,
             leased_at: Mutex::new(before),
             state: Mutex::default(),
             over: AtomicBool::new(false),
         };
-        drain.run(stop).await?;
+        let mut rest = drain.run(stop).await.unwrap_or_else(|error| ended_early(&error));
         let state = drain.state();
+        rest = rest.max(state.rest);
         let duration_ms = self.surroundings.clock.elapsed().saturating_sub(started).as_millis();
         tracing::info!(
             applied = state.applied,
@@ -126,12 +140,24 @@ impl Emitter {
             duration_ms = u64::try_from(duration_ms).unwrap_or(u64::MAX),
             "drained a lane"
         );
-        Ok(state.rest)
+        Ok(rest)
     }
 
-    /// Parks a connection, and says so where a person will look.
-    pub(super) async fn park(&self, lease: &LaneLease, reason: &str) -> Result<()> {
+    /// Parks a connection, and says so where a person will look. One that is being removed stays
+    /// that, with the reason beside it.
+    pub(super) async fn park(
+        &self,
+        lease: &LaneLease,
+        reason: &str,
+        is_removing: bool,
+    ) -> Result<()> {
         match self.store.park(lease, reason).await? {
+            Fenced::Written if is_removing => {
+                tracing::error!(
+                    error_code = "removal_stuck",
+                    "events of a connection that is being removed cannot be withdrawn: {reason}"
+                );
+            }
             Fenced::Written => {
                 tracing::error!(
                     error_code = "connection_parked",
@@ -149,7 +175,8 @@ impl Drain<'_> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn run(&self, stop: &CancellationToken) -> Result<()> {
+    /// Answers how long the lane may rest at least.
+    async fn run(&self, stop: &CancellationToken) -> Result<Duration> {
         let options = &self.emitter.options;
         for _ in 0..ROUNDS_MAX {
             if stop.is_cancelled() || self.is_over() {
@@ -157,11 +184,11 @@ impl Drain<'_> {
             }
             let due = self.emitter.store.due(&self.lease, options.claim_batch).await?;
             if due.is_empty() || !self.keep_lease().await? {
-                return Ok(());
+                return Ok(Duration::ZERO);
             }
             let work = self.prepare(due).await?;
             if work.is_empty() {
-                return Ok(());
+                return Ok(REST_WITHOUT_WORK);
             }
             let mut calls = futures::stream::iter(work)
                 .map(|(owed, step)| self.effect(owed, step, stop))
@@ -177,7 +204,7 @@ impl Drain<'_> {
                 return Err(error);
             }
         }
-        Ok(())
+        Ok(Duration::ZERO)
     }
 
     /// Decides about each row, and stores what will be sent (rule R10). A row that changed

@@ -25,7 +25,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use booking::ConnectionId;
 use tokio::sync::{Notify, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::backoff::Backoff;
@@ -61,9 +61,18 @@ pub struct EmitOptions {
 /// Opens the calendar of a connection.
 #[async_trait]
 pub trait Accounts: Send + Sync + 'static {
-    /// Unseals its credentials and opens its adapter. An error is for a person to mend: the
-    /// connection is parked with it.
-    async fn open(&self, connection: &ConnectionRow) -> Result<Arc<dyn Calendar>, String>;
+    /// Unseals its credentials and opens its adapter.
+    async fn open(&self, connection: &ConnectionRow) -> Result<Arc<dyn Calendar>, Unopened>;
+}
+
+/// Why a connection cannot be opened. The text is for people, and holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unopened {
+    /// Its stored credentials are none: it is parked until it is connected again.
+    Credentials(String),
+    /// This process cannot, and another one may: it has another key, or no adapter of that kind.
+    /// Nothing is wrong with the connection.
+    Process(String),
 }
 
 /// Keeps the lanes going.
@@ -87,14 +96,16 @@ impl Emitter {
         Self { store, accounts, options, surroundings, wake }
     }
 
-    /// Sends what is due until stopped; then waits for the calls that are on their way, which end
-    /// within the call time-out.
+    /// Sends what is due until stopped; then waits for the calls that are on their way. None is
+    /// begun after a stop, so that they end within the call time-out.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(self.options.lanes_max));
         let mut lanes = JoinSet::new();
         let mut troubles = 0;
         while !stop.is_cancelled() {
-            while lanes.try_join_next().is_some() {}
+            while let Some(ended) = lanes.try_join_next() {
+                tell_of_panic(ended);
+            }
             let place = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await;
             let Some(Ok(place)) = place else {
                 break;
@@ -131,7 +142,9 @@ impl Emitter {
                 }
             }
         }
-        while lanes.join_next().await.is_some() {}
+        while let Some(ended) = lanes.join_next().await {
+            tell_of_panic(ended);
+        }
     }
 
     /// One connection; the search begins at a random place, so that none is favoured.
@@ -147,6 +160,17 @@ impl Emitter {
             () = self.wake.notified() => {}
             () = tokio::time::sleep(time) => {}
         }
+    }
+}
+
+/// A drain that panicked keeps its lease until it runs out; the other lanes go on.
+fn tell_of_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(
+            error_code = "drain_panicked",
+            error = &error as &dyn std::error::Error,
+            "a drain panicked: this is a defect of calendar-sync"
+        );
     }
 }
 

@@ -1,11 +1,14 @@
 //! Reading again what an open attempt may have changed late (rule R14), and what a database that
 //! lost its tail may have left (rule R18).
 
+use std::ops::Range;
+
 use booking::Verb;
+use tokio_util::sync::CancellationToken;
 
 use super::decide::{Verified, verified};
 use super::lane::Drain;
-use super::outcome::{Outcome, outcome};
+use super::outcome::{Outcome, Unread, outcome, unread};
 use crate::calendar::{Call, Condition, Reading};
 use crate::store::{Finding, Owed, Result, Verify};
 
@@ -18,23 +21,33 @@ enum Removed {
     Nothing,
     /// A deleted event; or a live one, which is deleted now.
     Deleted,
-    /// It could not be looked at, or not be deleted: the verification stays due.
-    Unsure,
+    /// It could not be looked at, or not be deleted.
+    Unread(Reading),
+    /// Nothing may be sent any more: the lease is lost.
+    Leave,
 }
 
 impl Drain<'_> {
     /// An open attempt's hour has come: is the calendar still as it was acknowledged?
-    pub(super) async fn verify(&self, owed: &Owed, open: &Verify) -> Result<()> {
-        if !self.keep_lease().await? || !self.remove_former(owed, open).await? {
+    pub(super) async fn verify(
+        &self,
+        owed: &Owed,
+        open: &Verify,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        let from = open.from_generation.max(owed.generation - GENERATIONS_MAX);
+        if !self.remove_all(owed, from..owed.generation, stop).await? || !self.keep_lease().await? {
             return Ok(());
         }
         let external_id = self.calendar.external_id(&owed.uid, owed.generation);
         let reading = self.calendar.read(&external_id).await;
-        if reading == Reading::Tombstone
-            && owed.applied.is_none()
-            && !self.remove_later(owed).await?
-        {
-            return Ok(());
+        // Each generation was opened only after the one before it was deleted: a database that has
+        // forgotten some finds them behind this one.
+        if reading == Reading::Tombstone && owed.applied.is_none() {
+            let first = owed.generation + 1;
+            if !self.remove_all(owed, first..first + GENERATIONS_MAX, stop).await? {
+                return Ok(());
+            }
         }
         let stage = usize::try_from(open.stage).unwrap_or(usize::MAX);
         let later = self.emitter.options.verify_after.get(stage.saturating_add(1)).copied();
@@ -48,36 +61,33 @@ impl Drain<'_> {
                 tracing::warn!(error_code = "late_attempt", "a late attempt is being put right");
                 Finding::Differs { present, etag, gone }
             }
-            Verified::Unread(_) => {
-                self.trouble();
-                let again = self.delay(owed, None).max(self.emitter.options.backoff.delay_max);
-                return self.record(owed, Finding::Verified, Some(again)).await;
-            }
+            Verified::Unread(reading) => return self.look_again(owed, reading).await,
         };
         self.record(owed, finding, later).await
     }
 
-    /// Removes what a late create has left under the names of former generations. `false`: one
-    /// could not be looked at.
-    async fn remove_former(&self, owed: &Owed, open: &Verify) -> Result<bool> {
-        let from = open.from_generation.max(owed.generation - GENERATIONS_MAX);
-        for generation in from..owed.generation {
-            match self.remove(owed, generation).await? {
-                Removed::Nothing | Removed::Deleted => {}
-                Removed::Unsure => return Ok(self.look_again()),
+    /// Removes what stands under the names of other generations: what a late create has left, or
+    /// what the database has forgotten. Ends at the first name, behind the present one, that was
+    /// never used. `false`: one could not be looked at, or there is a stop; all of it is looked at
+    /// again.
+    async fn remove_all(
+        &self,
+        owed: &Owed,
+        generations: Range<i32>,
+        stop: &CancellationToken,
+    ) -> Result<bool> {
+        for generation in generations {
+            if stop.is_cancelled() || !self.keep_lease().await? {
+                return Ok(false);
             }
-        }
-        Ok(true)
-    }
-
-    /// Removes what stands under the names of generations that the database has forgotten: each
-    /// was opened only after the one before it was deleted.
-    async fn remove_later(&self, owed: &Owed) -> Result<bool> {
-        for generation in owed.generation + 1..=owed.generation + GENERATIONS_MAX {
             match self.remove(owed, generation).await? {
-                Removed::Nothing => break,
-                Removed::Deleted => {}
-                Removed::Unsure => return Ok(self.look_again()),
+                Removed::Nothing if generation > owed.generation => break,
+                Removed::Nothing | Removed::Deleted => {}
+                Removed::Unread(reading) => {
+                    self.look_again(owed, reading).await?;
+                    return Ok(false);
+                }
+                Removed::Leave => return Ok(false),
             }
         }
         Ok(true)
@@ -92,11 +102,13 @@ impl Drain<'_> {
         let etag = match self.calendar.read(&external_id).await {
             Reading::Absent => return Ok(Removed::Nothing),
             Reading::Tombstone => return Ok(Removed::Deleted),
-            Reading::CalendarGone { .. } | Reading::Failed(_) => return Ok(Removed::Unsure),
+            reading @ (Reading::CalendarGone { .. } | Reading::Failed(_)) => {
+                return Ok(Removed::Unread(reading));
+            }
             Reading::Live { etag, .. } => etag,
         };
         if !self.keep_lease().await? {
-            return Ok(Removed::Unsure);
+            return Ok(Removed::Leave);
         }
         tracing::warn!(
             booking.uid = %owed.uid,
@@ -113,13 +125,31 @@ impl Drain<'_> {
             Outcome::Unknown { .. }
             | Outcome::Retry { .. }
             | Outcome::Rejected { .. }
-            | Outcome::Unauthorised { .. } => Removed::Unsure,
+            | Outcome::Unauthorised { .. } => Removed::Unread(Reading::Failed(answer)),
         })
     }
 
-    fn look_again(&self) -> bool {
+    /// The verification stands, for later: it asks as much then.
+    async fn look_again(&self, owed: &Owed, reading: Reading) -> Result<()> {
         self.trouble();
-        self.rest(self.emitter.options.backoff.delay_max);
-        false
+        match reading {
+            Reading::CalendarGone { message } => {
+                self.closed(&format!("the calendar is not there: {message}")).await?;
+            }
+            Reading::Failed(answer) => match unread(self.calendar.kind(), &answer) {
+                Unread::Unauthorised { reason } => self.closed(&reason).await?,
+                Unread::Retry { after, lane_wide, reason } => {
+                    tracing::warn!(error_code = "not_verified", "to be verified later: {reason}");
+                    if let Some(time) = after.or(lane_wide.then(|| self.delay(owed, None))) {
+                        self.rest(time);
+                    }
+                }
+            },
+            Reading::Live { .. } | Reading::Tombstone | Reading::Absent => {
+                unreachable!("what was read is no failure")
+            }
+        }
+        let again = self.emitter.options.backoff.delay_max;
+        self.record(owed, Finding::Unverified, Some(again)).await
     }
 }

@@ -119,6 +119,8 @@ macro_rules! every_fact {
             [
                 an_outage_makes_no_dead_letter,
                 a_retry_after_is_obeyed,
+                an_outage_that_names_its_end_is_waited_out,
+                an_update_that_is_refused_makes_room_for_the_cancellation,
                 a_locked_out_connection_is_parked_and_drained_once_reconnected,
                 an_effect_refused_too_often_is_revived_by_the_next_revision,
                 an_effect_refused_too_often_is_revived_by_a_person,
@@ -144,12 +146,17 @@ macro_rules! every_other_fact {
             [
                 a_rate_limit_told_as_403_is_waited_out,
                 a_calendar_that_refuses_connections_makes_no_dead_letter,
+                a_stop_is_obeyed_between_the_calls_of_one_effect,
+                a_worker_with_another_key_parks_nothing,
             ]
         );
         facts!(
             $make,
             broken,
-            [an_impossible_state_is_an_error, a_call_that_is_not_ours_is_an_error]
+            [
+                an_impossible_state_is_told_and_holds_up_no_other,
+                a_call_that_is_not_ours_is_an_error,
+            ]
         );
         facts!(
             $make,

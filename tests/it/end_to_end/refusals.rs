@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use booking::Verb;
+use calendar_sync::connection::Sealer;
+use calendar_sync::emulator::{self, Fault, Moment, Rule};
 use calendar_sync::pipeline::redrive::Redriven;
-use calendar_sync::store::{ConnectionState, EFFECT_REJECTED};
+use calendar_sync::store::{ConnectionState, EFFECT_REJECTED, Fenced};
 use chrono::TimeDelta;
+use secrecy::SecretBox;
 
-use super::host::{EVERY, INVALID, Trouble, UNAVAILABLE};
+use super::host::{EVERY, Host, INVALID, Trouble, UNAVAILABLE};
 use super::story::{Story, hour, provider};
-use super::world::{REJECTIONS_MAX, World, until};
+use super::world::{Connected, REJECTIONS_MAX, World, until};
 
 /// L17: Google's 403 `rateLimitExceeded` is no refusal and no question of credentials.
 ///
@@ -32,10 +35,19 @@ pub(super) async fn a_rate_limit_told_as_403_is_waited_out(world: &mut World) {
 ///
 /// Fails with: `emit/call.rs`, `delay`: without `.max(asked.unwrap_or_default())`.
 pub(super) async fn a_retry_after_is_obeyed(world: &mut World) {
+    two_seconds_are_waited(world, 429, "rateLimitExceeded").await;
+}
+
+/// 503 with `Retry-After`: it is about the calendar, not about this event.
+///
+/// Fails with: `emit/call.rs`, `send`: without `self.rest_if_asked(after);`.
+pub(super) async fn an_outage_that_names_its_end_is_waited_out(world: &mut World) {
+    two_seconds_are_waited(world, 503, "backendError").await;
+}
+
+async fn two_seconds_are_waited(world: &mut World, status: u16, reason: &'static str) {
     let host = world.connect(1).await;
-    let limit =
-        Trouble::Refused { status: 429, reason: "rateLimitExceeded", retry_after_s: Some(2) };
-    world.host.order(1, limit);
+    world.host.order(1, Trouble::Refused { status, reason, retry_after_s: Some(2) });
     let (mut one, mut two) = (Story::of("one", provider(1)), Story::of("two", provider(1)));
     world.emit.lane_concurrency = 1;
     world.tell([one.created(), two.created()]).await;
@@ -88,6 +100,42 @@ pub(super) async fn a_locked_out_connection_is_parked_and_drained_once_reconnect
     assert!(world.dead_letters().await.is_empty());
 }
 
+/// A worker with another key cannot open a connection; it is no reason to ask the host for a new
+/// password.
+///
+/// Fails with: `connection/accounts.rs`, `open`: `Unopened::Credentials` for `Unopened::Process`.
+pub(super) async fn a_worker_with_another_key_parks_nothing(world: &mut World) {
+    let mut host = world.connect(1).await;
+    let rightly = std::mem::take(&mut host.new.sealed);
+    let other = Sealer::new("2", SecretBox::new(Box::new([8; 32])));
+    let dice = world.surroundings.dice.as_ref();
+    host.new.sealed = other.seal(host.id, &host.place.credentials, dice).expect("it is sealed");
+    world.put(&host).await;
+    let mut story = Story::of("a", provider(1));
+    world.tell([story.created()]).await;
+    let worker = world.worker();
+    until("the worker has come", async || !is_free(world, &host).await).await;
+    worker.stop().await;
+    assert!(!is_free(world, &host).await, "the lane rests");
+    assert_eq!(world.state(&host).await, ConnectionState::Active);
+    host.new.sealed = rightly;
+    world.put(&host).await;
+    world.drain().await;
+    assert_eq!(world.starts(&host).await, [hour(9)]);
+}
+
+/// Whether a worker could lease the connection's lane now.
+async fn is_free(world: &World, host: &Connected) -> bool {
+    let (gate, token) = (&world.emit.gate, world.surroundings.dice.token());
+    let lease = world.store.lease(gate, host.id, token, Duration::from_secs(30)).await;
+    let Some(lane) = lease.expect("the store answers") else {
+        return false;
+    };
+    let released = world.store.release(&lane, Duration::ZERO).await.expect("the store answers");
+    assert_eq!(released, Fenced::Written);
+    true
+}
+
 /// A calendar that refuses this event for good: a dead letter, and no further call.
 async fn refused_for_good(world: &mut World, story: &mut Story) {
     let refusal = world.host.order(EVERY, INVALID);
@@ -111,6 +159,50 @@ pub(super) async fn an_effect_refused_too_often_is_revived_by_the_next_revision(
     world.drain().await;
     assert_eq!(world.starts(&host).await, [hour(11)]);
     assert_eq!(world.host.verbs(), [Verb::Create]);
+}
+
+/// A cancellation is not held up by bytes that the calendar will never take: what is in flight was
+/// read back, and is not there.
+///
+/// Fails with: `emit/decide.rs`, `superseded`: `false`.
+pub(super) async fn an_update_that_is_refused_makes_room_for_the_cancellation(world: &mut World) {
+    let host = world.connect(1).await;
+    let mut story = Story::of("a", provider(1));
+    world.tell([story.created()]).await;
+    world.drain().await;
+    let outage = world.host.order(1, UNAVAILABLE);
+    let refusal = world.host.order(EVERY, INVALID);
+    world.tell([story.moved(11)]).await;
+    let worker = world.worker();
+    until("it is a dead letter", async || world.dead_letters().await.len() == 1).await;
+    worker.stop().await;
+    assert_eq!(outage.hits(), 1, "so that it stays in flight");
+    refusal.withdraw();
+    world.tell([story.cancelled()]).await;
+    world.drain().await;
+    assert!(world.shown(&host).await.is_empty());
+    assert_eq!(world.host.verbs(), [Verb::Create, Verb::Delete]);
+}
+
+/// A call that waits for its answer is waited for at a stop; no further one is begun.
+///
+/// Fails with: `emit/call.rs`, `put_through`: without the `if` on `stop`.
+pub(super) async fn a_stop_is_obeyed_between_the_calls_of_one_effect(world: &mut World) {
+    let Host::Google(google) = &world.host else { unreachable!("a fact about the emulator") };
+    let reading = Rule::next(1, Fault::Hold(Moment::BeforeApplying)).verb(emulator::Verb::Get);
+    let reading = google.order(reading);
+    let host = world.connect(1).await;
+    let mut story = Story::of("a", provider(1));
+    world.host.order(1, UNAVAILABLE);
+    world.tell([story.created()]).await;
+    let worker = world.worker();
+    reading.wait_held(1).await;
+    worker.stop.cancel();
+    reading.withdraw();
+    worker.stop().await;
+    assert_eq!(world.host.attempts().len(), 1);
+    world.drain().await;
+    assert_eq!(world.starts(&host).await, [hour(9)]);
 }
 
 /// `dead-letters redrive`.
@@ -169,7 +261,7 @@ pub(super) async fn a_calendar_that_refuses_connections_makes_no_dead_letter(wor
 }
 
 /// How often the lane's one row was tried, by the row itself; 0 while a worker holds the lane.
-async fn tries(world: &World, host: &super::world::Connected) -> i32 {
+async fn tries(world: &World, host: &Connected) -> i32 {
     let (gate, token) = (&world.emit.gate, world.surroundings.dice.token());
     let lease = world.store.lease(gate, host.id, token, Duration::from_secs(30)).await;
     let Some(lane) = lease.expect("the store answers") else {
@@ -177,6 +269,6 @@ async fn tries(world: &World, host: &super::world::Connected) -> i32 {
     };
     let due = world.store.due(&lane, 10).await.expect("the store answers");
     let released = world.store.release(&lane, Duration::ZERO).await.expect("the store answers");
-    assert_eq!(released, calendar_sync::store::Fenced::Written);
+    assert_eq!(released, Fenced::Written);
     due.first().map_or(0, |owed| owed.attempts)
 }

@@ -87,7 +87,7 @@ pub(super) struct Connected {
 
 /// A worker that sends.
 pub(super) struct Worker {
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
     tasks: JoinSet<()>,
 }
 
