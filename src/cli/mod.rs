@@ -8,6 +8,8 @@ pub mod run;
 
 pub mod migrate;
 
+pub mod config;
+
 pub mod connections;
 
 pub mod cursor;
@@ -100,6 +102,9 @@ pub enum Command {
         #[arg(value_name = "FILE")]
         file: String,
     },
+    /// See every setting, where it comes from and whether it is right
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Add, list and remove calendar accounts
     #[command(subcommand)]
     Connections(connections::ConnectionsCommand),
@@ -150,9 +155,12 @@ impl Command {
         if let Self::Publish { file } = &self {
             return publish_file(given, surroundings, file, out).await;
         }
+        if let Self::Config(command) = &self {
+            return command.run(given, out);
+        }
         let settings = settings(given)?;
         match self {
-            Self::Publish { .. } => unreachable!("dealt with above"),
+            Self::Publish { .. } | Self::Config(_) => unreachable!("dealt with above"),
             Self::Run(args) => Box::pin(run::run(args, settings, surroundings.clone())).await,
             Self::Migrate => migrate::run(&settings, surroundings, out).await,
             Self::Connections(command) => Box::pin(command.run(&settings, surroundings, out)).await,

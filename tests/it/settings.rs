@@ -93,6 +93,62 @@ fn every_wrong_setting_is_told_at_once_by_its_key_with_exit_code_2() {
 }
 
 #[test]
+fn config_check_shows_what_is_in_effect_and_where_it_comes_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("settings.toml");
+    std::fs::write(&file, "[kafka]\nbrokers = 'broker:9092'\ngroup = 'from-file'\n").unwrap();
+    let environment = [
+        ("CALENDAR_SYNC_CONFIG", file.to_str().unwrap()),
+        ("KAFKA_GROUP", "from-environment"),
+        ("DATABASE_URL", "postgres://u:hunter2@localhost/d"),
+        ("SECRETS_KEY", KEY),
+        ("KAFKA_PROPERTIES_SOCKET_TIMEOUT_MS", "7000"),
+    ];
+    let output = program(&["config", "check", "--changed"], &environment, "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let told = text(&output.stdout);
+    let rows: Vec<Vec<&str>> =
+        told.lines().map(|line| line.split_whitespace().take(4).collect()).collect();
+    let path = file.to_str().unwrap();
+    for row in [
+        ["kafka.brokers", "broker:9092", "in", path],
+        ["kafka.group", "from-environment", "from", "KAFKA_GROUP"],
+        ["store.url", "postgres://u:***@localhost/d", "from", "DATABASE_URL"],
+        ["secrets.key", "***", "from", "SECRETS_KEY"],
+    ] {
+        assert!(rows.contains(&row.to_vec()), "{row:?} is not in:\n{told}");
+    }
+    assert!(told.contains("kafka.properties.socket.timeout.ms"), "{told}");
+    assert!(!told.contains("kafka.topic"), "a default was not changed:\n{told}");
+    assert!(!told.contains("hunter2") && !told.contains(KEY), "{told}");
+    assert!(told.ends_with("the service would start with these settings\n"), "{told}");
+}
+
+#[test]
+fn config_check_tells_every_wrong_setting_beside_the_right_ones() {
+    let environment = [
+        ("DATABASE_URL", "sqlite::memory:"),
+        ("EMIT_LEASE_S", "1"),
+        ("KAFKA_START_FROM", "middle"),
+        ("SECRETS_KEY", "hunter2"),
+    ];
+    let output = program(&["config", "check", "--json"], &environment, "");
+    assert_eq!(output.status.code(), Some(2));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let errors = report["errors"].as_array().unwrap();
+    assert_eq!(errors.len(), 3, "{report}");
+    for key in ["emit.lease_s", "kafka.start_from", "secrets.key"] {
+        let told = |error: &serde_json::Value| {
+            error.as_str().is_some_and(|text| text.starts_with(key) && text.contains("allowed: "))
+        };
+        assert!(errors.iter().any(told), "{key} is not in {report}");
+    }
+    assert!(report["settings"].as_array().unwrap().len() > 40, "{report}");
+    assert!(text(&output.stderr).contains("3 settings are wrong"));
+    assert!(!text(&output.stdout).contains("hunter2") && !text(&output.stderr).contains("hunter2"));
+}
+
+#[test]
 fn a_settings_file_that_is_not_there_is_told() {
     let environment = [("DATABASE_URL", "sqlite::memory:")];
     let output = program(&["--config", "/no/such/file.toml", "migrate"], &environment, "");
@@ -152,7 +208,8 @@ fn a_password_is_no_argument_and_a_missing_one_is_told() {
 
 #[test]
 fn every_command_has_help() {
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 9] = [
+        &["config", "check"],
         &[],
         &["run"],
         &["migrate"],
