@@ -121,6 +121,8 @@ CREATE TABLE effects (
     PRIMARY KEY (connection_id, ical_uid)
 ) WITH (fillfactor = 70);
 CREATE INDEX effects_due ON effects (connection_id, not_before) WHERE due;
+-- For a person who asks about one booking.
+CREATE INDEX effects_by_booking ON effects (ical_uid);
 CREATE INDEX effects_verify ON effects (connection_id, verify_at)
     WHERE verify_at IS NOT NULL AND NOT due AND NOT dead;
 

@@ -11,7 +11,9 @@
 //! 3. [`emit`] leases a connection, decides what is owed on it ([`emit::decide`]), stores the exact
 //!    call, makes it through a [`calendar`], understands the answer ([`emit::outcome`]), and
 //!    records what was acknowledged.
-//! 4. [`cli`] builds all of this from the [`config`]; [`connection`] names accounts and seals their
+//! 4. [`ops`] is what operators and the booking application ask over HTTP: counters, and a booking
+//!    to be sent again.
+//! 5. [`cli`] builds all of this from the [`config`]; [`connection`] names accounts and seals their
 //!    credentials.
 //!
 //! The protocol's rules have numbers (R1 to R22), which comments and tests name.
@@ -55,6 +57,8 @@ pub mod calendar;
 
 #[cfg(feature = "demo")]
 pub mod emulator;
+
+pub mod ops;
 
 pub mod clock;
 

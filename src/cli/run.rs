@@ -1,17 +1,14 @@
 //! `run`: the worker. Reads the topic and serves lanes until it is told to stop.
 
-use std::sync::Arc;
-
 use clap::Args;
 use tokio::io::AsyncReadExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::open::open_installation;
 use super::stop::{Signals, until_stopped};
-use super::work::{sealer, work};
+use super::work::{Shared, ops, sealer, work};
 use crate::clock::Surroundings;
 use crate::config::Settings;
-use crate::consumer::Status;
 
 /// Works until SIGTERM or SIGINT; a second one ends it at once.
 ///
@@ -42,8 +39,12 @@ pub async fn run(
         emit.enabled = settings.emit.gate.enabled,
         "started"
     );
-    let status = Arc::new(Status::default());
-    let work = work(&settings, store, &installation, &surroundings, status, stop.clone());
+    let shared = Shared::default();
+    let (listener, ops) = ops(&settings, &store, &shared).await?;
+    tracing::info!(address = %listener.local_addr()?, "metrics and endpoints are served");
+    let serving = crate::ops::serve(listener, crate::ops::router(ops), stop.clone());
+    let work = work(&settings, store, &installation, &surroundings, shared, stop.clone());
+    let work = async { tokio::join!(work, serving).0 };
     let mut watches_stdin = args.until_stdin_ends;
     let next_signal = async || {
         tokio::select! {

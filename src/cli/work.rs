@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use secrecy::SecretString;
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -18,10 +19,45 @@ use crate::connection::accounts::SealedAccounts;
 use crate::consumer::{self, ConsumerOptions, KafkaOptions, Status};
 use crate::emit::backoff::Backoff;
 use crate::emit::{EmitOptions, Emitter};
+use crate::ops::metrics::Metrics;
+use crate::ops::{self, Ops};
 use crate::store::{Gate, Installation, Store};
 
 /// How often the outbox is measured against its limit.
 const BACKLOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What others see of a worker, or tell it.
+#[derive(Debug, Default, Clone)]
+pub struct Shared {
+    /// Where reading stands.
+    pub status: Arc<Status>,
+    /// What was done.
+    pub metrics: Arc<Metrics>,
+    /// Something became due.
+    pub wake: Arc<Notify>,
+}
+
+/// The HTTP port, open; what is answered on it.
+///
+/// # Errors
+/// Where the port cannot be had.
+pub async fn ops(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+    shared: &Shared,
+) -> anyhow::Result<(TcpListener, Ops)> {
+    let listener = ops::listen(settings.ops.listen).await.context(
+        "cannot serve metrics and endpoints: set ops.listen (OPS_LISTEN) to another port",
+    )?;
+    let ops = Ops {
+        store: Arc::clone(store),
+        metrics: Arc::clone(&shared.metrics),
+        gate: settings.emit.gate.clone(),
+        admin_token: settings.ops.admin_token.clone().map(Arc::new),
+        wake: Arc::clone(&shared.wake),
+    };
+    Ok((listener, ops))
+}
 
 /// Reads the topic and serves lanes until `stop` is cancelled, and ends when both have finished
 /// what they had begun.
@@ -30,17 +66,18 @@ pub async fn work(
     store: Arc<dyn Store>,
     installation: &Installation,
     surroundings: &Surroundings,
-    status: Arc<Status>,
+    shared: Shared,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let wake = Arc::new(Notify::new());
+    let Shared { status, metrics, wake } = shared;
     let pipeline = pipeline(settings, Arc::clone(&store), installation, surroundings)?;
     let pipeline = Arc::new(pipeline.waking(Arc::clone(&wake)));
     let sealer = sealer(&settings.secrets)?;
     let accounts = Arc::new(SealedAccounts::new(sealer, http(settings, surroundings)?));
     let options = emit_options(settings);
     let gate = options.gate.clone();
-    let emitter = Emitter::new(Arc::clone(&store), accounts, options, surroundings.clone(), wake);
+    let emitter = Emitter::new(Arc::clone(&store), accounts, options, surroundings.clone(), wake)
+        .metered(metrics);
     let (hold, held) = watch::channel(false);
     let reading = consumer::run(
         consumer_options(settings),

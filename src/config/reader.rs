@@ -1,6 +1,7 @@
 //! Reads settings by their keys, and gathers every error on the way: a value that is wrong is
 //! replaced by a harmless one, and [`Reader::finish`] lets none of them out.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -210,6 +211,17 @@ impl<'a> Reader<'a> {
     /// A URL that need not be given.
     pub fn url(&mut self, name: &'static str) -> Option<Url> {
         self.read(name, |text, _| value::http_url(text))
+    }
+
+    /// Where to listen.
+    pub fn listen(&mut self, name: &'static str) -> SocketAddr {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.read(name, |text, _| value::listen(text)).unwrap_or(nowhere)
+    }
+
+    /// A token that need not be given.
+    pub fn token(&mut self, name: &'static str) -> Option<SecretString> {
+        self.read(name, |text, _| value::token(text)).map(SecretString::from)
     }
 
     /// A template; an empty one if it is wrong.

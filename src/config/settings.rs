@@ -1,5 +1,6 @@
 //! The settings as types that cannot be wrong, and how each is read from its key.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub struct Settings {
     pub installation: Option<Uuid>,
     /// What seals credentials.
     pub secrets: SecretSettings,
+    /// What is served over HTTP.
+    pub ops: OpsSettings,
     /// How long a stopping worker may take.
     pub shutdown_deadline: Duration,
     /// Logging.
@@ -163,6 +166,15 @@ pub struct SecretSettings {
     pub key_id: String,
 }
 
+/// What is served over HTTP.
+#[derive(Debug, Clone)]
+pub struct OpsSettings {
+    /// Where.
+    pub listen: SocketAddr,
+    /// What opens the administrator's endpoints.
+    pub admin_token: Option<SecretString>,
+}
+
 /// Logging.
 #[derive(Debug, Clone)]
 pub struct LogSettings {
@@ -210,6 +222,10 @@ impl Settings {
             },
             installation: reader.uuid("installation.id"),
             secrets: secrets(reader),
+            ops: OpsSettings {
+                listen: reader.listen("ops.listen"),
+                admin_token: reader.token("ops.admin_token"),
+            },
             shutdown_deadline: reader.seconds("shutdown.deadline_s"),
             log: LogSettings::read(reader),
             warnings: Vec::new(),

@@ -65,6 +65,10 @@ pub enum Allowed {
     File,
     /// A filter of `tracing-subscriber`.
     LogFilter,
+    /// An address of this machine, and a port.
+    Listen,
+    /// A token that an HTTP header can carry.
+    Token,
 }
 
 impl Key {
@@ -94,6 +98,8 @@ impl Key {
             | Allowed::Domain
             | Allowed::Key32
             | Allowed::File
+            | Allowed::Listen
+            | Allowed::Token
             | Allowed::LogFilter => false,
         }
     }
@@ -134,8 +140,8 @@ pub const PROPERTIES: &str = "kafka.properties.";
 pub const PROPERTIES_VARIABLE: &str = "KAFKA_PROPERTIES_";
 
 /// The settings of one concern, in the order of the README.
-pub const SECTIONS: [&[Key]; 9] =
-    [KAFKA, REGISTRY, STORE, INGEST, EMIT, CONTENT, INSTALLATION, SECRETS, LIVING];
+pub const SECTIONS: [&[Key]; 10] =
+    [KAFKA, REGISTRY, STORE, INGEST, EMIT, CONTENT, INSTALLATION, SECRETS, OPS, LIVING];
 
 /// Every setting.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
@@ -344,6 +350,22 @@ const SECRETS: &[Key] = &[
         Some("1"),
         "The name of the key, stored beside what it sealed. Another key needs another name.",
     ),
+];
+
+const OPS: &[Key] = &[
+    key(
+        "ops.listen",
+        Allowed::Listen,
+        Some("127.0.0.1:8080"),
+        "Where metrics and endpoints are served. `0.0.0.0:8080` in a container; port 0 takes a free one.",
+    ),
+    key(
+        "ops.admin_token",
+        Allowed::Token,
+        None,
+        "Opens the administrator's endpoints (`Authorization: Bearer …`). Without it nobody may.",
+    )
+    .secret(),
 ];
 
 const LIVING: &[Key] = &[

@@ -2,6 +2,7 @@
 //! complaint never repeats the value: it may be a secret.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use booking::IcalUid;
 use booking::content::Template;
@@ -49,6 +50,8 @@ impl fmt::Display for Allowed {
             Self::Domain => {
                 write!(f, "letters, digits, `.` and `-`, at most {DOMAIN_LEN_MAX} of them")
             }
+            Self::Listen => f.write_str("`address:port`, as in `127.0.0.1:8080` or `[::]:8080`"),
+            Self::Token => write!(f, "{TOKEN_LEN_MIN} or more visible ASCII characters"),
             Self::Key32 => f.write_str("32 bytes in Base64 (44 characters) or hex (64)"),
             Self::File => f.write_str("the path of a file"),
             Self::LogFilter => f.write_str(
@@ -66,6 +69,25 @@ pub fn text(value: &str) -> Result<String, Problem> {
         _ if value.chars().any(char::is_control) => Err("holds a control character".to_owned()),
         _ => Ok(value.to_owned()),
     }
+}
+
+/// The shortest token that opens anything.
+pub const TOKEN_LEN_MIN: usize = 16;
+
+/// A secret that a header can carry, and that nobody guesses.
+pub fn token(value: &str) -> Result<String, Problem> {
+    match value {
+        _ if !value.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Err("holds a character that no HTTP header can carry".to_owned())
+        }
+        _ if value.len() < TOKEN_LEN_MIN => Err("is too short".to_owned()),
+        _ => Ok(value.to_owned()),
+    }
+}
+
+/// An address of this machine and a port.
+pub fn listen(value: &str) -> Result<SocketAddr, Problem> {
+    value.parse().map_err(|_| "is no address and port".to_owned())
 }
 
 /// A whole number from `min` to `max`.

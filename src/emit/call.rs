@@ -165,6 +165,7 @@ impl Drain<'_> {
             }
             // The bytes of before are refused, and other ones are wanted by now.
             Outcome::Rejected { reason, .. } if !fresh && superseded(owed, flight) => {
+                self.refusal();
                 self.give_way(reason)
             }
             Outcome::Rejected { reason, unknown } => {
@@ -262,6 +263,7 @@ impl Drain<'_> {
     /// The credentials do not open the calendar, or it is not there: a person has to see to it.
     /// The effect waits in its newest state (L7).
     async fn unauthorised(&self, owed: &Owed, reason: String, in_flight: bool) -> Result<Next> {
+        self.refusal();
         self.closed(&reason).await?;
         let after = self.delay(owed, None);
         Ok(Next::Record(refused(in_flight, after, reason, false), None))
@@ -283,6 +285,7 @@ impl Drain<'_> {
 
     /// Counts a rejection; too many are a dead letter (rule R13).
     fn rejected(&self, owed: &Owed, error: String, unknown: bool) -> Finding {
+        self.refusal();
         let after = self.delay(owed, None);
         if owed.rejections + 1 >= self.emitter.options.rejections_max {
             tracing::error!(

@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 
 use super::decide::{Step, next};
 use super::frozen::Frozen;
-use super::{Emitter, Unopened};
+use super::{Emitter, Run, Unopened};
 use crate::calendar::Calendar;
 use crate::calendar::http::READ_CALLS_MAX;
 use crate::store::{
@@ -55,6 +55,8 @@ struct State {
     rest: Duration,
     applied: u32,
     failed: u32,
+    /// Rows that were due.
+    due: usize,
 }
 
 /// Tells why, and answers how long the lane rests.
@@ -130,17 +132,17 @@ impl Emitter {
             state: Mutex::default(),
             over: AtomicBool::new(false),
         };
-        let mut rest = drain.run(stop).await.unwrap_or_else(|error| ended_early(&error));
-        let state = drain.state();
-        rest = rest.max(state.rest);
-        let duration_ms = self.surroundings.clock.elapsed().saturating_sub(started).as_millis();
-        tracing::info!(
-            applied = state.applied,
-            failed = state.failed,
-            duration_ms = u64::try_from(duration_ms).unwrap_or(u64::MAX),
-            "drained a lane"
-        );
-        Ok(rest)
+        let rest = drain.run(stop).await.unwrap_or_else(|error| ended_early(&error));
+        let State { applied, failed, due, rest: asked, .. } = *drain.state();
+        let duration = self.surroundings.clock.elapsed().saturating_sub(started);
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(applied, failed, duration_ms, "drained a lane");
+        if due > 0
+            && let Some(meter) = &self.meter
+        {
+            meter.ran(Run { applied, failed, duration });
+        }
+        Ok(rest.max(asked))
     }
 
     /// Parks a connection, and says so where a person will look. One that is being removed stays
@@ -186,6 +188,7 @@ impl Drain<'_> {
             if due.is_empty() || !self.keep_lease().await? {
                 return Ok(Duration::ZERO);
             }
+            self.state().due += due.len();
             let work = self.prepare(due).await?;
             if work.is_empty() {
                 return Ok(REST_WITHOUT_WORK);
@@ -276,6 +279,11 @@ impl Drain<'_> {
         state.rest = state.rest.max(time);
         drop(state);
         self.end();
+    }
+
+    /// Counts a call that the calendar refused.
+    pub(super) fn refusal(&self) {
+        self.state().failed += 1;
     }
 
     /// Counts a call that the calendar gave no usable answer to.

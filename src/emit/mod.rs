@@ -75,6 +75,23 @@ pub enum Unopened {
     Process(String),
 }
 
+/// A drain of one lane that found something due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// Effects that the calendar has acknowledged.
+    pub applied: u32,
+    /// Calls that it refused, or did not answer in a way that settles them.
+    pub failed: u32,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// Counts what is done.
+pub trait RunMeter: Send + Sync + 'static {
+    /// A drain has ended.
+    fn ran(&self, run: Run);
+}
+
 /// Keeps the lanes going.
 pub struct Emitter {
     store: Arc<dyn Store>,
@@ -82,6 +99,7 @@ pub struct Emitter {
     options: EmitOptions,
     surroundings: Surroundings,
     wake: Arc<Notify>,
+    meter: Option<Arc<dyn RunMeter>>,
 }
 
 impl Emitter {
@@ -93,7 +111,13 @@ impl Emitter {
         surroundings: Surroundings,
         wake: Arc<Notify>,
     ) -> Self {
-        Self { store, accounts, options, surroundings, wake }
+        Self { store, accounts, options, surroundings, wake, meter: None }
+    }
+
+    /// The same, telling `meter` of every drain.
+    #[must_use]
+    pub fn metered(self, meter: Arc<dyn RunMeter>) -> Self {
+        Self { meter: Some(meter), ..self }
     }
 
     /// Sends what is due until stopped; then waits for the calls that are on their way. None is

@@ -215,6 +215,10 @@ pub trait Store: Send + Sync + 'static {
     /// How many effects are due that the gate lets through, counted up to `limit`.
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32>;
 
+    /// Ends the backoff of what is owed about a booking, and tells how far each calendar is with
+    /// it: somebody has asked. `None`: there is no such booking.
+    async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>>;
+
     /// The mapped events of a booking, for those who ask where it is.
     async fn external_events(&self, uid: &IcalUid) -> Result<Vec<ExternalEvent>>;
 }

@@ -6,7 +6,7 @@ use booking::{BookingId, CalendarKind, ConnectionId, Content, Digest, IcalUid, P
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{ConnectionState, StoreError};
 
 /// What the flags and allowlists let through (rule R8). Read at every claim.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -233,6 +233,65 @@ pub struct ExternalEvent {
     pub end: DateTime<Utc>,
     /// Whether it makes its owner busy: a live booking does.
     pub is_busy: bool,
+}
+
+/// What became of a booking, for those who ask where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BookingStatus {
+    /// Its UID.
+    pub uid: IcalUid,
+    /// Whose it is.
+    pub provider: ProviderId,
+    /// Its revision.
+    pub revision: i64,
+    /// Whether a calendar should show it.
+    pub is_shown: bool,
+    /// What it is owed on each connection that it ever was in, sorted by id.
+    pub calendars: Vec<EffectStatus>,
+}
+
+/// Whether a call is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// None: the calendar has acknowledged what is wanted.
+    Settled,
+    /// One is.
+    Due,
+    /// One is, and waits for a person or for the next revision: a dead letter.
+    Dead,
+}
+
+impl Standing {
+    pub(super) fn of(is_due: bool, is_dead: bool) -> Self {
+        match (is_due, is_dead) {
+            (_, true) => Self::Dead,
+            (true, false) => Self::Due,
+            (false, false) => Self::Settled,
+        }
+    }
+}
+
+/// How far one connection is with one booking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EffectStatus {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// What kind of calendar.
+    pub kind: CalendarKind,
+    /// Whether it is sent to.
+    pub connection_state: ConnectionState,
+    /// Whether the event should stand there.
+    pub is_wanted: bool,
+    /// Whether the calendar has acknowledged that it does.
+    pub is_live: bool,
+    /// The revision acknowledged last.
+    pub applied_revision: Option<i64>,
+    /// Whether a call is owed.
+    pub standing: Standing,
+    /// Attempts since the last success.
+    pub attempts: i32,
+    /// What the calendar said last, if it was no success.
+    pub last_error: Option<String>,
 }
 
 /// How long a row of the outbox that cannot be read is left alone.

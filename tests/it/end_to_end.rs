@@ -7,6 +7,8 @@
 
 mod world;
 
+mod database;
+
 mod host;
 
 mod wire;
@@ -26,6 +28,8 @@ mod refusals;
 mod recovery;
 
 mod gates;
+
+mod asked;
 
 mod broken;
 
@@ -148,6 +152,17 @@ macro_rules! every_other_fact {
                 a_calendar_that_refuses_connections_makes_no_dead_letter,
                 a_stop_is_obeyed_between_the_calls_of_one_effect,
                 a_worker_with_another_key_parks_nothing,
+            ]
+        );
+        facts!(
+            $make,
+            asked,
+            [
+                a_second_sync_of_an_unchanged_booking_makes_no_call,
+                a_sync_ends_the_backoff_and_tells_of_a_refusal,
+                a_wrong_request_is_refused_by_what_is_wrong,
+                a_sync_says_what_it_waits_for,
+                the_counters_tell_what_was_done,
             ]
         );
         facts!(

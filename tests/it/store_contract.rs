@@ -116,6 +116,7 @@ macro_rules! every_fact {
                 a_delete_burns_its_generation,
                 a_take_over_leaves_the_former_attempt_open,
                 a_take_over_keeps_the_backoff,
+                who_asks_about_a_booking_ends_its_waiting,
                 a_record_of_a_former_holder_is_refused,
                 only_the_holder_takes_over,
                 what_is_in_flight_comes_first,

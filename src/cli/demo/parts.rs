@@ -186,6 +186,7 @@ fn settings_text(dir: &Path, brokers: &str) -> String {
          content.uid_domain = \"{UID_DOMAIN}\"\n\
          content.pending_as_tentative = true\n\
          secrets.key_file = {key_file}\n\
+         ops.listen = \"127.0.0.1:0\"\n\
          shutdown.deadline_s = 5\n\
          log.level = \"info\"\n"
     )

@@ -21,6 +21,8 @@ mod record;
 
 mod rows;
 
+mod status;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,9 +34,9 @@ use sqlx::{ConnectOptions as _, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::{
-    Batch, Committed, ConnectionRow, Cursor, DeadLetter, ExternalEvent, Fence, Fenced, Gate,
-    Installation, LaneLease, LogFacts, NewConnection, Owed, PutConnection, Record, Result, Resume,
-    Stamp, States, Stop, Store, StoreError, Taken,
+    Batch, BookingStatus, Committed, ConnectionRow, Cursor, DeadLetter, ExternalEvent, Fence,
+    Fenced, Gate, Installation, LaneLease, LogFacts, NewConnection, Owed, PutConnection, Record,
+    Result, Resume, Stamp, States, Stop, Store, StoreError, Taken,
 };
 
 /// How to reach the database, and how long to wait for it.
@@ -299,6 +301,9 @@ impl Store for PostgresStore {
     }
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {
         self.count_backlog(gate, limit).await
+    }
+    async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {
+        self.hasten_booking(booking).await
     }
     async fn external_events(&self, uid: &IcalUid) -> Result<Vec<ExternalEvent>> {
         self.read_external_events(uid).await

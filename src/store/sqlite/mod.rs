@@ -24,6 +24,8 @@ mod record;
 
 mod row;
 
+mod status;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,9 +40,9 @@ use uuid::Uuid;
 
 use self::row::Values;
 use super::{
-    Batch, Committed, ConnectionRow, Cursor, DeadLetter, ExternalEvent, Fence, Fenced, Gate,
-    Installation, LaneLease, LogFacts, NewConnection, Owed, PutConnection, Record, Result, Resume,
-    Stamp, States, Stop, Store, StoreError, Taken,
+    Batch, BookingStatus, Committed, ConnectionRow, Cursor, DeadLetter, ExternalEvent, Fence,
+    Fenced, Gate, Installation, LaneLease, LogFacts, NewConnection, Owed, PutConnection, Record,
+    Result, Resume, Stamp, States, Stop, Store, StoreError, Taken,
 };
 use crate::clock::Clock;
 
@@ -372,6 +374,10 @@ impl Store for SqliteStore {
 
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {
         lane::backlog(self, gate, limit).await
+    }
+
+    async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {
+        status::hasten(self, booking).await
     }
 
     async fn external_events(&self, uid: &IcalUid) -> Result<Vec<ExternalEvent>> {

@@ -69,6 +69,7 @@ impl Place {
             ("KAFKA_TOPIC", &self.topic),
             ("KAFKA_GROUP", &self.topic),
             ("INGEST_LINGER_MS", "0"),
+            ("OPS_LISTEN", "127.0.0.1:0"),
         ];
         let ours = ours.into_iter().filter(|(name, _)| more.iter().all(|(other, _)| other != name));
         ours.chain(more.iter().copied()).collect()

@@ -9,9 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use booking::{BookingId, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
-    Batch, Committed, ConnectionRow, Cursor, DeadLetter, ExternalEvent, Fence, Fenced, Gate,
-    Installation, LaneLease, LogFacts, NewConnection, Owed, PutConnection, Record, Result, Resume,
-    Stamp, States, Stop, Store, StoreError, Taken, Witness,
+    Batch, BookingStatus, Committed, ConnectionRow, Cursor, DeadLetter, ExternalEvent, Fence,
+    Fenced, Gate, Installation, LaneLease, LogFacts, NewConnection, Owed, PutConnection, Record,
+    Result, Resume, Stamp, States, Stop, Store, StoreError, Taken, Witness,
 };
 use chrono::DateTime;
 use uuid::Uuid;
@@ -236,6 +236,9 @@ impl Store for Ledger {
         unreachable!("{NOT_ASKED}")
     }
     async fn backlog(&self, _: &Gate, _: u32) -> Result<u32> {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn hasten(&self, _: &BookingId) -> Result<Option<BookingStatus>> {
         unreachable!("{NOT_ASKED}")
     }
     async fn external_events(&self, _: &IcalUid) -> Result<Vec<ExternalEvent>> {

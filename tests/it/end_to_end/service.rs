@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use booking::Verb;
 use calendar_sync::cli::encode::{OutgoingEvent, encode};
-use calendar_sync::cli::work::work;
+use calendar_sync::cli::work::{Shared, work};
 use calendar_sync::consumer::Status;
 use calendar_sync::consumer::embedded::EmbeddedCluster;
 use calendar_sync::store::Resume;
@@ -131,10 +131,11 @@ impl Topic {
         let opened = store.open(Some(world.installation), world.installation).await;
         let installation = opened.expect("the database is this installation's");
         let (stop, status) = (CancellationToken::new(), Arc::new(Status::default()));
-        let (until_stop, shown) = (stop.clone(), Arc::clone(&status));
+        let (until_stop, status_of) = (stop.clone(), Arc::clone(&status));
+        let shared = Shared { status: status_of, ..Shared::default() };
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            work(&settings, store, &installation, &surroundings, shown, until_stop).await
+            work(&settings, store, &installation, &surroundings, shared, until_stop).await
         });
         Running { stop, status, tasks }
     }

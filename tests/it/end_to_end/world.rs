@@ -20,22 +20,21 @@ use calendar_sync::emit::backoff::Backoff;
 use calendar_sync::emit::{EmitOptions, Emitter};
 use calendar_sync::emulator::GoogleEmulator;
 use calendar_sync::emulator::google::Options;
+use calendar_sync::ops::metrics::Metrics;
 use calendar_sync::pipeline::Pipeline;
 use calendar_sync::pipeline::schemas::NoRegistry;
-use calendar_sync::store::postgres::{PostgresOptions, PostgresStore};
-use calendar_sync::store::sqlite::{Place as SqlitePlace, SqliteStore};
 use calendar_sync::store::{
     ConnectionState, DeadLetter, DeadState, ExternalEvent, Fenced, Gate, LogFacts, NewConnection,
     PutConnection, Resume, Store,
 };
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
-use sqlx::{Connection as _, PgConnection};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::database::store_of;
 use super::host::{CaldavHost, Host, Place, Shown};
 use super::story::{DOMAIN, Story, provider};
 use super::wire::Wire;
@@ -68,6 +67,7 @@ pub(super) struct World {
     pub(super) host: Host,
     pub(super) rules: Rules,
     pub(super) emit: EmitOptions,
+    pub(super) meter: Option<Arc<Metrics>>,
     pub(super) surroundings: Surroundings,
     pub(super) installation: Uuid,
     records: Vec<RawRecord>,
@@ -159,42 +159,6 @@ pub(super) fn settings(keys: &BTreeMap<String, String>) -> Settings {
     Settings::parse(&given).expect("these settings are sound")
 }
 
-async fn store_of(
-    parts: Parts,
-    fact: &str,
-    surroundings: &Surroundings,
-) -> Option<(Arc<dyn Store>, BoxFuture<'static, ()>)> {
-    if parts == Parts::Embedded {
-        let clock = Arc::clone(&surroundings.clock);
-        let store = SqliteStore::open(&SqlitePlace::Memory, clock).await.expect("SQLite opens");
-        let store = Arc::new(store);
-        let closing = Arc::clone(&store);
-        return Some((store, Box::pin(async move { closing.close().await })));
-    }
-    let url = services::postgres(fact)?;
-    let name = format!("end_to_end_{}", surroundings.dice.token().simple());
-    run(&url, format!("CREATE DATABASE {name}")).await;
-    let mut own = url::Url::parse(&url).expect("TEST_POSTGRES_URL is a URL");
-    own.set_path(&name);
-    let mut options = PostgresOptions::new(String::from(own).into());
-    options.pool_max = 4;
-    let store = PostgresStore::connect(&options).await.expect("PostgreSQL answers");
-    store.migrate().await.expect("a new database is migrated");
-    let pool = store.pool().clone();
-    let ending = Box::pin(async move {
-        pool.close().await;
-        run(&url, format!("DROP DATABASE {name} WITH (FORCE)")).await;
-    });
-    Some((Arc::new(store), ending))
-}
-
-async fn run(url: &str, statement: String) {
-    let mut connection = PgConnection::connect(url).await.expect("PostgreSQL answers");
-    let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statement));
-    statement.execute(&mut connection).await.expect("a statement");
-    connection.close().await.expect("it closes");
-}
-
 async fn google(surroundings: &Surroundings) -> Host {
     let options = Options::strict(Arc::clone(&surroundings.clock));
     Host::Google(GoogleEmulator::start(options).await.expect("the emulator starts"))
@@ -249,6 +213,7 @@ impl World {
             host,
             rules,
             emit: emit_options(),
+            meter: None,
             surroundings,
             installation: installation.id,
             records: Vec::new(),
@@ -424,6 +389,10 @@ impl World {
             self.surroundings.clone(),
             Arc::new(Notify::new()),
         );
+        let emitter = match &self.meter {
+            Some(meter) => emitter.metered(Arc::clone(meter) as _),
+            None => emitter,
+        };
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::new(emitter).run(stop.clone()));

@@ -209,6 +209,7 @@ fn settings(brokers: &str, name: &str, database_url: &Url) -> Settings {
         ("CONTENT_UID_DOMAIN", UID_DOMAIN),
         ("CONTENT_TITLE", TITLE_TEMPLATE),
         ("SECRETS_KEY", &key),
+        ("OPS_LISTEN", "127.0.0.1:0"),
         ("SHUTDOWN_DEADLINE_S", "15"),
         ("LOG_LEVEL", "info,calendar_sync::emit=debug"),
     ];

@@ -8,9 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use booking::{BookingId, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
-    Batch, Committed, ConnectionRow, Cursor, DeadLetter, ExternalEvent, Fence, Fenced, Gate,
-    Installation, LaneLease, LogFacts, NewConnection, Owed, PutConnection, Record, Result, Resume,
-    Stamp, States, Stop, Store, StoreError, Taken,
+    Batch, BookingStatus, Committed, ConnectionRow, Cursor, DeadLetter, ExternalEvent, Fence,
+    Fenced, Gate, Installation, LaneLease, LogFacts, NewConnection, Owed, PutConnection, Record,
+    Result, Resume, Stamp, States, Stop, Store, StoreError, Taken,
 };
 use futures::future::BoxFuture;
 use uuid::Uuid;
@@ -206,6 +206,9 @@ impl Store for Meddler {
     }
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {
         self.inner.backlog(gate, limit).await
+    }
+    async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {
+        self.inner.hasten(booking).await
     }
     async fn external_events(&self, uid: &IcalUid) -> Result<Vec<ExternalEvent>> {
         self.inner.external_events(uid).await

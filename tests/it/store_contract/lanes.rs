@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use booking::Verb;
 use calendar_sync::store::{
-    Batch, Committed, Fenced, Finding, Gate, LaneLease, NewConnection, Taken,
+    Batch, Committed, ConnectionState, Fenced, Finding, Gate, LaneLease, NewConnection, Standing,
+    Taken,
 };
 
 use super::env::{
-    Answered as _, Env, LONG, SHORT, connection, effect, new_connection, open_gate, present,
+    Answered as _, Env, LONG, SHORT, connection, effect, id, new_connection, open_gate, present,
     provider, token, uid, unknown,
 };
 
@@ -224,6 +225,35 @@ pub(crate) async fn a_take_over_keeps_the_backoff(env: &Env) {
     let lane = env.eventually("the rest is over", || env.lease(2)).await;
     assert_eq!(env.store.take_over(&lane, LONG).await.answered(), Taken::Over(1));
     assert_eq!(env.owed(&lane).await.uid, uid("b"));
+}
+
+pub(crate) async fn who_asks_about_a_booking_ends_its_waiting(env: &Env) {
+    with_due(env, &["a", "b"]).await;
+    let lane = env.lane(1).await;
+    env.apply(&lane, "b", 0, "Massage").await;
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    assert_eq!(env.record(&lane, "a", unknown(LONG)).await, Fenced::Written);
+    assert_eq!(env.due(&lane).await, []);
+    let status = async |name| env.store.hasten(&id(name)).await.answered();
+    let asked = status("a").await.expect("it is stored");
+    assert_eq!((asked.uid, asked.provider, asked.is_shown), (uid("a"), provider(1), true));
+    let [waiting] = asked.calendars.as_slice() else { panic!("one calendar") };
+    assert_eq!(
+        (waiting.connection, waiting.connection_state),
+        (connection(1), ConnectionState::Active)
+    );
+    assert_eq!(
+        (waiting.standing, waiting.is_wanted, waiting.is_live),
+        (Standing::Due, true, false)
+    );
+    assert_eq!((waiting.attempts, waiting.last_error.as_deref()), (2, Some("no answer")));
+    assert_eq!(env.owed(&lane).await.uid, uid("a"), "the backoff is over");
+    let settled = status("b").await.expect("it is stored");
+    assert_eq!(
+        (settled.calendars[0].standing, settled.calendars[0].is_live),
+        (Standing::Settled, true)
+    );
+    assert_eq!(status("nobody's").await, None);
 }
 
 /// Rule R15.

@@ -1,0 +1,135 @@
+//! What the service answers over HTTP: to operators, to Prometheus, to the booking application.
+//!
+//! [`metrics`] counts; [`sync`] sends one booking again; [`answer`] says how anything is refused.
+//! No answer waits for a calendar. Bodies are JSON whatever their `Content-Type` says, because the
+//! runbook's commands send none.
+
+pub mod answer;
+
+pub mod metrics;
+
+pub mod sync;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use booking::BookingId;
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use self::answer::{Refusal, bearer};
+use self::metrics::{Metrics, PROMETHEUS_TYPE};
+use crate::store::{Gate, Store};
+
+/// The longest body that is read, in bytes.
+pub const BODY_LEN_MAX: usize = 1 << 20;
+
+/// What answers are made of.
+#[derive(Clone)]
+pub struct Ops {
+    /// The state of bookings.
+    pub store: Arc<dyn Store>,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// What the flags and allowlists let through.
+    pub gate: Gate,
+    /// What opens the administrator's endpoints; `None` opens them to nobody.
+    pub admin_token: Option<Arc<SecretString>>,
+    /// Is told when something became due.
+    pub wake: Arc<Notify>,
+}
+
+/// Everything that this service answers.
+pub fn router(ops: Ops) -> Router {
+    Router::new()
+        .route("/api/ops/metrics/calendar", get(calendar_metrics))
+        .route("/metrics", get(prometheus))
+        .route("/api/calendar/sync/outbound", post(outbound))
+        .fallback(async || Refusal::not_found("there is no such page"))
+        .method_not_allowed_fallback(async || Refusal::method())
+        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+        .with_state(ops)
+}
+
+/// Opens the port.
+///
+/// # Errors
+/// What the system says, with the address.
+pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+    })
+}
+
+/// How long a request that is being answered may go on after a stop.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Answers until stopped, then finishes what is being answered.
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let serving =
+        axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let overdue = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    let ended = tokio::select! {
+        ended = serving.into_future() => ended,
+        () = overdue => Ok(()),
+    };
+    if let Err(error) = ended {
+        tracing::error!(
+            error_code = "ops_unavailable",
+            error = &error as &dyn std::error::Error,
+            "metrics and endpoints are not served any more"
+        );
+    }
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct Format {
+    format: Option<String>,
+}
+
+/// JSON, or with `?format=prometheus` what `/metrics` answers. No token is asked for.
+async fn calendar_metrics(State(ops): State<Ops>, Query(query): Query<Format>) -> Response {
+    match query.format.as_deref() {
+        None | Some("json") => axum::Json(ops.metrics.json()).into_response(),
+        Some("prometheus") => prometheus(State(ops)).await,
+        Some(_) => Refusal::field("format", "is neither json nor prometheus").into_response(),
+    }
+}
+
+async fn prometheus(State(ops): State<Ops>) -> Response {
+    ([(CONTENT_TYPE, PROMETHEUS_TYPE)], ops.metrics.prometheus()).into_response()
+}
+
+/// Sends a booking again, now: nothing if every calendar has it already.
+async fn outbound(
+    State(ops): State<Ops>,
+    headers: axum::http::HeaderMap,
+    body: axum::body::Bytes,
+) -> Result<Response, Refusal> {
+    bearer(&headers, ops.admin_token.as_deref())?;
+    let body = answer::object(&body)?;
+    let id = body.get("booking_id").and_then(serde_json::Value::as_str);
+    let id = id.ok_or_else(|| Refusal::field("booking_id", "is missing, or no text"))?;
+    let booking =
+        BookingId::parse(id).map_err(|error| Refusal::field("booking_id", &error.to_string()))?;
+    let found = ops.store.hasten(&booking).await;
+    let status = found.map_err(|error| Refusal::unavailable("the database", &error))?;
+    let status =
+        status.ok_or_else(|| Refusal::not_found(&format!("there is no booking {booking}")))?;
+    let synced = sync::look(&status, &ops.gate);
+    sync::log(&booking, &status, &synced);
+    ops.wake.notify_waiters();
+    Ok((synced.http_status(), axum::Json(synced.json(&booking, &status))).into_response())
+}
