@@ -25,6 +25,9 @@ pub mod publish;
 #[cfg(feature = "demo")]
 pub mod demo;
 
+#[cfg(feature = "demo")]
+pub mod dev;
+
 mod dead_letter_text;
 
 pub mod open;
@@ -117,6 +120,9 @@ pub enum Command {
     /// See it work, and hold, while everything goes wrong: needs nothing but this binary
     #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
+    /// Keep the service up with a booking service to play with, and print commands to paste
+    #[cfg(feature = "demo")]
+    Dev(dev::DevArgs),
 }
 
 /// A use of the command line that its grammar alone cannot refuse.
@@ -158,6 +164,10 @@ impl Command {
         if let Self::Config(command) = &self {
             return command.run(given, out);
         }
+        #[cfg(feature = "demo")]
+        if let Self::Dev(args) = self {
+            return Box::pin(dev::run(args, given, surroundings, out)).await;
+        }
         let settings = settings(given)?;
         match self {
             Self::Publish { .. } | Self::Config(_) => unreachable!("dealt with above"),
@@ -167,7 +177,7 @@ impl Command {
             Self::Cursor(command) => command.run(&settings, surroundings, out).await,
             Self::DeadLetters(command) => Box::pin(command.run(&settings, surroundings, out)).await,
             #[cfg(feature = "demo")]
-            Self::Demo(_) => unreachable!("the demo reads no settings"),
+            Self::Demo(_) | Self::Dev(_) => unreachable!("dealt with above"),
         }
     }
 }

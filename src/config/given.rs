@@ -46,7 +46,7 @@ impl fmt::Display for Source {
 }
 
 /// The file and the environment, merged; not yet understood.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Given {
     values: BTreeMap<&'static str, Value>,
     properties: BTreeMap<String, Value>,
@@ -199,6 +199,19 @@ impl Given {
         let default =
             || key.default.map(|text| Value { text: text.into(), source: Source::Default });
         self.values.get(key.name).cloned().or_else(default)
+    }
+
+    /// Whether somebody gave a value for a key.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// What a key is if nobody gave a value: another default than the table's, for a command that
+    /// brings its own parts along. `name` must be a setting.
+    pub fn fall_back(&mut self, name: &str, text: &str) {
+        let key = table::find(name).expect("a command falls back on settings that there are");
+        let value = || Value { text: text.into(), source: Source::Default };
+        self.values.entry(key.name).or_insert_with(value);
     }
 
     /// librdkafka's properties, by name.

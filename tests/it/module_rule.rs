@@ -159,7 +159,14 @@ fn only_the_consumer_and_those_who_publish_know_kafkas_client() {
     // the client's.
     assert_only(
         &["rdkafka", "rdkafka_sys"],
-        &["src/consumer/", "src/cli/publish.rs", "src/cli/demo/", "src/telemetry.rs"],
+        &[
+            "src/consumer/",
+            "src/cli/publish.rs",
+            "src/cli/demo/",
+            "src/cli/dev.rs",
+            "src/cli/dev/",
+            "src/telemetry.rs",
+        ],
     );
 }
 
