@@ -33,4 +33,7 @@ mod emulator;
 mod demo;
 
 #[cfg(feature = "demo")]
+mod runbook;
+
+#[cfg(feature = "demo")]
 mod kill;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use ::booking::{CalendarKind, ConnectionId, Digest, IcalUid, ProviderId};
+use chrono::SecondsFormat;
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
 use uuid::Uuid;
@@ -176,7 +177,8 @@ async fn present(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx
                 generation, applied_revision, etag, created_at, updated_at)
         SELECT ?4, c.provider_id, c.connection_id, c.kind, ?5, b.ical_uid, b.booking_id, ?6, ?7,
                ?8, TRUE, e.applied_digest, 'CREATED', e.generation, e.applied_revision, e.etag,
-               ?3, ?3
+               strftime('%Y-%m-%dT%H:%M:%fZ', ?3 / 1e6, 'unixepoch'),
+               strftime('%Y-%m-%dT%H:%M:%fZ', ?3 / 1e6, 'unixepoch')
           FROM effects AS e
           JOIN connections AS c ON c.connection_id = e.connection_id
           JOIN bookings AS b ON b.ical_uid = e.ical_uid
@@ -207,8 +209,8 @@ async fn present(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx
         .bind(id.to_string())
         .bind(external_id.clone())
         .bind(provider_uid.clone())
-        .bind(start.timestamp_micros())
-        .bind(end.timestamp_micros())
+        .bind(start.to_rfc3339_opts(SecondsFormat::Millis, true))
+        .bind(end.to_rfc3339_opts(SecondsFormat::Millis, true))
         .execute(conn)
         .await?;
     Ok(())
@@ -228,7 +230,7 @@ async fn absent(
     const EVENT: &str = "
         UPDATE external_calendar_events
            SET sync_status = 'CANCELLED', is_busy = FALSE, applied_revision = ?4, etag = NULL,
-               last_error = NULL, updated_at = ?3
+               last_error = NULL, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', ?3 / 1e6, 'unixepoch')
          WHERE connection_id = ?1 AND ical_uid = ?2";
     for statement in [ABSENT, EVENT] {
         on_row(statement, record, now).bind(revision).execute(&mut *conn).await?;
@@ -286,7 +288,8 @@ async fn dead(
     const IS_DEAD: &str = "SELECT dead FROM effects WHERE connection_id = ?1 AND ical_uid = ?2";
     const EVENT: &str = "
         UPDATE external_calendar_events
-           SET sync_status = 'FAILED', last_error = ?4, updated_at = ?3
+           SET sync_status = 'FAILED', last_error = ?4,
+               updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', ?3 / 1e6, 'unixepoch')
          WHERE connection_id = ?1 AND ical_uid = ?2";
     let statement = if unknown { OPEN } else { SETTLED };
     on_row(statement, record, now).bind(error.to_owned()).execute(&mut *conn).await?;
@@ -352,8 +355,8 @@ fn read(row: &SqliteRow) -> Result<ExternalEvent> {
         generation: row.get("generation")?,
         applied_revision: row.get("applied_revision")?,
         etag: row.get("etag")?,
-        start: row.time("start_time")?,
-        end: row.time("end_time")?,
+        start: row.parsed("start_time", |text| text.parse().ok())?,
+        end: row.parsed("end_time", |text| text.parse().ok())?,
         is_busy: row.get("is_busy")?,
     })
 }

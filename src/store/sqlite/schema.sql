@@ -110,6 +110,7 @@ CREATE TABLE effects (
 CREATE INDEX effects_due ON effects (connection_id, not_before) WHERE due;
 CREATE INDEX effects_verify ON effects (connection_id, verify_at) WHERE verify_at IS NOT NULL;
 
+-- The times are texts, as in RFC 3339, in UTC: people read this table with the shell.
 CREATE TABLE external_calendar_events (
     id                TEXT PRIMARY KEY,
     provider_id       TEXT NOT NULL REFERENCES providers,
@@ -119,8 +120,8 @@ CREATE TABLE external_calendar_events (
     ical_uid          TEXT NOT NULL REFERENCES bookings,
     booking_id        TEXT NOT NULL,
     provider_uid      TEXT,
-    start_time        INTEGER NOT NULL,
-    end_time          INTEGER NOT NULL,
+    start_time        TEXT NOT NULL,
+    end_time          TEXT NOT NULL,
     is_busy           INTEGER NOT NULL,
     checksum          TEXT NOT NULL,
     sync_status       TEXT NOT NULL
@@ -129,8 +130,8 @@ CREATE TABLE external_calendar_events (
     generation        INTEGER NOT NULL,
     applied_revision  INTEGER NOT NULL,
     etag              TEXT,
-    created_at        INTEGER NOT NULL,
-    updated_at        INTEGER NOT NULL,
+    created_at        TEXT NOT NULL,
+    updated_at        TEXT NOT NULL,
     CHECK (end_time > start_time),
     UNIQUE (provider_id, calendar_provider, external_event_id),
     UNIQUE (connection_id, ical_uid)
