@@ -95,6 +95,10 @@ macro_rules! every_fact {
                 a_removal_with_nothing_to_withdraw_ends_at_once,
                 a_removal_without_withdrawing_keeps_the_mapping,
                 a_removed_connection_can_come_back,
+                what_ended_while_a_connection_was_removed_is_due_no_more,
+                what_ended_while_a_connection_was_removed_leaves_it,
+                what_another_took_meanwhile_is_not_asked_for_twice,
+                what_waited_for_a_removed_connection_is_due_as_it_is_now,
                 an_unknown_connection_cannot_be_removed,
             ]
         );

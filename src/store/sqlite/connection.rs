@@ -83,8 +83,11 @@ pub(super) async fn put_connection(
     booking::add_provider(&mut tx, new.provider).await.map_err(fault(OPERATION))?;
     let created = insert(&mut tx, new, now).await.map_err(fault(OPERATION))?;
     if !created {
-        same_identity(&mut tx, new).await?;
+        let before = same_identity(&mut tx, new).await?;
         renew(&mut tx, new, now).await.map_err(fault(OPERATION))?;
+        if before == ConnectionState::Removed {
+            let_go(&mut tx, new.id, now).await.map_err(fault(OPERATION))?;
+        }
     }
     let id = new.id.to_string();
     let former = booking::destination(&mut tx, new.provider).await.map_err(fault(OPERATION))?;
@@ -135,8 +138,12 @@ async fn insert(conn: &mut SqliteConnection, new: &NewConnection, now: i64) -> s
     Ok(done.rows_affected() == 1)
 }
 
-/// Rule R17: the id derives from these, so another value under it is a mistake of ours.
-async fn same_identity(conn: &mut SqliteConnection, new: &NewConnection) -> Result<()> {
+/// Rule R17: the id derives from these, so another value under it is a mistake of ours. Answers
+/// the connection's state.
+async fn same_identity(
+    conn: &mut SqliteConnection,
+    new: &NewConnection,
+) -> Result<ConnectionState> {
     const READ: &str = select_connections!("WHERE c.connection_id = ?1");
     let row = sqlx::query(READ)
         .bind(new.id.to_string())
@@ -149,7 +156,7 @@ async fn same_identity(conn: &mut SqliteConnection, new: &NewConnection) -> Resu
         stored if stored.kind != new.kind => "kind",
         stored if stored.subject != new.subject => "subject",
         stored if stored.calendar != new.calendar => "calendar",
-        _ => return Ok(()),
+        _ => return Ok(stored.state),
     };
     Err(StoreError::Inconsistent {
         table: "connections",
@@ -176,6 +183,19 @@ async fn renew(conn: &mut SqliteConnection, new: &NewConnection, now: i64) -> sq
         .execute(&mut *conn)
         .await?;
     sqlx::query(EFFECTS).bind(new.id.to_string()).bind(now).execute(conn).await?;
+    Ok(())
+}
+
+/// Nothing was planned for a connection while it was removed: what its rows ask for is of before.
+/// Whatever is not placed on it is to be absent from it, before anything is placed anew.
+async fn let_go(conn: &mut SqliteConnection, id: ConnectionId, now: i64) -> sqlx::Result<()> {
+    const LET_GO: &str = "
+        UPDATE effects
+           SET desired_digest = NULL, desired_revision = MAX(desired_revision, b.revision),
+               dead = FALSE, rejections = 0, not_before = ?2, updated_at = ?2
+          FROM (SELECT ical_uid AS uid, revision FROM bookings WHERE placed IS NOT ?1) AS b
+         WHERE connection_id = ?1 AND ical_uid = b.uid";
+    sqlx::query(LET_GO).bind(id.to_string()).bind(now).execute(conn).await?;
     Ok(())
 }
 

@@ -209,6 +209,67 @@ pub(crate) async fn a_removed_connection_can_come_back(env: &Env) {
     assert_eq!(env.row(1).await.pending, 0);
 }
 
+/// Of bookings that are due on a removed connection, nothing was planned since: the row of one
+/// that was cancelled asks for what the booking shows no more.
+pub(crate) async fn what_ended_while_a_connection_was_removed_is_due_no_more(env: &Env) {
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    env.ask("b", 0, Some("Haircut")).await;
+    assert!(env.store.remove_connection(connection(1), false).await.answered());
+    env.keep("a", 1, None).await;
+    assert_eq!(env.connect(1).await.bookings_due, 1);
+    let lane = env.lane(2).await;
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.uid, owed.desired), (uid("b"), Some(content("Haircut"))));
+}
+
+pub(crate) async fn what_ended_while_a_connection_was_removed_leaves_it(env: &Env) {
+    holding_one(env).await;
+    assert!(env.store.remove_connection(connection(1), false).await.answered());
+    env.keep("a", 1, None).await;
+    assert_eq!(env.connect(1).await.bookings_due, 0);
+    let lane = env.lane(2).await;
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.desired_revision, owed.desired), (1, None));
+    assert!(owed.applied.is_some());
+}
+
+pub(crate) async fn what_another_took_meanwhile_is_not_asked_for_twice(env: &Env) {
+    let lane = holding_one(env).await;
+    env.ask("b", 0, Some("Haircut")).await;
+    assert!(env.stamp(&lane, "b", (Verb::Create, 0, 0)).await);
+    assert_eq!(env.record(&lane, "b", not_applied(LONG, true)).await, Fenced::Written);
+    assert!(env.store.remove_connection(connection(1), false).await.answered());
+    assert_eq!(env.connect(2).await.bookings_due, 2);
+    assert!(!env.connect(1).await.destination);
+    // It leaves the one, and was never on it in the case of the other.
+    let first = env.lane(3).await;
+    assert_eq!(first.connection, connection(1));
+    let owed = env.owed(&first).await;
+    assert_eq!((owed.uid, owed.desired), (uid("a"), None));
+    // Made the destination again, it gets them back, with all their tries.
+    let again = NewConnection { make_destination: true, ..new_connection(1) };
+    assert_eq!(env.store.put_connection(&again).await.answered().bookings_due, 2);
+    let owed = env.owed(&first).await;
+    assert_eq!((owed.uid, owed.desired), (uid("b"), Some(content("Haircut"))));
+    assert_eq!(owed.rejections, 0);
+}
+
+pub(crate) async fn what_waited_for_a_removed_connection_is_due_as_it_is_now(env: &Env) {
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    let lane = env.lane(1).await;
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    let dead = Finding::Dead { error: "it is not accepted".to_owned(), unknown: false };
+    assert_eq!(env.record(&lane, "a", dead).await, Fenced::Written);
+    assert!(env.store.remove_connection(connection(1), false).await.answered());
+    env.keep("a", 3, Some("Haircut")).await;
+    assert_eq!(env.connect(1).await.bookings_due, 1);
+    let lane = env.lane(2).await;
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.desired_revision, owed.desired), (3, Some(content("Haircut"))));
+}
+
 pub(crate) async fn an_unknown_connection_cannot_be_removed(env: &Env) {
     assert!(!env.store.remove_connection(connection(7), true).await.answered());
     assert_eq!(env.store.connection(connection(7)).await.answered(), None);
