@@ -94,6 +94,8 @@ macro_rules! every_fact {
                 credentials_die_last,
                 a_removal_with_nothing_to_withdraw_ends_at_once,
                 a_removal_without_withdrawing_keeps_the_mapping,
+                a_withdrawal_of_what_was_refused_has_all_its_tries,
+                what_is_removed_is_not_parked,
                 a_removed_connection_can_come_back,
                 what_ended_while_a_connection_was_removed_is_due_no_more,
                 what_ended_while_a_connection_was_removed_leaves_it,

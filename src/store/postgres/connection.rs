@@ -234,7 +234,7 @@ impl PostgresStore {
         const STATE: &str = "
             UPDATE connections
                SET state = $2, sealed = CASE WHEN $2 = 'removed' THEN ''::bytea ELSE sealed END,
-                   updated_at = clock_timestamp()
+                   parked_reason = NULL, updated_at = clock_timestamp()
              WHERE connection_id = $1 AND state <> 'removed'";
         let failed = failed("remove a connection");
         let mut tx = self.begin("remove a connection").await?;
@@ -290,7 +290,9 @@ impl PostgresStore {
                SET flight_token = CASE WHEN flight_verb IS NULL THEN NULL
                                        ELSE gen_random_uuid() END,
                    desired_digest = CASE WHEN $2 THEN NULL ELSE desired_digest END,
-                   dead = dead AND NOT $2, not_before = clock_timestamp(),
+                   dead = dead AND NOT $2,
+                   rejections = CASE WHEN $2 THEN 0 ELSE rejections END,
+                   not_before = CASE WHEN $2 THEN clock_timestamp() ELSE not_before END,
                    updated_at = clock_timestamp()
              WHERE connection_id = $1";
         let failed = failed("take a connection down");

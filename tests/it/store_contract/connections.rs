@@ -196,6 +196,32 @@ pub(crate) async fn a_removal_without_withdrawing_keeps_the_mapping(env: &Env) {
     assert!(!env.store.remove_connection(connection(1), false).await.answered());
 }
 
+pub(crate) async fn a_withdrawal_of_what_was_refused_has_all_its_tries(env: &Env) {
+    let lane = holding_one(env).await;
+    env.ask("a", 1, Some("Haircut")).await;
+    assert!(env.stamp(&lane, "a", (Verb::Update, 1, 0)).await);
+    assert_eq!(env.record(&lane, "a", not_applied(Duration::ZERO, true)).await, Fenced::Written);
+    assert!(env.stamp(&lane, "a", (Verb::Update, 1, 0)).await);
+    let dead = Finding::Dead { error: "it is not accepted".to_owned(), unknown: false };
+    assert_eq!(env.record(&lane, "a", dead).await, Fenced::Written);
+    assert!(env.store.remove_connection(connection(1), true).await.answered());
+    let lane = env.lane(2).await;
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.desired, owed.rejections), (None, 0));
+}
+
+pub(crate) async fn what_is_removed_is_not_parked(env: &Env) {
+    for withdraw in [false, true] {
+        env.connect(1).await;
+        env.ask(if withdraw { "b" } else { "a" }, 0, Some("Massage")).await;
+        let lane = env.lane(1).await;
+        assert_eq!(env.store.park(&lane, "it was revoked").await.answered(), Fenced::Written);
+        assert!(env.store.remove_connection(connection(1), withdraw).await.answered());
+        let row = env.row(1).await;
+        assert_eq!((row.state, row.parked_reason), (ConnectionState::Removed, None));
+    }
+}
+
 pub(crate) async fn a_removed_connection_can_come_back(env: &Env) {
     holding_one(env).await;
     assert!(env.store.remove_connection(connection(1), false).await.answered());
