@@ -6,7 +6,7 @@ mod letters;
 
 mod process;
 
-mod proxy;
+pub(crate) mod proxy;
 
 mod stopping;
 

@@ -175,3 +175,5 @@ macro_rules! every_fact {
 pub(crate) mod sqlite;
 
 pub(crate) mod postgres;
+
+mod silence;
