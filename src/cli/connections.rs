@@ -21,7 +21,7 @@ use crate::calendar::Credentials;
 use crate::clock::Surroundings;
 use crate::config::Settings;
 use crate::connection::{calendar_name, connection_id};
-use crate::store::{ConnectionRow, NewConnection, PutConnection, Store};
+use crate::store::{CountedConnection, NewConnection, PutConnection, Store};
 
 /// Adds, lists and removes calendar accounts.
 #[derive(Debug, Subcommand)]
@@ -302,7 +302,7 @@ fn tell_added(
 
 fn list(
     args: &ListArgs,
-    connections: &[ConnectionRow],
+    connections: &[CountedConnection],
     out: &mut Out<impl Write>,
 ) -> anyhow::Result<()> {
     if args.json {
@@ -318,7 +318,7 @@ fn list(
     let mut columns = Columns::new([
         "ID", "PROVIDER", "KIND", "ACCOUNT", "CALENDAR", "STATE", "DEST", "DUE", "LIVE",
     ]);
-    for one in connections {
+    for CountedConnection { connection: one, pending, live } in connections {
         columns.row([
             one.id.to_string(),
             one.provider.to_string(),
@@ -327,14 +327,14 @@ fn list(
             one.calendar.clone(),
             one.state.name().to_owned(),
             if one.destination { "yes" } else { "-" }.to_owned(),
-            one.pending.to_string(),
-            one.live.to_string(),
+            pending.to_string(),
+            live.to_string(),
         ]);
     }
     for line in columns.lines() {
         writeln!(out, "{line}")?;
     }
-    for one in connections {
+    for CountedConnection { connection: one, .. } in connections {
         if let Some(reason) = &one.parked_reason {
             writeln!(out, "\n{} is parked: {}", one.id, printable(reason))?;
             writeln!(out, "  once that is mended, add it again with working credentials")?;
@@ -344,7 +344,8 @@ fn list(
 }
 
 /// All but the credentials.
-fn to_json(connection: &ConnectionRow) -> serde_json::Value {
+fn to_json(counted: &CountedConnection) -> serde_json::Value {
+    let CountedConnection { connection, pending, live } = counted;
     json!({
         "connection_id": connection.id,
         "provider_id": connection.provider,
@@ -355,8 +356,8 @@ fn to_json(connection: &ConnectionRow) -> serde_json::Value {
         "state": connection.state.name(),
         "parked_reason": connection.parked_reason,
         "destination": connection.destination,
-        "pending": connection.pending,
-        "live": connection.live,
+        "pending": pending,
+        "live": live,
     })
 }
 

@@ -8,7 +8,8 @@ use uuid::Uuid;
 use super::rows::inconsistent;
 use super::{PostgresStore, failed, fenced};
 use crate::store::{
-    ConnectionRow, ConnectionState, Fenced, LaneLease, NewConnection, PutConnection, Result,
+    ConnectionRow, ConnectionState, CountedConnection, Fenced, LaneLease, NewConnection,
+    PutConnection, Result,
 };
 
 impl PostgresStore {
@@ -351,10 +352,7 @@ impl PostgresStore {
         Ok(fenced(done.rows_affected()))
     }
 
-    pub(super) async fn read_connections(
-        &self,
-        only: Option<ConnectionId>,
-    ) -> Result<Vec<ConnectionRow>> {
+    pub(super) async fn read_connections(&self) -> Result<Vec<CountedConnection>> {
         const READ: &str = "
             SELECT c.*, p.destination,
                    (SELECT count(*) FROM effects e
@@ -363,14 +361,26 @@ impl PostgresStore {
                      WHERE e.connection_id = c.connection_id
                        AND e.applied_digest IS NOT NULL) AS live
               FROM connections c JOIN providers p USING (provider_id)
-             WHERE $1 IS NULL OR c.connection_id = $1
              ORDER BY c.provider_id, c.connection_id";
-        let rows = sqlx::query(READ)
-            .bind(only.map(|id| id.0))
-            .fetch_all(&self.pool)
+        let rows =
+            sqlx::query(READ).fetch_all(&self.pool).await.map_err(failed("read connections"))?;
+        let counted = |row| {
+            let connection = connection(row)?;
+            Ok(CountedConnection { connection, pending: row.get("pending"), live: row.get("live") })
+        };
+        rows.iter().map(counted).collect()
+    }
+
+    pub(super) async fn read_connection(&self, id: ConnectionId) -> Result<Option<ConnectionRow>> {
+        const READ: &str = "
+            SELECT c.*, p.destination FROM connections c JOIN providers p USING (provider_id)
+             WHERE c.connection_id = $1";
+        let row = sqlx::query(READ)
+            .bind(id.0)
+            .fetch_optional(&self.pool)
             .await
-            .map_err(failed("read connections"))?;
-        rows.iter().map(connection).collect()
+            .map_err(failed("read a connection"))?;
+        row.as_ref().map(connection).transpose()
     }
 }
 
@@ -389,7 +399,5 @@ fn connection(row: &PgRow) -> Result<ConnectionRow> {
         state: ConnectionState::parse(state).ok_or_else(|| wrong("state", state))?,
         parked_reason: row.get("parked_reason"),
         destination: row.get::<Option<Uuid>, _>("destination") == Some(id),
-        pending: row.get("pending"),
-        live: row.get("live"),
     })
 }

@@ -34,9 +34,9 @@ use sqlx::{ConnectOptions as _, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::{
-    Batch, Committed, ConnectionRow, Cursor, DeadLetter, ExternalEvent, Fence, Fenced, Gate,
-    Installation, LaneLease, LogFacts, NewConnection, Owed, PutConnection, Record, Result, Resume,
-    Stamp, States, Stop, Store, StoreError, Taken,
+    Batch, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter, ExternalEvent, Fence,
+    Fenced, Gate, Installation, LaneLease, LogFacts, NewConnection, Owed, PutConnection, Record,
+    Result, Resume, Stamp, States, Stop, Store, StoreError, Taken,
 };
 
 /// How to reach the database, and how long to wait for it.
@@ -267,11 +267,11 @@ impl Store for PostgresStore {
     async fn put_connection(&self, connection: &NewConnection) -> Result<PutConnection> {
         self.within("add a connection", self.upsert_connection(connection)).await
     }
-    async fn connections(&self) -> Result<Vec<ConnectionRow>> {
-        self.within("read connections", self.read_connections(None)).await
+    async fn connections(&self) -> Result<Vec<CountedConnection>> {
+        self.within("read connections", self.read_connections()).await
     }
     async fn connection(&self, id: ConnectionId) -> Result<Option<ConnectionRow>> {
-        Ok(self.within("read a connection", self.read_connections(Some(id))).await?.pop())
+        self.within("read a connection", self.read_connection(id)).await
     }
     async fn remove_connection(&self, id: ConnectionId, withdraw: bool) -> Result<bool> {
         self.within("remove a connection", self.begin_removal(id, withdraw)).await

@@ -6,37 +6,44 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use super::row::Values;
 use super::{SqliteStore, booking, fault, fenced};
 use crate::store::{
-    ConnectionRow, ConnectionState, Fenced, LaneLease, NewConnection, PutConnection, Result,
-    StoreError, StoredBooking,
+    ConnectionRow, ConnectionState, CountedConnection, Fenced, LaneLease, NewConnection,
+    PutConnection, Result, StoreError, StoredBooking,
 };
 
 /// How many bookings are read at a time when a destination changes.
 const PAGE: u32 = 500;
 
-/// The columns of a [`ConnectionRow`], to be followed by a condition and an order.
+/// The columns of a [`ConnectionRow`], further ones, and what is to follow.
 macro_rules! select_connections {
-    ($rest:literal) => {
+    ($more:literal, $rest:literal) => {
         concat!(
-            "SELECT c.*,
-                    EXISTS (SELECT 1 FROM providers AS p
-                             WHERE p.destination = c.connection_id) AS destination,
-                    (SELECT COUNT(*) FROM effects AS e
-                      WHERE e.connection_id = c.connection_id AND e.due) AS pending,
-                    (SELECT COUNT(*) FROM effects AS e
-                      WHERE e.connection_id = c.connection_id
-                        AND e.applied_digest IS NOT NULL) AS live
-               FROM connections AS c ",
+            "SELECT c.*, EXISTS (SELECT 1 FROM providers AS p
+                                  WHERE p.destination = c.connection_id) AS destination",
+            $more,
+            " FROM connections AS c ",
             $rest
         )
     };
 }
 
 /// See [`crate::store::Store::connections`].
-pub(super) async fn connections(store: &SqliteStore) -> Result<Vec<ConnectionRow>> {
-    const LIST: &str = select_connections!("ORDER BY c.provider_id, c.connection_id");
+pub(super) async fn connections(store: &SqliteStore) -> Result<Vec<CountedConnection>> {
+    const LIST: &str = select_connections!(
+        ", (SELECT COUNT(*) FROM effects AS e
+             WHERE e.connection_id = c.connection_id AND e.due) AS pending,
+           (SELECT COUNT(*) FROM effects AS e
+             WHERE e.connection_id = c.connection_id
+               AND e.applied_digest IS NOT NULL) AS live",
+        "ORDER BY c.provider_id, c.connection_id"
+    );
     let rows =
         sqlx::query(LIST).fetch_all(&store.read).await.map_err(fault("list the connections"))?;
-    rows.iter().map(read).collect()
+    let counted = |row| {
+        let values = Values::of(row, "connections", "connection_id");
+        let (pending, live) = (values.get("pending")?, values.get("live")?);
+        Ok(CountedConnection { connection: read(row)?, pending, live })
+    };
+    rows.iter().map(counted).collect()
 }
 
 /// See [`crate::store::Store::connection`].
@@ -44,7 +51,7 @@ pub(super) async fn connection(
     store: &SqliteStore,
     id: ConnectionId,
 ) -> Result<Option<ConnectionRow>> {
-    const READ: &str = select_connections!("WHERE c.connection_id = ?1");
+    const READ: &str = select_connections!("", "WHERE c.connection_id = ?1");
     let row = sqlx::query(READ)
         .bind(id.to_string())
         .fetch_optional(&store.read)
@@ -66,8 +73,6 @@ fn read(row: &SqliteRow) -> Result<ConnectionRow> {
         state: row.parsed("state", ConnectionState::parse)?,
         parked_reason: row.get("parked_reason")?,
         destination: row.get("destination")?,
-        pending: row.get("pending")?,
-        live: row.get("live")?,
     })
 }
 
@@ -144,7 +149,7 @@ async fn same_identity(
     conn: &mut SqliteConnection,
     new: &NewConnection,
 ) -> Result<ConnectionState> {
-    const READ: &str = select_connections!("WHERE c.connection_id = ?1");
+    const READ: &str = select_connections!("", "WHERE c.connection_id = ?1");
     let row = sqlx::query(READ)
         .bind(new.id.to_string())
         .fetch_one(conn)

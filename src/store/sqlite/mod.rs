@@ -38,9 +38,9 @@ use uuid::Uuid;
 
 use self::row::Values;
 use super::{
-    Batch, Committed, ConnectionRow, Cursor, DeadLetter, ExternalEvent, Fence, Fenced, Gate,
-    Installation, LaneLease, LogFacts, NewConnection, Owed, PutConnection, Record, Result, Resume,
-    Stamp, States, Stop, Store, StoreError, Taken,
+    Batch, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter, ExternalEvent, Fence,
+    Fenced, Gate, Installation, LaneLease, LogFacts, NewConnection, Owed, PutConnection, Record,
+    Result, Resume, Stamp, States, Stop, Store, StoreError, Taken,
 };
 use crate::clock::Clock;
 
@@ -320,7 +320,7 @@ impl Store for SqliteStore {
         connection::put_connection(self, connection).await
     }
 
-    async fn connections(&self) -> Result<Vec<ConnectionRow>> {
+    async fn connections(&self) -> Result<Vec<CountedConnection>> {
         connection::connections(self).await
     }
 
