@@ -107,10 +107,15 @@ impl Google {
         self.http.exchange(request).await.whole()
     }
 
-    /// The event is not there: is the calendar (L24)?
+    /// The event is not there: is the calendar (L24)? Its list of events is asked for, of which
+    /// hardly anything is answered: the scopes that let us write events let us list them, and do
+    /// not let us get the calendar itself.
     async fn look_for_calendar(&self) -> Reading {
-        let calendar = match self.calendar() {
-            Ok(url) => self.get(url).await,
+        let calendar = match self.events(None) {
+            Ok(mut url) => {
+                url.set_query(Some("maxResults=1&fields=etag"));
+                self.get(url).await
+            }
             Err(lost) => Err(lost),
         };
         match calendar {

@@ -251,7 +251,8 @@ async fn an_absence_is_told_from_a_tombstone_and_from_a_missing_calendar() {
     assert_eq!(google.read("booking0").await, Reading::Tombstone);
     assert_eq!(google.read("booking0").await, Reading::Tombstone);
     assert_eq!(google.read("booking0").await, Reading::Absent);
-    assert_eq!(server.requests()[3].line(), format!("GET {PATH}"));
+    let asked = format!("GET {PATH}/events?maxResults=1&fields=etag");
+    assert_eq!(server.requests()[3].line(), asked);
     let gone = Reading::CalendarGone { message: "404 Not Found (notFound)".to_owned() };
     assert_eq!(google.read("booking0").await, gone);
     for _ in 0..3 {
