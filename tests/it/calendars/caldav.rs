@@ -292,7 +292,7 @@ async fn what_is_not_icalendar_is_rejected() {
 async fn a_weak_etag_is_none_and_a_foreign_body_has_no_marker() {
     let server = Stub::saying(&[
         (201, "ETag: W/\"1\"\r\n", ""),
-        (200, "ETag: W/\"1\"\r\n", "<html>hello</html>"),
+        (200, "ETag: W/\"1\"\r\n", "\u{feff}\r\nbegin:vcalendar\r\nEND:VCALENDAR\r\n"),
         (204, "", ""),
     ])
     .await;
@@ -315,6 +315,39 @@ async fn a_weak_etag_is_none_and_a_foreign_body_has_no_marker() {
     assert_eq!(seen[0].header("authorization"), Some(&*format!("Bearer {SECRET}")));
     assert_eq!(seen[1].line(), "GET /c%20d/booking-1.ics");
     assert_eq!((seen[2].header("if-match"), seen[2].header("if-none-match")), (None, None));
+}
+
+/// A proxy, or a page about maintenance: what it says is no acknowledgement, and no event.
+#[tokio::test]
+async fn a_success_that_is_no_calendars_is_no_answer() {
+    const PAGE: &str = "<!DOCTYPE html><html><body>Back soon</body></html>";
+    const XHTML: &str = "<html xmlns=\"http://www.w3.org/1999/xhtml\"/>";
+    let said = [(200, "", PAGE), (200, "", XHTML), (200, "", "BEGIN:VCARD\r\n"), (200, "", "BEG")];
+    let server = Stub::saying(&said.map(|reply| [reply; 4]).concat()).await;
+    let caldav = Caldav::new(account("", &format!("{}/c/", server.url)), http());
+    for _ in said {
+        for (verb, condition) in [
+            (Verb::Create, Condition::New),
+            (Verb::Update, Condition::Unconditional),
+            (Verb::Delete, Condition::Unconditional),
+        ] {
+            let call = Call { verb, external_id: "booking-1.ics", condition, body: b"x" };
+            let answer = caldav.send(&call).await;
+            assert!(matches!(answer, Answer::Lost { sent: true, .. }), "{verb:?}: {answer:?}");
+        }
+        let reading = caldav.read("booking-1.ics").await;
+        assert!(matches!(reading, Reading::Failed(Answer::Lost { .. })), "{reading:?}");
+    }
+    // Radicale's answer to a deletion, and a page that tells of what was created.
+    let dav = "<?xml version='1.0' encoding='utf-8'?>\n<multistatus xmlns=\"DAV:\" />";
+    let server = Stub::saying(&[(200, "", dav), (201, "", PAGE), (200, "", "")]).await;
+    let caldav = Caldav::new(account("", &format!("{}/c/", server.url)), http());
+    for verb in [Verb::Delete, Verb::Create, Verb::Update] {
+        let condition = Condition::Unconditional;
+        let call = Call { verb, external_id: "booking-1.ics", condition, body: b"x" };
+        let answer = caldav.send(&call).await;
+        assert!(matches!(meaning(verb, &answer), Outcome::Applied { .. }), "{verb:?}: {answer:?}");
+    }
 }
 
 /// L24.
