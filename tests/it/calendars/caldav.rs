@@ -350,6 +350,45 @@ async fn a_success_that_is_no_calendars_is_no_answer() {
     }
 }
 
+/// Credentials go where they were sent and nowhere else; a person is told where the calendar is.
+#[tokio::test]
+async fn an_address_that_redirects_is_told_and_not_followed() {
+    let secret = "https://u:pw@dav.example.com:8443/path-4711?token=4711#4711";
+    let moved = |status, target: &str| (status, format!("Location: {target}\r\n"));
+    let rows = [
+        (moved(301, secret), "https://dav.example.com:8443", true),
+        (moved(308, "//dav.example.com/c/"), "http://dav.example.com", true),
+        (moved(302, "https://127.0.0.1/c/"), "https://127.0.0.1", true),
+        (moved(307, secret), "https://dav.example.com:8443", false),
+        (moved(302, secret), "https://dav.example.com:8443", false),
+    ];
+    for ((status, location), origin, lasts) in rows {
+        let server = Stub::saying(&[(status, location.as_str(), ""); 2]).await;
+        let caldav = Caldav::new(account("", &format!("{}/c/", server.url)), http());
+        let condition = Condition::New;
+        let call = Call { verb: Verb::Create, external_id: "booking-1.ics", condition, body: b"x" };
+        let answer = caldav.send(&call).await;
+        let Reading::Failed(unreadable) = caldav.read("booking-1.ics").await else {
+            panic!("{status}: nothing was read");
+        };
+        let expected = format!("the calendar's address redirects to {origin}");
+        let written = meaning(Verb::Create, &answer);
+        let read = unread(CalendarKind::Caldav, &unreadable);
+        match (written, read) {
+            (Outcome::Unauthorised { reason }, Unread::Unauthorised { reason: unread })
+                if lasts =>
+            {
+                assert_eq!((&reason, &unread), (&expected, &expected));
+            }
+            (Outcome::Unknown { reason, .. }, Unread::Retry { reason: unread, .. }) if !lasts => {
+                assert_eq!((&reason, &unread), (&expected, &expected));
+            }
+            (written, read) => panic!("{status} {location}: {written:?}, {read:?}"),
+        }
+        assert_eq!(server.requests().len(), 2);
+    }
+}
+
 /// L24.
 #[tokio::test]
 async fn only_a_calendar_that_answers_makes_an_event_absent() {
