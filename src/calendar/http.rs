@@ -75,7 +75,6 @@ pub enum HttpError {
 pub struct Http {
     client: reqwest::Client,
     clock: Arc<dyn Clock>,
-    call_timeout: Duration,
 }
 
 /// One request.
@@ -151,12 +150,7 @@ impl Http {
             .pool_idle_timeout(IDLE_CONNECTION_AGE_MAX);
         let builder = if proxy_from_environment { builder } else { builder.no_proxy() };
         let client = builder.build().map_err(HttpError::Build)?;
-        Ok(Self { client, clock, call_timeout })
-    }
-
-    /// The longest that one call takes; a lease must outlast it (rule R10).
-    pub fn call_timeout(&self) -> Duration {
-        self.call_timeout
+        Ok(Self { client, clock })
     }
 
     /// Sends a request and reads its answer, once.
