@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use booking::{CalendarKind, ConnectionId, ProviderId};
 use clap::{Args, Subcommand};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use url::Url;
 use uuid::Uuid;
@@ -208,9 +209,23 @@ impl GoogleArgs {
             subject: one_line("--subject", &self.subject)?,
             calendar,
             base_url,
-            credentials: Credentials::Bearer { token: token.read()? },
+            credentials: Credentials::Bearer { token: carried(token.read()?)? },
         })
     }
+}
+
+/// A token that a header can carry: sent as it is, it would fail each call before it was sent.
+/// (A password travels in Base64, whatever it holds.)
+fn carried(token: SecretString) -> anyhow::Result<SecretString> {
+    let stray = token.expose_secret().chars().position(|letter| !letter.is_ascii_graphic());
+    if let Some(at) = stray {
+        bail!(
+            "the token cannot be sent: its character {} is none of visible ASCII; was something \
+             pasted along with it, a quotation mark or a space?",
+            at + 1
+        );
+    }
+    Ok(token)
 }
 
 /// The longest user name or subject, in bytes.
