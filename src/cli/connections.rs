@@ -22,7 +22,7 @@ use crate::calendar::Credentials;
 use crate::clock::Surroundings;
 use crate::config::Settings;
 use crate::connection::{calendar_name, connection_id};
-use crate::store::{CountedConnection, NewConnection, PutConnection, Store};
+use crate::store::{ConnectionState, CountedConnection, NewConnection, PutConnection, Store};
 
 /// Adds, lists and removes calendar accounts.
 #[derive(Debug, Subcommand)]
@@ -128,6 +128,10 @@ pub struct RemoveArgs {
     /// Take our events out of the calendar first; without it they stay there
     #[arg(long)]
     withdraw: bool,
+    /// Leave our events in the calendar and delete the credentials, even if the events are being
+    /// withdrawn
+    #[arg(long, conflicts_with = "withdraw")]
+    leave_events: bool,
 }
 
 /// An account, before it has a name.
@@ -350,8 +354,17 @@ fn list(
         writeln!(out, "{line}")?;
     }
     for CountedConnection { connection: one, .. } in connections {
-        if let Some(reason) = &one.parked_reason {
-            writeln!(out, "\n{} is parked: {}", one.id, printable(reason))?;
+        let Some(reason) = &one.parked_reason else { continue };
+        let reason = printable(reason);
+        if one.state == ConnectionState::Removing {
+            writeln!(out, "\n{}: its events cannot be withdrawn: {reason}", one.id)?;
+            writeln!(
+                out,
+                "  once that is mended, add it again with working credentials, and remove it \
+                 again; or give its events up: remove it with --leave-events"
+            )?;
+        } else {
+            writeln!(out, "\n{} is parked: {reason}", one.id)?;
             writeln!(out, "  once that is mended, add it again with working credentials")?;
         }
     }
@@ -382,8 +395,16 @@ async fn remove(
     out: &mut Out<impl Write>,
 ) -> anyhow::Result<()> {
     let id = ConnectionId(args.id);
+    let state = store.connection(id).await?.map(|connection| connection.state);
+    // Without its credentials a withdrawal never ends: that is not to happen by the way.
+    if state == Some(ConnectionState::Removing) && !args.withdraw && !args.leave_events {
+        bail!(
+            "connection {id} is being removed already, and its events are being withdrawn; to \
+             leave them in the calendar instead, remove it with --leave-events"
+        );
+    }
     if !store.remove_connection(id, args.withdraw).await? {
-        bail!("there is no connection {id}, or it is being removed already");
+        bail!("there is no connection {id}, or it is removed already");
     }
     let what = if args.withdraw {
         "its events are being withdrawn; its credentials are deleted once they are gone"
