@@ -15,10 +15,10 @@ use super::{Account, Answer, Calendar, Call, Condition, Reading, ical};
 
 /// The namespace of our hrefs: a released one never changes, or every event gets a second name.
 const HREFS: Uuid = uuid!("6f0d3c1e-5b0a-4d52-9a53-2f6f5c2f7d10");
-/// The longest error body that is searched for a reason, in bytes.
-const ERROR_LEN_MAX: usize = 64 * 1024;
-/// The most XML nodes that such a body may have.
-const ERROR_NODES_MAX: u32 = 1_000;
+/// The longest body of `WebDAV`'s own that is looked into, in bytes.
+const XML_LEN_MAX: usize = 64 * 1024;
+/// The most nodes that such a body may have.
+const XML_NODES_MAX: u32 = 1_000;
 const DAV: &str = "DAV:";
 const CALDAV: &str = "urn:ietf:params:xml:ns:caldav";
 const CALENDAR_TYPE: &str = "text/calendar; charset=utf-8";
@@ -128,6 +128,9 @@ impl Calendar for Caldav {
 
     async fn send(&self, call: &Call<'_>) -> Answer {
         match self.write(call).await {
+            Ok(response) if response.status == 200 && !is_calendars(&response) => {
+                not_calendars("of no CalDAV server")
+            }
             Ok(response) => answer(response),
             Err(lost) => lost,
         }
@@ -156,7 +159,26 @@ fn href(uid: &IcalUid, connection: ConnectionId) -> String {
     format!("booking-{}.ics", Uuid::new_v5(&HREFS, &name))
 }
 
+/// What begins every calendar object (RFC 5545 §3.4; names are case-insensitive).
+const BEGINNING: &[u8] = b"BEGIN:VCALENDAR";
+
+/// A 200 to a write has no body, or one of `WebDAV`'s own. Anything else was said by somebody on the
+/// way, a proxy or a page about maintenance. (A 201 may have a page: some servers are polite.)
+fn is_calendars(response: &Response) -> bool {
+    response.body.is_empty() || is_dav(&response.body)
+}
+
+/// Who said it, and whether the calendar has heard of it, nobody knows.
+fn not_calendars(what: &str) -> Answer {
+    Answer::Lost { sent: true, message: format!("200 OK, but the answer is {what}") }
+}
+
 fn live(response: Response) -> Reading {
+    let body = response.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&response.body);
+    let beginning = body.trim_ascii_start().get(..BEGINNING.len());
+    if !beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(BEGINNING)) {
+        return Reading::Failed(not_calendars("no calendar object"));
+    }
     let marker = std::str::from_utf8(&response.body).ok().and_then(ical::read_marker);
     // CalDAV keeps the UID that it is given; what it shows is what we read.
     let provider_uid = marker.as_ref().map(|marker| marker.uid.to_string());
@@ -186,9 +208,7 @@ fn answer(response: Response) -> Answer {
 /// The precondition that failed (RFC 4918 §16): the first element in `DAV:error` that is the
 /// protocol's own (servers put their private ones beside it).
 fn precondition(body: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= ERROR_LEN_MAX)?;
-    let options = roxmltree::ParsingOptions { nodes_limit: ERROR_NODES_MAX, ..Default::default() };
-    let document = roxmltree::Document::parse_with_options(text, options).ok()?;
+    let document = xml(body)?;
     let error = document.root_element();
     if !error.has_tag_name((DAV, "error")) {
         return None;
@@ -197,6 +217,16 @@ fn precondition(body: &[u8]) -> Option<String> {
         |name: &roxmltree::ExpandedName<'_, '_>| matches!(name.namespace(), Some(DAV | CALDAV));
     let names = error.children().filter(roxmltree::Node::is_element).map(|node| node.tag_name());
     names.into_iter().find(ours).and_then(|name| http::reason(name.name()))
+}
+
+fn is_dav(body: &[u8]) -> bool {
+    xml(body).is_some_and(|document| document.root_element().tag_name().namespace() == Some(DAV))
+}
+
+fn xml(body: &[u8]) -> Option<roxmltree::Document<'_>> {
+    let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= XML_LEN_MAX)?;
+    let options = roxmltree::ParsingOptions { nodes_limit: XML_NODES_MAX, ..Default::default() };
+    roxmltree::Document::parse_with_options(text, options).ok()
 }
 
 #[cfg(test)]

@@ -107,16 +107,27 @@ impl Google {
         self.http.exchange(request).await.whole()
     }
 
-    /// The event is not there: is the calendar (L24)?
+    /// The event is not there: is the calendar (L24)? Its list of events is asked for, of which
+    /// hardly anything is answered: the scopes that let us write events let us list them, and do
+    /// not let us get the calendar itself.
     async fn look_for_calendar(&self) -> Reading {
-        let calendar = match self.calendar() {
-            Ok(url) => self.get(url).await,
+        let calendar = match self.events(None) {
+            Ok(mut url) => {
+                url.set_query(Some("maxResults=1&fields=etag"));
+                self.get(url).await
+            }
             Err(lost) => Err(lost),
         };
         match calendar {
             Err(lost) => Reading::Failed(lost),
-            Ok(response) if response.status == 200 => Reading::Absent,
-            Ok(response) => match answer(response) {
+            Ok(response) if response.status == 200 => {
+                let listed = serde_json::from_slice::<List>(&response.body);
+                listed.map_or_else(
+                    |_| Reading::Failed(not_googles("a list of events")),
+                    |_| Reading::Absent,
+                )
+            }
+            Ok(response) => match refusal(response) {
                 Answer::Status { status: 404 | 410, message, .. } => {
                     Reading::CalendarGone { message }
                 }
@@ -142,7 +153,11 @@ impl Calendar for Google {
 
     async fn send(&self, call: &Call<'_>) -> Answer {
         match self.write(call).await {
-            Ok(response) => answer(response),
+            Ok(response) if !(200..=299).contains(&response.status) => refusal(response),
+            Ok(response) => match call.verb {
+                Verb::Create | Verb::Update => written(response, call.external_id),
+                Verb::Delete => deleted(response),
+            },
             Err(other) => other,
         }
     }
@@ -157,10 +172,10 @@ impl Calendar for Google {
             Err(lost) => return Reading::Failed(lost),
         };
         match response.status {
-            200 => reading(&response),
+            200 => reading(&response, external_id),
             410 => Reading::Tombstone,
             404 => self.look_for_calendar().await,
-            _ => Reading::Failed(answer(response)),
+            _ => Reading::Failed(refusal(response)),
         }
     }
 }
@@ -241,6 +256,7 @@ fn date_time(zone: Tz, at: DateTime<Utc>) -> String {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Event {
+    id: String,
     status: Option<String>,
     etag: Option<String>,
     #[serde(rename = "iCalUID")]
@@ -271,10 +287,43 @@ impl Event {
     }
 }
 
-fn reading(response: &Response) -> Reading {
-    let Ok(event) = serde_json::from_slice::<Event>(&response.body) else {
-        let message = "200, but the answer is not an event".to_owned();
-        return Reading::Failed(Answer::Lost { sent: true, message });
+/// What is read of a list of events.
+#[derive(Deserialize)]
+struct List {
+    #[expect(dead_code, reason = "that it is there tells Google's answer from another's")]
+    etag: String,
+}
+
+/// The event that we named. A success that says anything else is not Google's: a proxy's page, or
+/// another service at this address.
+fn named(response: &Response, external_id: &str) -> Option<Event> {
+    let event = serde_json::from_slice::<Event>(&response.body).ok();
+    event.filter(|event| event.id == external_id)
+}
+
+/// Who said it, and whether the calendar has heard of it, nobody knows.
+fn not_googles(what: &str) -> Answer {
+    Answer::Lost { sent: true, message: format!("a success, but the answer is not {what}") }
+}
+
+fn written(mut response: Response, external_id: &str) -> Answer {
+    let Some(event) = named(&response, external_id) else {
+        return not_googles("the event");
+    };
+    response.etag = event.etag(&response);
+    response.into_answer(None, event.ical_uid)
+}
+
+fn deleted(response: Response) -> Answer {
+    if response.body.is_empty() {
+        return response.into_answer(None, None);
+    }
+    not_googles("an empty one")
+}
+
+fn reading(response: &Response, external_id: &str) -> Reading {
+    let Some(event) = named(response, external_id) else {
+        return Reading::Failed(not_googles("the event"));
     };
     if event.status.as_deref() == Some("cancelled") {
         return Reading::Tombstone;
@@ -298,12 +347,7 @@ struct RefusalReason {
     reason: String,
 }
 
-fn answer(mut response: Response) -> Answer {
-    if (200..=299).contains(&response.status) {
-        let event: Event = serde_json::from_slice(&response.body).unwrap_or_default();
-        response.etag = event.etag(&response);
-        return response.into_answer(None, event.ical_uid);
-    }
+fn refusal(response: Response) -> Answer {
     let refusal = serde_json::from_slice::<Refusal>(&response.body).ok();
     let first = refusal.and_then(|refusal| refusal.error.errors.into_iter().next());
     response.into_answer(first.and_then(|first| http::reason(&first.reason)), None)

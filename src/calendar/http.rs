@@ -10,7 +10,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use data_encoding::BASE64;
 use reqwest::header::{
-    AUTHORIZATION, ETAG, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue, RETRY_AFTER,
+    AUTHORIZATION, ETAG, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue, LOCATION,
+    RETRY_AFTER,
 };
 use reqwest::{Method, redirect, retry};
 use secrecy::ExposeSecret as _;
@@ -74,7 +75,6 @@ pub enum HttpError {
 pub struct Http {
     client: reqwest::Client,
     clock: Arc<dyn Clock>,
-    call_timeout: Duration,
 }
 
 /// One request.
@@ -104,6 +104,18 @@ pub enum Exchanged {
     },
 }
 
+/// The word for a redirect that lasts: see [`Redirect::lasts`].
+pub const MOVED: &str = "moved";
+
+/// Where an answer says that the address is. It is never followed.
+pub struct Redirect {
+    /// Scheme, host and port; the rest may be secret.
+    pub origin: String,
+    /// Whether the address will not do any more: moved for good, or only to be had with TLS,
+    /// whatever the status. Another redirect can be a page about maintenance.
+    pub lasts: bool,
+}
+
 /// A whole answer, within its bounds.
 pub struct Response {
     /// The status code.
@@ -112,6 +124,8 @@ pub struct Response {
     pub etag: Option<String>,
     /// `Retry-After` as time from now, at most [`RETRY_AFTER_MAX`].
     pub retry_after: Option<Duration>,
+    /// Where it redirects to, if it does.
+    pub redirect: Option<Redirect>,
     /// The body, at most [`BODY_LEN_MAX`] bytes.
     pub body: Vec<u8>,
 }
@@ -136,12 +150,7 @@ impl Http {
             .pool_idle_timeout(IDLE_CONNECTION_AGE_MAX);
         let builder = if proxy_from_environment { builder } else { builder.no_proxy() };
         let client = builder.build().map_err(HttpError::Build)?;
-        Ok(Self { client, clock, call_timeout })
-    }
-
-    /// The longest that one call takes; a lease must outlast it (rule R10).
-    pub fn call_timeout(&self) -> Duration {
-        self.call_timeout
+        Ok(Self { client, clock })
     }
 
     /// Sends a request and reads its answer, once.
@@ -172,6 +181,8 @@ impl Http {
             status: answer.status().as_u16(),
             etag: text(headers, &ETAG).and_then(strong_etag),
             retry_after: text(headers, &RETRY_AFTER).and_then(|value| retry_after(value, now)),
+            redirect: text(headers, &LOCATION)
+                .and_then(|target| redirect(answer.status().as_u16(), answer.url(), target)),
             body,
         })
     }
@@ -190,7 +201,13 @@ impl Exchanged {
 impl Response {
     /// As the calendar's answer, with the provider's own word for it.
     pub fn into_answer(self, reason: Option<String>, provider_uid: Option<String>) -> Answer {
-        let message = message(self.status, reason.as_deref());
+        let (reason, message) = if let Some(Redirect { origin, lasts }) = self.redirect {
+            let message = format!("the calendar's address redirects to {origin}");
+            (lasts.then(|| MOVED.to_owned()), message)
+        } else {
+            let message = message(self.status, reason.as_deref());
+            (reason, message)
+        };
         Answer::Status {
             status: self.status,
             reason,
@@ -245,6 +262,21 @@ fn retry_after(value: &str, now: DateTime<Utc>) -> Option<Duration> {
         (date - now).to_std().unwrap_or(Duration::ZERO)
     };
     Some(asked.min(RETRY_AFTER_MAX))
+}
+
+/// `Location` (RFC 9110 §10.2.2) of a redirect, seen from where we asked.
+fn redirect(status: u16, asked: &Url, target: &str) -> Option<Redirect> {
+    let for_good = match status {
+        301 | 308 => true,
+        302 | 307 => false,
+        _ => return None,
+    };
+    let target = asked.join(target).ok().filter(Url::has_host)?;
+    let only_with_tls = asked.scheme() == "http"
+        && target.scheme() == "https"
+        && asked.host_str() == target.host_str();
+    let origin = target.origin().ascii_serialization().chars().take(MESSAGE_LEN_MAX).collect();
+    Some(Redirect { origin, lasts: for_good || only_with_tls })
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use booking::{CalendarKind, ConnectionId, ProviderId};
 use clap::{Args, Subcommand};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use url::Url;
 use uuid::Uuid;
@@ -21,7 +22,7 @@ use crate::calendar::Credentials;
 use crate::clock::Surroundings;
 use crate::config::Settings;
 use crate::connection::{calendar_name, connection_id};
-use crate::store::{ConnectionRow, NewConnection, PutConnection, Store};
+use crate::store::{ConnectionState, CountedConnection, NewConnection, PutConnection, Store};
 
 /// Adds, lists and removes calendar accounts.
 #[derive(Debug, Subcommand)]
@@ -127,6 +128,10 @@ pub struct RemoveArgs {
     /// Take our events out of the calendar first; without it they stay there
     #[arg(long)]
     withdraw: bool,
+    /// Leave our events in the calendar and delete the credentials, even if the events are being
+    /// withdrawn
+    #[arg(long, conflicts_with = "withdraw")]
+    leave_events: bool,
 }
 
 /// An account, before it has a name.
@@ -208,9 +213,23 @@ impl GoogleArgs {
             subject: one_line("--subject", &self.subject)?,
             calendar,
             base_url,
-            credentials: Credentials::Bearer { token: token.read()? },
+            credentials: Credentials::Bearer { token: carried(token.read()?)? },
         })
     }
+}
+
+/// A token that a header can carry: sent as it is, it would fail each call before it was sent.
+/// (A password travels in Base64, whatever it holds.)
+fn carried(token: SecretString) -> anyhow::Result<SecretString> {
+    let stray = token.expose_secret().chars().position(|letter| !letter.is_ascii_graphic());
+    if let Some(at) = stray {
+        bail!(
+            "the token cannot be sent: its character {} is none of visible ASCII; was something \
+             pasted along with it, a quotation mark or a space?",
+            at + 1
+        );
+    }
+    Ok(token)
 }
 
 /// The longest user name or subject, in bytes.
@@ -302,7 +321,7 @@ fn tell_added(
 
 fn list(
     args: &ListArgs,
-    connections: &[ConnectionRow],
+    connections: &[CountedConnection],
     out: &mut Out<impl Write>,
 ) -> anyhow::Result<()> {
     if args.json {
@@ -318,7 +337,7 @@ fn list(
     let mut columns = Columns::new([
         "ID", "PROVIDER", "KIND", "ACCOUNT", "CALENDAR", "STATE", "DEST", "DUE", "LIVE",
     ]);
-    for one in connections {
+    for CountedConnection { connection: one, pending, live } in connections {
         columns.row([
             one.id.to_string(),
             one.provider.to_string(),
@@ -327,16 +346,25 @@ fn list(
             one.calendar.clone(),
             one.state.name().to_owned(),
             if one.destination { "yes" } else { "-" }.to_owned(),
-            one.pending.to_string(),
-            one.live.to_string(),
+            pending.to_string(),
+            live.to_string(),
         ]);
     }
     for line in columns.lines() {
         writeln!(out, "{line}")?;
     }
-    for one in connections {
-        if let Some(reason) = &one.parked_reason {
-            writeln!(out, "\n{} is parked: {}", one.id, printable(reason))?;
+    for CountedConnection { connection: one, .. } in connections {
+        let Some(reason) = &one.parked_reason else { continue };
+        let reason = printable(reason);
+        if one.state == ConnectionState::Removing {
+            writeln!(out, "\n{}: its events cannot be withdrawn: {reason}", one.id)?;
+            writeln!(
+                out,
+                "  once that is mended, add it again with working credentials, and remove it \
+                 again; or give its events up: remove it with --leave-events"
+            )?;
+        } else {
+            writeln!(out, "\n{} is parked: {reason}", one.id)?;
             writeln!(out, "  once that is mended, add it again with working credentials")?;
         }
     }
@@ -344,7 +372,8 @@ fn list(
 }
 
 /// All but the credentials.
-fn to_json(connection: &ConnectionRow) -> serde_json::Value {
+fn to_json(counted: &CountedConnection) -> serde_json::Value {
+    let CountedConnection { connection, pending, live } = counted;
     json!({
         "connection_id": connection.id,
         "provider_id": connection.provider,
@@ -355,8 +384,8 @@ fn to_json(connection: &ConnectionRow) -> serde_json::Value {
         "state": connection.state.name(),
         "parked_reason": connection.parked_reason,
         "destination": connection.destination,
-        "pending": connection.pending,
-        "live": connection.live,
+        "pending": pending,
+        "live": live,
     })
 }
 
@@ -366,8 +395,16 @@ async fn remove(
     out: &mut Out<impl Write>,
 ) -> anyhow::Result<()> {
     let id = ConnectionId(args.id);
+    let state = store.connection(id).await?.map(|connection| connection.state);
+    // Without its credentials a withdrawal never ends: that is not to happen by the way.
+    if state == Some(ConnectionState::Removing) && !args.withdraw && !args.leave_events {
+        bail!(
+            "connection {id} is being removed already, and its events are being withdrawn; to \
+             leave them in the calendar instead, remove it with --leave-events"
+        );
+    }
     if !store.remove_connection(id, args.withdraw).await? {
-        bail!("there is no connection {id}, or it is being removed already");
+        bail!("there is no connection {id}, or it is removed already");
     }
     let what = if args.withdraw {
         "its events are being withdrawn; its credentials are deleted once they are gone"

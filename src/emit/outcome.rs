@@ -9,6 +9,7 @@ use std::time::Duration;
 use booking::{CalendarKind, Verb};
 
 use crate::calendar::Answer;
+use crate::calendar::http::MOVED;
 
 /// The pause after a provider's alarm about abuse (Google's `quotaExceeded`): it lifts within
 /// hours, and knocking sooner prolongs it.
@@ -153,6 +154,10 @@ impl Told<'_> {
 
     fn client_error(self, verb: Verb, status: u16) -> Outcome {
         match status {
+            // The address will not do: every event would fare alike, until a person corrects it.
+            301 | 302 | 307 | 308 if self.word == Some(MOVED) => {
+                Outcome::Unauthorised { reason: self.message.to_owned() }
+            }
             400 => self.invalid(),
             401 => Outcome::Unauthorised { reason: self.message.to_owned() },
             403 => self.forbidden(),
@@ -163,7 +168,7 @@ impl Told<'_> {
             429 => self.limited(self.after),
             // Refused for good, yet in no list of answers that mean "not applied".
             402 | 405 | 406 | 411 | 414 | 417 | 426 | 428 | 431 | 451 => self.rejected(true),
-            // A redirect is not followed; 408, 423, 425 and the rest pass, or were said by
+            // No redirect is followed; 408, 423, 425 and the rest pass, or were said by
             // somebody in between.
             _ => self.unknown(true),
         }

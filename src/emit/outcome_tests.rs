@@ -120,6 +120,15 @@ fn a_401_parks_and_never_rejects() {
     check(&[(&KINDS, &VERBS, &[401], &["", "authError"], unauthorised())]);
 }
 
+#[test]
+fn an_address_that_has_moved_parks_and_another_redirect_passes() {
+    check(&[
+        (&KINDS, &VERBS, &[301, 302, 307, 308], &[MOVED], unauthorised()),
+        (&KINDS, &VERBS, &[301, 302, 303, 304, 307, 308], &["", "found"], unknown(true)),
+        (&KINDS, &VERBS, &[303], &[MOVED], unknown(true)),
+    ]);
+}
+
 /// L18.
 #[test]
 fn a_condition_that_did_not_hold_is_read_back_and_closed() {

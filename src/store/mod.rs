@@ -163,9 +163,9 @@ pub trait Store: Send + Sync + 'static {
     async fn put_connection(&self, connection: &NewConnection) -> Result<PutConnection>;
 
     /// Every connection, sorted by provider and id, with its counts.
-    async fn connections(&self) -> Result<Vec<ConnectionRow>>;
+    async fn connections(&self) -> Result<Vec<CountedConnection>>;
 
-    /// One connection.
+    /// One connection, without counts: whoever drains it asks for this.
     async fn connection(&self, id: ConnectionId) -> Result<Option<ConnectionRow>>;
 
     /// Begins a removal: the connection stops being a destination, what is in flight is fenced.

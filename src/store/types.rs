@@ -368,6 +368,13 @@ pub struct ConnectionRow {
     pub parked_reason: Option<String>,
     /// Whether its provider's bookings go to it.
     pub destination: bool,
+}
+
+/// A connection with its counts: all of its effects are read for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CountedConnection {
+    /// The connection.
+    pub connection: ConnectionRow,
     /// Effects that are due on it.
     pub pending: i64,
     /// Live events that it is known to hold.

@@ -6,13 +6,17 @@ mod letters;
 
 mod process;
 
-mod proxy;
+pub(crate) mod proxy;
 
 mod stopping;
 
+use std::sync::Arc;
+
 use calendar_sync::clock::{Dice as _, SystemDice};
+use calendar_sync::store::{ConnectionState, Fenced};
 
 use crate::settings::{KEY, PROVIDER, program, text};
+use crate::store_contract::env::{Answered as _, Env, Time, connection};
 use crate::store_contract::postgres::Database;
 
 /// What a command said: its exit code, standard output and standard error.
@@ -207,7 +211,44 @@ async fn adding_an_account_again_renews_it_and_withdrawing_it_is_said() {
     );
     assert_eq!(
         command(url, &["connections", "remove", &id, "--withdraw"], &[]).failed(1),
-        format!("error: there is no connection {id}, or it is being removed already\n")
+        format!("error: there is no connection {id}, or it is removed already\n")
     );
+    database.end().await;
+}
+
+/// Its credentials are what its events are withdrawn with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_withdrawal_is_given_up_by_an_explicit_word_alone() {
+    let Some(database) = Database::new("withdrawals").await else { return };
+    let url = &database.url;
+    command(url, &["migrate"], &[]).done();
+    let store = Arc::new(database.connect().await);
+    let env = Env { store, time: Time::Real, ending: Box::pin(async {}) };
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    let lane = env.lane(1).await;
+    env.apply(&lane, "a", 0, "Massage").await;
+    let id = connection(1).to_string();
+    let remove = ["connections", "remove", &id];
+    command(url, &[&remove[..], &["--withdraw"]].concat(), &[]).done();
+
+    let refused = command(url, &remove, &[]).failed(1);
+    assert!(refused.contains("its events are being withdrawn"), "{refused}");
+    assert!(refused.contains("--leave-events"), "{refused}");
+    let row = env.row(1).await;
+    assert_eq!((row.state, row.sealed.len()), (ConnectionState::Removing, 3));
+    // Once more changes nothing.
+    command(url, &[&remove[..], &["--withdraw"]].concat(), &[]).done();
+    let lane = env.lane(2).await;
+    assert_eq!(env.store.park(&lane, "the token was revoked").await.answered(), Fenced::Written);
+    let listed = command(url, &["connections", "list"], &[]).done();
+    assert!(listed.contains("its events cannot be withdrawn: the token was revoked"), "{listed}");
+
+    let both = [&remove[..], &["--withdraw", "--leave-events"]].concat();
+    assert!(command(url, &both, &[]).failed(2).contains("cannot be used with"));
+    command(url, &[&remove[..], &["--leave-events"]].concat(), &[]).done();
+    let row = env.row(1).await;
+    assert_eq!((row.state, row.sealed.len()), (ConnectionState::Removed, 0));
+    env.end().await;
     database.end().await;
 }

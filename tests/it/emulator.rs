@@ -223,6 +223,20 @@ async fn a_read_only_token_cannot_write() {
     assert_eq!(google.get(ID).await.status, 404);
 }
 
+/// The discovery document: no scope of events opens `calendars.get` or `calendarList.list`.
+#[tokio::test]
+async fn a_token_for_events_opens_events_alone() {
+    let mut google = Google::start().await;
+    google.emulator.add_events_token("events", ACCOUNT);
+    google.token = Some("events");
+    assert_eq!(google.insert(&named(ID, 0)).await.status, 200);
+    assert_eq!(google.call(Method::GET, EVENTS, None).await.status, 200);
+    for path in ["/calendars/primary", "/calendars/nobody", "/users/me/calendarList"] {
+        let got = google.call(Method::GET, path, None).await;
+        assert_eq!(got.said(), (403, "insufficientPermissions"), "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_calendar_is_found_by_its_owner_alone() {
     let mut google = Google::start().await;

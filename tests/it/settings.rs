@@ -207,6 +207,26 @@ fn a_password_is_no_argument_and_a_missing_one_is_told() {
 }
 
 #[test]
+fn a_token_that_no_header_can_carry_is_refused_and_any_password_is_taken() {
+    let place = Place::new();
+    let add = ["connections", "add", "google", "--provider-id", PROVIDER];
+    let account = ["--calendar-id", "primary", "--subject", "4711", "--token-stdin"];
+    let arguments = [add.as_slice(), &account].concat();
+    for (token, at) in [("\u{201c}ya29.hunter2", 1), ("ya29.hunter2 ", 13), ("ya29.hünter2", 7)] {
+        let output = place.run(&arguments, token);
+        assert_eq!(output.status.code(), Some(1), "{token}");
+        let told = text(&output.stderr);
+        assert!(told.contains(&format!("the token cannot be sent: its character {at} ")), "{told}");
+        assert!(!told.contains("nter2"), "{told}");
+    }
+    assert_eq!(place.answer(&["connections", "list", "--json"], ""), "");
+    place.answer(&arguments, "ya29.a0_-+/~=\n");
+    let add = ["connections", "add", "caldav", "--provider-id", PROVIDER];
+    let account = ["--calendar-url", "https://h/c", "--username", "ünna", "--password-stdin"];
+    place.answer(&[add.as_slice(), &account].concat(), "pass wörd \u{201c}虎\n");
+}
+
+#[test]
 fn every_command_has_help() {
     let commands: [&[&str]; 9] = [
         &["config", "check"],

@@ -94,7 +94,13 @@ macro_rules! every_fact {
                 credentials_die_last,
                 a_removal_with_nothing_to_withdraw_ends_at_once,
                 a_removal_without_withdrawing_keeps_the_mapping,
+                a_withdrawal_of_what_was_refused_has_all_its_tries,
+                what_is_removed_is_not_parked,
                 a_removed_connection_can_come_back,
+                what_ended_while_a_connection_was_removed_is_due_no_more,
+                what_ended_while_a_connection_was_removed_leaves_it,
+                what_another_took_meanwhile_is_not_asked_for_twice,
+                what_waited_for_a_removed_connection_is_due_as_it_is_now,
                 an_unknown_connection_cannot_be_removed,
             ]
         );
@@ -174,3 +180,5 @@ macro_rules! every_fact {
 pub(crate) mod sqlite;
 
 pub(crate) mod postgres;
+
+mod silence;

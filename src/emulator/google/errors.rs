@@ -107,6 +107,12 @@ impl ApiError {
         }
     }
 
+    /// The token's scopes are not among those that the method accepts.
+    pub(super) fn insufficient_scopes() -> Self {
+        let message = "Request had insufficient authentication scopes.";
+        Self::new(403, "insufficientPermissions", message)
+    }
+
     /// A value that the API does not take.
     pub(super) fn invalid(message: &str) -> Self {
         Self::new(400, "invalid", message)

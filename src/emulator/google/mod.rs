@@ -146,6 +146,13 @@ impl GoogleEmulator {
         self.set_token(token, account, Access::ReadOnly);
     }
 
+    /// Adds a token with which an account's events can be read and written, and no calendar as
+    /// such: the scope `calendar.events`.
+    pub fn add_events_token(&self, token: &str, account: &str) {
+        self.core.state().add_account(account);
+        self.set_token(token, account, Access::Events);
+    }
+
     fn set_token(&self, token: &str, account: &str, access: Access) {
         let token_state = Token { account: account.to_owned(), access };
         self.core.state().tokens.insert(token.to_owned(), token_state);

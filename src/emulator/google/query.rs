@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::errors::{ApiError, Reply};
+use super::errors::{ApiError, Content, Reply};
 use super::event::{Status, Stored};
 use super::state::{Calendar, Switches};
 use super::times::parse_parameter;
@@ -16,11 +16,10 @@ const RESULTS_DEFAULT: usize = 250;
 const RESULTS_MAX: usize = 2_500;
 
 /// Taken and without a meaning here: they shape the answer's text or its guests.
-const IGNORED: [&str; 10] = [
+const IGNORED: [&str; 9] = [
     "alt",
     "alwaysIncludeEmail",
     "eventTypes",
-    "fields",
     "key",
     "maxAttendees",
     "prettyPrint",
@@ -41,6 +40,21 @@ const NOT_WITH_SYNC: [&str; 8] = [
     "updatedMin",
 ];
 
+/// What a list has, and `fields` can choose from.
+const FIELDS: [&str; 11] = [
+    "accessRole",
+    "defaultReminders",
+    "description",
+    "etag",
+    "items",
+    "kind",
+    "nextPageToken",
+    "nextSyncToken",
+    "summary",
+    "timeZone",
+    "updated",
+];
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order {
     Id,
@@ -59,6 +73,8 @@ struct ListQuery {
     time_max: Option<DateTime<Utc>>,
     updated_min: Option<DateTime<Utc>>,
     order: Order,
+    /// What of the list is answered; `None`: all.
+    fields: Option<Vec<String>>,
     results_max: usize,
     changed_after: Option<u64>,
     page_after: Option<String>,
@@ -80,6 +96,21 @@ fn pair(name: &str, value: &str) -> Result<(String, String), ApiError> {
     pair.ok_or_else(|| ApiError::bad_request(&format!("Invalid value for: {name}")))
 }
 
+/// A partial answer: the named fields of the list. One that reaches into them is answered whole.
+fn chosen(value: &str) -> Result<Option<Vec<String>>, ApiError> {
+    if value.contains(['/', '(', '*']) {
+        return Ok(None);
+    }
+    let names: Vec<String> = value.split(',').map(|name| name.trim().to_owned()).collect();
+    match names.iter().find(|name| !FIELDS.contains(&name.as_str())) {
+        None => Ok(Some(names)),
+        Some(name) => {
+            let message = format!("Invalid field selection {name}");
+            Err(ApiError::new(400, "invalidParameter", &message))
+        }
+    }
+}
+
 impl ListQuery {
     fn parse(text: &str, calendar: &Calendar) -> Result<Self, ApiError> {
         let mut query = Self {
@@ -92,6 +123,7 @@ impl ListQuery {
             time_max: None,
             updated_min: None,
             order: Order::Id,
+            fields: None,
             results_max: RESULTS_DEFAULT,
             changed_after: None,
             page_after: None,
@@ -162,6 +194,7 @@ impl ListQuery {
                 let count = value.parse::<usize>().ok().filter(|count| *count > 0);
                 self.results_max = count.ok_or_else(wrong)?.min(RESULTS_MAX);
             }
+            "fields" => self.fields = chosen(value)?,
             "orderBy" => {
                 self.order = match value {
                     "startTime" => Order::StartTime,
@@ -281,5 +314,9 @@ pub(super) fn list(
     } else if query.gives_token {
         answer["nextSyncToken"] = json!(calendar.sync_token(query.as_of));
     }
-    Ok(Reply::resource(answer))
+    let mut reply = Reply::resource(answer);
+    if let (Content::Json(Value::Object(answer)), Some(fields)) = (&mut reply.body, &query.fields) {
+        answer.retain(|name, _| fields.contains(name));
+    }
+    Ok(reply)
 }

@@ -74,6 +74,8 @@ pub struct Switches {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     Full,
+    /// Of events alone, to read and write them: the scope `calendar.events`.
+    Events,
     ReadOnly,
     Revoked,
 }

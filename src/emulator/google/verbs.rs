@@ -57,10 +57,19 @@ impl State {
         let Some(body) = &request.body else {
             return Err(ApiError::body_too_large());
         };
+        // Which scopes each method accepts: the discovery document.
+        let allowed = match request.verb {
+            Verb::CalendarList | Verb::CalendarGet => access != Access::Events,
+            Verb::Insert | Verb::Update | Verb::Patch | Verb::Delete => access != Access::ReadOnly,
+            Verb::Other | Verb::List | Verb::Get => true,
+        };
         let name = request.calendar.as_deref().unwrap_or_default();
         let id = request.event.as_deref().unwrap_or_default();
         match request.verb {
             Verb::Other => return Err(ApiError::not_found()),
+            Verb::CalendarList | Verb::CalendarGet if !allowed => {
+                return Err(ApiError::insufficient_scopes());
+            }
             Verb::CalendarList => return Ok(Applied::nothing(self.list_calendars(&account))),
             Verb::CalendarGet => {
                 let calendar = self.calendar(&account, name)?;
@@ -79,9 +88,8 @@ impl State {
         if request.verb == Verb::Get {
             return self.get(&account, name, id, request);
         }
-        if access == Access::ReadOnly {
-            let message = "Request had insufficient authentication scopes.";
-            return Err(ApiError::new(403, "insufficientPermissions", message));
+        if !allowed {
+            return Err(ApiError::insufficient_scopes());
         }
         if request.verb == Verb::Delete {
             return self.delete(&account, name, id, request, stamp);

@@ -8,46 +8,75 @@ use uuid::Uuid;
 use super::rows::inconsistent;
 use super::{PostgresStore, failed, fenced};
 use crate::store::{
-    ConnectionRow, ConnectionState, Fenced, LaneLease, NewConnection, PutConnection, Result,
+    ConnectionRow, ConnectionState, CountedConnection, Fenced, LaneLease, NewConnection,
+    PutConnection, Result,
 };
 
 impl PostgresStore {
     pub(super) async fn upsert_connection(&self, new: &NewConnection) -> Result<PutConnection> {
         let mut tx = self.begin("add a connection").await?;
         let destination = self.lock_provider(&mut tx, new.provider).await?;
-        let created = self.insert_or_renew(&mut tx, new).await?;
+        let before = self.hold_connection(&mut tx, new.id).await?;
+        self.insert_or_renew(&mut tx, new).await?;
         let take = new.make_destination || destination.is_none();
-        let mut bookings_due = 0;
-        if take && destination != Some(new.id) {
-            bookings_due = self.redirect(&mut tx, new).await?;
+        let shown = if take && destination != Some(new.id) {
+            Some(self.appoint(&mut tx, new).await?)
+        } else {
+            None
+        };
+        if before == Some(ConnectionState::Removed) {
+            self.let_go(&mut tx, new.id).await?;
+        }
+        if let Some(shown) = &shown {
+            self.place(&mut tx, new.id, shown).await?;
         }
         self.awaken(&mut tx, new.id).await?;
         self.at("connection.commit").await;
         tx.commit().await.map_err(failed("add a connection"))?;
-        let destination = take || destination == Some(new.id);
-        Ok(PutConnection { created, destination, bookings_due })
+        Ok(PutConnection {
+            created: before.is_none(),
+            destination: take || destination == Some(new.id),
+            bookings_due: shown.map_or(0, |shown| shown.len() as u64),
+        })
     }
 
-    /// `true`: it is new. The same connection again renews its credentials, and unparks it.
+    /// Holds a connection's row, if there is one; answers its state.
+    async fn hold_connection(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        id: ConnectionId,
+    ) -> Result<Option<ConnectionState>> {
+        const HOLD: &str = "SELECT state FROM connections WHERE connection_id = $1 FOR UPDATE";
+        self.at("connection.hold_row").await;
+        let state: Option<String> = sqlx::query_scalar(HOLD)
+            .bind(id.0)
+            .fetch_optional(&mut **tx)
+            .await
+            .map_err(failed("hold a connection"))?;
+        let unknown = |state: &str| inconsistent("connections", "state", id, state);
+        let parse = |state: String| ConnectionState::parse(&state).ok_or_else(|| unknown(&state));
+        state.map(parse).transpose()
+    }
+
+    /// The same connection again renews its credentials, and unparks it.
     async fn insert_or_renew(
         &self,
         tx: &mut Transaction<'static, Postgres>,
         new: &NewConnection,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         const UPSERT: &str = "
-            INSERT INTO connections AS c (connection_id, provider_id, kind, subject, calendar,
-                                          base_url, sealed, state)
+            INSERT INTO connections (connection_id, provider_id, kind, subject, calendar,
+                                     base_url, sealed, state)
             VALUES ($1, $2, $3, $4, $5, $6, $7, 'active')
             ON CONFLICT (connection_id) DO UPDATE
                SET sealed = excluded.sealed, base_url = excluded.base_url, state = 'active',
-                   parked_reason = NULL, updated_at = clock_timestamp()
-            RETURNING (xmax = 0) AS created";
+                   parked_reason = NULL, updated_at = clock_timestamp()";
         const LANE: &str = "
             INSERT INTO lanes (connection_id) VALUES ($1)
             ON CONFLICT (connection_id) DO UPDATE SET rest_until = NULL";
         let failed = failed("add a connection");
         self.at("connection.upsert").await;
-        let created: bool = sqlx::query_scalar(UPSERT)
+        sqlx::query(UPSERT)
             .bind(new.id.0)
             .bind(new.provider.0)
             .bind(new.kind.name())
@@ -55,12 +84,12 @@ impl PostgresStore {
             .bind(&new.calendar)
             .bind(&new.base_url)
             .bind(&new.sealed)
-            .fetch_one(&mut **tx)
+            .execute(&mut **tx)
             .await
             .map_err(&failed)?;
         self.at("connection.lane").await;
         sqlx::query(LANE).bind(new.id.0).execute(&mut **tx).await.map_err(&failed)?;
-        Ok(created)
+        Ok(())
     }
 
     /// Holds a provider's row against planning (rule R8); answers its destination.
@@ -84,7 +113,7 @@ impl PostgresStore {
     }
 
     /// Ends the waiting of what is due on a renewed connection. After the bookings, which
-    /// [`Self::redirect`] holds: effects come last (rule R16).
+    /// [`Self::appoint`] holds: effects come last (rule R16).
     async fn awaken(
         &self,
         tx: &mut Transaction<'static, Postgres>,
@@ -107,17 +136,70 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// Makes `new` the destination, and its provider's upcoming bookings due on it.
-    async fn redirect(
+    /// Makes `new` the destination, and holds its provider's upcoming bookings, which it answers.
+    async fn appoint(
         &self,
         tx: &mut Transaction<'static, Postgres>,
         new: &NewConnection,
-    ) -> Result<u64> {
+    ) -> Result<Vec<String>> {
         const DESTINATION: &str = "UPDATE providers SET destination = $2 WHERE provider_id = $1";
         const HOLD: &str = "
             SELECT ical_uid FROM bookings
              WHERE provider_id = $1 AND shown_digest IS NOT NULL AND ends_at >= $2
              ORDER BY ical_uid FOR UPDATE";
+        let failed = failed("make a connection the destination");
+        self.at("connection.destination").await;
+        sqlx::query(DESTINATION)
+            .bind(new.provider.0)
+            .bind(new.id.0)
+            .execute(&mut **tx)
+            .await
+            .map_err(&failed)?;
+        self.at("connection.bookings").await;
+        sqlx::query_scalar(HOLD)
+            .bind(new.provider.0)
+            .bind(new.horizon)
+            .fetch_all(&mut **tx)
+            .await
+            .map_err(&failed)
+    }
+
+    /// Nothing was planned for a connection while it was removed: what its rows ask for is of
+    /// before. Whatever is not placed on it is to be absent from it, before anything is placed
+    /// anew.
+    async fn let_go(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        id: ConnectionId,
+    ) -> Result<()> {
+        const LET_GO: &str = "
+            WITH held AS (
+                SELECT e.ical_uid, b.revision FROM effects e JOIN bookings b USING (ical_uid)
+                 WHERE e.connection_id = $1 AND b.placed IS DISTINCT FROM $1
+                 ORDER BY e.ical_uid FOR UPDATE OF e)
+            UPDATE effects e
+               SET desired_digest = NULL,
+                   desired_revision = GREATEST(e.desired_revision, held.revision),
+                   dead = false, rejections = 0, not_before = clock_timestamp(),
+                   updated_at = clock_timestamp()
+              FROM held
+             WHERE e.connection_id = $1 AND e.ical_uid = held.ical_uid";
+        self.at("connection.let_go").await;
+        sqlx::query(LET_GO)
+            .bind(id.0)
+            .execute(&mut **tx)
+            .await
+            .map_err(failed("let go what a removed connection was asked for"))?;
+        Ok(())
+    }
+
+    /// Makes bookings that are held due on a connection.
+    async fn place(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        id: ConnectionId,
+        uids: &[String],
+    ) -> Result<()> {
         // Present at the new place; absent where they were placed before (R19).
         const EFFECTS: &str = "
             INSERT INTO effects AS e (connection_id, ical_uid, desired_revision, desired_digest)
@@ -136,31 +218,16 @@ impl PostgresStore {
         const PLACE: &str = "
             UPDATE bookings SET placed = $2, version = version + 1, updated_at = clock_timestamp()
              WHERE ical_uid = ANY($1)";
-        let failed = failed("make bookings due on a connection");
-        self.at("connection.destination").await;
-        sqlx::query(DESTINATION)
-            .bind(new.provider.0)
-            .bind(new.id.0)
-            .execute(&mut **tx)
-            .await
-            .map_err(&failed)?;
-        self.at("connection.bookings").await;
-        let uids: Vec<String> = sqlx::query_scalar(HOLD)
-            .bind(new.provider.0)
-            .bind(new.horizon)
-            .fetch_all(&mut **tx)
-            .await
-            .map_err(&failed)?;
         for statement in [EFFECTS, PLACE] {
             self.at("connection.effects").await;
             sqlx::query(statement)
-                .bind(&uids)
-                .bind(new.id.0)
+                .bind(uids)
+                .bind(id.0)
                 .execute(&mut **tx)
                 .await
-                .map_err(&failed)?;
+                .map_err(failed("make bookings due on a connection"))?;
         }
-        Ok(uids.len() as u64)
+        Ok(())
     }
 
     pub(super) async fn begin_removal(&self, id: ConnectionId, withdraw: bool) -> Result<bool> {
@@ -168,7 +235,7 @@ impl PostgresStore {
         const STATE: &str = "
             UPDATE connections
                SET state = $2, sealed = CASE WHEN $2 = 'removed' THEN ''::bytea ELSE sealed END,
-                   updated_at = clock_timestamp()
+                   parked_reason = NULL, updated_at = clock_timestamp()
              WHERE connection_id = $1 AND state <> 'removed'";
         let failed = failed("remove a connection");
         let mut tx = self.begin("remove a connection").await?;
@@ -224,7 +291,9 @@ impl PostgresStore {
                SET flight_token = CASE WHEN flight_verb IS NULL THEN NULL
                                        ELSE gen_random_uuid() END,
                    desired_digest = CASE WHEN $2 THEN NULL ELSE desired_digest END,
-                   dead = dead AND NOT $2, not_before = clock_timestamp(),
+                   dead = dead AND NOT $2,
+                   rejections = CASE WHEN $2 THEN 0 ELSE rejections END,
+                   not_before = CASE WHEN $2 THEN clock_timestamp() ELSE not_before END,
                    updated_at = clock_timestamp()
              WHERE connection_id = $1";
         let failed = failed("take a connection down");
@@ -283,10 +352,7 @@ impl PostgresStore {
         Ok(fenced(done.rows_affected()))
     }
 
-    pub(super) async fn read_connections(
-        &self,
-        only: Option<ConnectionId>,
-    ) -> Result<Vec<ConnectionRow>> {
+    pub(super) async fn read_connections(&self) -> Result<Vec<CountedConnection>> {
         const READ: &str = "
             SELECT c.*, p.destination,
                    (SELECT count(*) FROM effects e
@@ -295,14 +361,26 @@ impl PostgresStore {
                      WHERE e.connection_id = c.connection_id
                        AND e.applied_digest IS NOT NULL) AS live
               FROM connections c JOIN providers p USING (provider_id)
-             WHERE $1 IS NULL OR c.connection_id = $1
              ORDER BY c.provider_id, c.connection_id";
-        let rows = sqlx::query(READ)
-            .bind(only.map(|id| id.0))
-            .fetch_all(&self.pool)
+        let rows =
+            sqlx::query(READ).fetch_all(&self.pool).await.map_err(failed("read connections"))?;
+        let counted = |row| {
+            let connection = connection(row)?;
+            Ok(CountedConnection { connection, pending: row.get("pending"), live: row.get("live") })
+        };
+        rows.iter().map(counted).collect()
+    }
+
+    pub(super) async fn read_connection(&self, id: ConnectionId) -> Result<Option<ConnectionRow>> {
+        const READ: &str = "
+            SELECT c.*, p.destination FROM connections c JOIN providers p USING (provider_id)
+             WHERE c.connection_id = $1";
+        let row = sqlx::query(READ)
+            .bind(id.0)
+            .fetch_optional(&self.pool)
             .await
-            .map_err(failed("read connections"))?;
-        rows.iter().map(connection).collect()
+            .map_err(failed("read a connection"))?;
+        row.as_ref().map(connection).transpose()
     }
 }
 
@@ -321,7 +399,5 @@ fn connection(row: &PgRow) -> Result<ConnectionRow> {
         state: ConnectionState::parse(state).ok_or_else(|| wrong("state", state))?,
         parked_reason: row.get("parked_reason"),
         destination: row.get::<Option<Uuid>, _>("destination") == Some(id),
-        pending: row.get("pending"),
-        live: row.get("live"),
     })
 }

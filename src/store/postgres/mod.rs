@@ -5,6 +5,8 @@
 
 mod ahead;
 
+mod bound;
+
 mod connection;
 
 mod cursor;
@@ -34,9 +36,9 @@ use sqlx::{ConnectOptions as _, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::{
-    Batch, BookingStatus, Committed, ConnectionRow, Cursor, DeadLetter, ExternalEvent, Fence,
-    Fenced, Gate, Installation, LaneLease, LogFacts, NewConnection, Owed, PutConnection, Record,
-    Result, Resume, Stamp, States, Stop, Store, StoreError, Taken,
+    Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
+    ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LogFacts, NewConnection, Owed,
+    PutConnection, Record, Result, Resume, Stamp, States, Stop, Store, StoreError, Taken,
 };
 
 /// How to reach the database, and how long to wait for it.
@@ -52,6 +54,9 @@ pub struct PostgresOptions {
     pub statement_timeout: Duration,
     /// The longest wait for a row's lock (rule R16).
     pub lock_timeout: Duration,
+    /// How much longer than the server may take we wait to hear from it, and the longest wait for a
+    /// sign of life.
+    pub silence_max: Duration,
 }
 
 impl PostgresOptions {
@@ -63,6 +68,7 @@ impl PostgresOptions {
             acquire_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(10),
+            silence_max: Duration::from_secs(5),
         }
     }
 }
@@ -79,6 +85,7 @@ pub trait Probe: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: PgPool,
+    call_max: Duration,
     probe: Option<Arc<dyn Probe>>,
 }
 
@@ -108,6 +115,8 @@ impl PostgresStore {
             .max_connections(options.pool_max)
             .acquire_timeout(options.acquire_timeout)
             .test_before_acquire(false)
+            .before_acquire(bound::answers_after_idling(options.silence_max))
+            .after_release(bound::answers(options.silence_max))
             .connect_with(connect.clone())
             .await;
         let pool = match pool {
@@ -115,13 +124,13 @@ impl PostgresStore {
             Err(sqlx::Error::PoolTimedOut) => return Err(why_not_connected(&connect).await),
             Err(error) => return Err(self::failed("connect")(error)),
         };
-        Ok(Self { pool, probe: None })
+        Ok(Self { pool, call_max: bound::call_max(options), probe: None })
     }
 
     /// The same store, telling `probe` before each statement.
     #[must_use]
     pub fn with_probe(&self, probe: Arc<dyn Probe>) -> Self {
-        Self { pool: self.pool.clone(), probe: Some(probe) }
+        Self { probe: Some(probe), ..self.clone() }
     }
 
     /// The connections, for those who look into the database beside the service: tests, benchmarks.
@@ -209,68 +218,68 @@ fn fenced(rows: u64) -> Fenced {
 #[async_trait]
 impl Store for PostgresStore {
     async fn open(&self, wanted: Option<Uuid>, fresh: Uuid) -> Result<Installation> {
-        self.open_installation(wanted, fresh).await
+        self.within("read the installation", self.open_installation(wanted, fresh)).await
     }
     async fn incarnation(&self) -> Result<Option<String>> {
-        self.read_incarnation().await.map(Some)
+        self.within("read the server's identity", self.read_incarnation()).await.map(Some)
     }
     async fn fence(&self, topic: &str, partitions: &[i32], token: Uuid) -> Result<Vec<Cursor>> {
-        self.fence_cursors(topic, partitions, token).await
+        self.within("fence partitions", self.fence_cursors(topic, partitions, token)).await
     }
     async fn cursor(&self, topic: &str, partition: i32) -> Result<Option<Cursor>> {
-        self.read_cursor(topic, partition).await
+        self.within("read a cursor", self.read_cursor(topic, partition)).await
     }
     async fn cursors(&self) -> Result<Vec<Cursor>> {
-        self.read_cursors().await
+        self.within("read the cursors", self.read_cursors()).await
     }
     async fn note_log(&self, fence: &Fence, facts: &LogFacts) -> Result<Fenced> {
-        self.note_log_facts(fence, facts).await
+        self.within("note facts of the log", self.note_log_facts(fence, facts)).await
     }
     async fn stop(&self, fence: &Fence, stop: &Stop) -> Result<Fenced> {
-        self.stop_cursor(fence, stop).await
+        self.within("stop a partition", self.stop_cursor(fence, stop)).await
     }
     async fn resume(&self, topic: &str, partition: i32, how: Resume) -> Result<bool> {
-        self.resume_cursor(topic, partition, how).await
+        self.within("resume a partition", self.resume_cursor(topic, partition, how)).await
     }
     async fn states(
         &self,
         bookings: &[(BookingId, IcalUid)],
         providers: &[ProviderId],
     ) -> Result<States> {
-        self.read_states(bookings, providers).await
+        self.within("read the states of bookings", self.read_states(bookings, providers)).await
     }
     async fn commit(&self, batch: &Batch) -> Result<Committed> {
-        self.commit_batch(batch).await
+        self.within("commit a batch", self.commit_batch(batch)).await
     }
     async fn dead_letters(&self, after: i64, limit: u32) -> Result<Vec<DeadLetter>> {
-        self.read_dead_letters(after, limit).await
+        self.within("read dead letters", self.read_dead_letters(after, limit)).await
     }
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>> {
-        self.read_dead_letter(id).await
+        self.within("read a dead letter", self.read_dead_letter(id)).await
     }
     async fn redrive(&self, id: i64, batch: &Batch) -> Result<Committed> {
-        self.redrive_batch(id, batch).await
+        self.within("redrive a dead letter", self.redrive_batch(id, batch)).await
     }
     async fn revive(&self, id: i64) -> Result<bool> {
-        self.revive_effect(id).await
+        self.within("revive an effect", self.revive_effect(id)).await
     }
     async fn discard(&self, id: i64) -> Result<bool> {
-        self.discard_letter(id).await
+        self.within("discard a dead letter", self.discard_letter(id)).await
     }
     async fn put_connection(&self, connection: &NewConnection) -> Result<PutConnection> {
-        self.upsert_connection(connection).await
+        self.within("add a connection", self.upsert_connection(connection)).await
     }
-    async fn connections(&self) -> Result<Vec<ConnectionRow>> {
-        self.read_connections(None).await
+    async fn connections(&self) -> Result<Vec<CountedConnection>> {
+        self.within("read connections", self.read_connections()).await
     }
     async fn connection(&self, id: ConnectionId) -> Result<Option<ConnectionRow>> {
-        Ok(self.read_connections(Some(id)).await?.pop())
+        self.within("read a connection", self.read_connection(id)).await
     }
     async fn remove_connection(&self, id: ConnectionId, withdraw: bool) -> Result<bool> {
-        self.begin_removal(id, withdraw).await
+        self.within("remove a connection", self.begin_removal(id, withdraw)).await
     }
     async fn park(&self, lane: &LaneLease, reason: &str) -> Result<Fenced> {
-        self.park_connection(lane, reason).await
+        self.within("park a connection", self.park_connection(lane, reason)).await
     }
     async fn lease(
         &self,
@@ -279,33 +288,33 @@ impl Store for PostgresStore {
         token: Uuid,
         lease: Duration,
     ) -> Result<Option<LaneLease>> {
-        self.lease_lane(gate, from, token, lease).await
+        self.within("lease a lane", self.lease_lane(gate, from, token, lease)).await
     }
     async fn renew(&self, lane: &LaneLease, lease: Duration) -> Result<Fenced> {
-        self.renew_lane(lane, lease).await
+        self.within("renew a lease", self.renew_lane(lane, lease)).await
     }
     async fn release(&self, lane: &LaneLease, rest: Duration) -> Result<Fenced> {
-        self.release_lane(lane, rest).await
+        self.within("release a lane", self.release_lane(lane, rest)).await
     }
     async fn take_over(&self, lane: &LaneLease, verify_after: Duration) -> Result<Taken> {
-        self.take_over_flights(lane, verify_after).await
+        self.within("take a lane over", self.take_over_flights(lane, verify_after)).await
     }
     async fn due(&self, lane: &LaneLease, limit: u32) -> Result<Vec<Owed>> {
-        self.read_due(lane, limit).await
+        self.within("read what is due", self.read_due(lane, limit)).await
     }
     async fn stamp(&self, lane: &LaneLease, stamps: &[Stamp]) -> Result<Vec<IcalUid>> {
-        self.stamp_flights(lane, stamps).await
+        self.within("store what will be sent", self.stamp_flights(lane, stamps)).await
     }
     async fn record(&self, record: &Record) -> Result<Fenced> {
-        self.record_finding(record).await
+        self.within("record an outcome", self.record_finding(record)).await
     }
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {
-        self.count_backlog(gate, limit).await
+        self.within("count the backlog", self.count_backlog(gate, limit)).await
     }
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {
-        self.hasten_booking(booking).await
+        self.within("end a booking's waiting", self.hasten_booking(booking)).await
     }
     async fn external_events(&self, uid: &IcalUid) -> Result<Vec<ExternalEvent>> {
-        self.read_external_events(uid).await
+        self.within("read external events", self.read_external_events(uid)).await
     }
 }

@@ -6,37 +6,44 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use super::row::Values;
 use super::{SqliteStore, booking, fault, fenced};
 use crate::store::{
-    ConnectionRow, ConnectionState, Fenced, LaneLease, NewConnection, PutConnection, Result,
-    StoreError, StoredBooking,
+    ConnectionRow, ConnectionState, CountedConnection, Fenced, LaneLease, NewConnection,
+    PutConnection, Result, StoreError, StoredBooking,
 };
 
 /// How many bookings are read at a time when a destination changes.
 const PAGE: u32 = 500;
 
-/// The columns of a [`ConnectionRow`], to be followed by a condition and an order.
+/// The columns of a [`ConnectionRow`], further ones, and what is to follow.
 macro_rules! select_connections {
-    ($rest:literal) => {
+    ($more:literal, $rest:literal) => {
         concat!(
-            "SELECT c.*,
-                    EXISTS (SELECT 1 FROM providers AS p
-                             WHERE p.destination = c.connection_id) AS destination,
-                    (SELECT COUNT(*) FROM effects AS e
-                      WHERE e.connection_id = c.connection_id AND e.due) AS pending,
-                    (SELECT COUNT(*) FROM effects AS e
-                      WHERE e.connection_id = c.connection_id
-                        AND e.applied_digest IS NOT NULL) AS live
-               FROM connections AS c ",
+            "SELECT c.*, EXISTS (SELECT 1 FROM providers AS p
+                                  WHERE p.destination = c.connection_id) AS destination",
+            $more,
+            " FROM connections AS c ",
             $rest
         )
     };
 }
 
 /// See [`crate::store::Store::connections`].
-pub(super) async fn connections(store: &SqliteStore) -> Result<Vec<ConnectionRow>> {
-    const LIST: &str = select_connections!("ORDER BY c.provider_id, c.connection_id");
+pub(super) async fn connections(store: &SqliteStore) -> Result<Vec<CountedConnection>> {
+    const LIST: &str = select_connections!(
+        ", (SELECT COUNT(*) FROM effects AS e
+             WHERE e.connection_id = c.connection_id AND e.due) AS pending,
+           (SELECT COUNT(*) FROM effects AS e
+             WHERE e.connection_id = c.connection_id
+               AND e.applied_digest IS NOT NULL) AS live",
+        "ORDER BY c.provider_id, c.connection_id"
+    );
     let rows =
         sqlx::query(LIST).fetch_all(&store.read).await.map_err(fault("list the connections"))?;
-    rows.iter().map(read).collect()
+    let counted = |row| {
+        let values = Values::of(row, "connections", "connection_id");
+        let (pending, live) = (values.get("pending")?, values.get("live")?);
+        Ok(CountedConnection { connection: read(row)?, pending, live })
+    };
+    rows.iter().map(counted).collect()
 }
 
 /// See [`crate::store::Store::connection`].
@@ -44,7 +51,7 @@ pub(super) async fn connection(
     store: &SqliteStore,
     id: ConnectionId,
 ) -> Result<Option<ConnectionRow>> {
-    const READ: &str = select_connections!("WHERE c.connection_id = ?1");
+    const READ: &str = select_connections!("", "WHERE c.connection_id = ?1");
     let row = sqlx::query(READ)
         .bind(id.to_string())
         .fetch_optional(&store.read)
@@ -66,8 +73,6 @@ fn read(row: &SqliteRow) -> Result<ConnectionRow> {
         state: row.parsed("state", ConnectionState::parse)?,
         parked_reason: row.get("parked_reason")?,
         destination: row.get("destination")?,
-        pending: row.get("pending")?,
-        live: row.get("live")?,
     })
 }
 
@@ -83,8 +88,11 @@ pub(super) async fn put_connection(
     booking::add_provider(&mut tx, new.provider).await.map_err(fault(OPERATION))?;
     let created = insert(&mut tx, new, now).await.map_err(fault(OPERATION))?;
     if !created {
-        same_identity(&mut tx, new).await?;
+        let before = same_identity(&mut tx, new).await?;
         renew(&mut tx, new, now).await.map_err(fault(OPERATION))?;
+        if before == ConnectionState::Removed {
+            let_go(&mut tx, new.id, now).await.map_err(fault(OPERATION))?;
+        }
     }
     let id = new.id.to_string();
     let former = booking::destination(&mut tx, new.provider).await.map_err(fault(OPERATION))?;
@@ -135,9 +143,13 @@ async fn insert(conn: &mut SqliteConnection, new: &NewConnection, now: i64) -> s
     Ok(done.rows_affected() == 1)
 }
 
-/// Rule R17: the id derives from these, so another value under it is a mistake of ours.
-async fn same_identity(conn: &mut SqliteConnection, new: &NewConnection) -> Result<()> {
-    const READ: &str = select_connections!("WHERE c.connection_id = ?1");
+/// Rule R17: the id derives from these, so another value under it is a mistake of ours. Answers
+/// the connection's state.
+async fn same_identity(
+    conn: &mut SqliteConnection,
+    new: &NewConnection,
+) -> Result<ConnectionState> {
+    const READ: &str = select_connections!("", "WHERE c.connection_id = ?1");
     let row = sqlx::query(READ)
         .bind(new.id.to_string())
         .fetch_one(conn)
@@ -149,7 +161,7 @@ async fn same_identity(conn: &mut SqliteConnection, new: &NewConnection) -> Resu
         stored if stored.kind != new.kind => "kind",
         stored if stored.subject != new.subject => "subject",
         stored if stored.calendar != new.calendar => "calendar",
-        _ => return Ok(()),
+        _ => return Ok(stored.state),
     };
     Err(StoreError::Inconsistent {
         table: "connections",
@@ -176,6 +188,19 @@ async fn renew(conn: &mut SqliteConnection, new: &NewConnection, now: i64) -> sq
         .execute(&mut *conn)
         .await?;
     sqlx::query(EFFECTS).bind(new.id.to_string()).bind(now).execute(conn).await?;
+    Ok(())
+}
+
+/// Nothing was planned for a connection while it was removed: what its rows ask for is of before.
+/// Whatever is not placed on it is to be absent from it, before anything is placed anew.
+async fn let_go(conn: &mut SqliteConnection, id: ConnectionId, now: i64) -> sqlx::Result<()> {
+    const LET_GO: &str = "
+        UPDATE effects
+           SET desired_digest = NULL, desired_revision = MAX(desired_revision, b.revision),
+               dead = FALSE, rejections = 0, not_before = ?2, updated_at = ?2
+          FROM (SELECT ical_uid AS uid, revision FROM bookings WHERE placed IS NOT ?1) AS b
+         WHERE connection_id = ?1 AND ical_uid = b.uid";
+    sqlx::query(LET_GO).bind(id.to_string()).bind(now).execute(conn).await?;
     Ok(())
 }
 

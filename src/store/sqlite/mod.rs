@@ -40,9 +40,9 @@ use uuid::Uuid;
 
 use self::row::Values;
 use super::{
-    Batch, BookingStatus, Committed, ConnectionRow, Cursor, DeadLetter, ExternalEvent, Fence,
-    Fenced, Gate, Installation, LaneLease, LogFacts, NewConnection, Owed, PutConnection, Record,
-    Result, Resume, Stamp, States, Stop, Store, StoreError, Taken,
+    Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
+    ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LogFacts, NewConnection, Owed,
+    PutConnection, Record, Result, Resume, Stamp, States, Stop, Store, StoreError, Taken,
 };
 use crate::clock::Clock;
 
@@ -322,7 +322,7 @@ impl Store for SqliteStore {
         connection::put_connection(self, connection).await
     }
 
-    async fn connections(&self) -> Result<Vec<ConnectionRow>> {
+    async fn connections(&self) -> Result<Vec<CountedConnection>> {
         connection::connections(self).await
     }
 

@@ -292,7 +292,7 @@ async fn what_is_not_icalendar_is_rejected() {
 async fn a_weak_etag_is_none_and_a_foreign_body_has_no_marker() {
     let server = Stub::saying(&[
         (201, "ETag: W/\"1\"\r\n", ""),
-        (200, "ETag: W/\"1\"\r\n", "<html>hello</html>"),
+        (200, "ETag: W/\"1\"\r\n", "\u{feff}\r\nbegin:vcalendar\r\nEND:VCALENDAR\r\n"),
         (204, "", ""),
     ])
     .await;
@@ -315,6 +315,78 @@ async fn a_weak_etag_is_none_and_a_foreign_body_has_no_marker() {
     assert_eq!(seen[0].header("authorization"), Some(&*format!("Bearer {SECRET}")));
     assert_eq!(seen[1].line(), "GET /c%20d/booking-1.ics");
     assert_eq!((seen[2].header("if-match"), seen[2].header("if-none-match")), (None, None));
+}
+
+/// A proxy, or a page about maintenance: what it says is no acknowledgement, and no event.
+#[tokio::test]
+async fn a_success_that_is_no_calendars_is_no_answer() {
+    const PAGE: &str = "<!DOCTYPE html><html><body>Back soon</body></html>";
+    const XHTML: &str = "<html xmlns=\"http://www.w3.org/1999/xhtml\"/>";
+    let said = [(200, "", PAGE), (200, "", XHTML), (200, "", "BEGIN:VCARD\r\n"), (200, "", "BEG")];
+    let server = Stub::saying(&said.map(|reply| [reply; 4]).concat()).await;
+    let caldav = Caldav::new(account("", &format!("{}/c/", server.url)), http());
+    for _ in said {
+        for (verb, condition) in [
+            (Verb::Create, Condition::New),
+            (Verb::Update, Condition::Unconditional),
+            (Verb::Delete, Condition::Unconditional),
+        ] {
+            let call = Call { verb, external_id: "booking-1.ics", condition, body: b"x" };
+            let answer = caldav.send(&call).await;
+            assert!(matches!(answer, Answer::Lost { sent: true, .. }), "{verb:?}: {answer:?}");
+        }
+        let reading = caldav.read("booking-1.ics").await;
+        assert!(matches!(reading, Reading::Failed(Answer::Lost { .. })), "{reading:?}");
+    }
+    // Radicale's answer to a deletion, and a page that tells of what was created.
+    let dav = "<?xml version='1.0' encoding='utf-8'?>\n<multistatus xmlns=\"DAV:\" />";
+    let server = Stub::saying(&[(200, "", dav), (201, "", PAGE), (200, "", "")]).await;
+    let caldav = Caldav::new(account("", &format!("{}/c/", server.url)), http());
+    for verb in [Verb::Delete, Verb::Create, Verb::Update] {
+        let condition = Condition::Unconditional;
+        let call = Call { verb, external_id: "booking-1.ics", condition, body: b"x" };
+        let answer = caldav.send(&call).await;
+        assert!(matches!(meaning(verb, &answer), Outcome::Applied { .. }), "{verb:?}: {answer:?}");
+    }
+}
+
+/// Credentials go where they were sent and nowhere else; a person is told where the calendar is.
+#[tokio::test]
+async fn an_address_that_redirects_is_told_and_not_followed() {
+    let secret = "https://u:pw@dav.example.com:8443/path-4711?token=4711#4711";
+    let moved = |status, target: &str| (status, format!("Location: {target}\r\n"));
+    let rows = [
+        (moved(301, secret), "https://dav.example.com:8443", true),
+        (moved(308, "//dav.example.com/c/"), "http://dav.example.com", true),
+        (moved(302, "https://127.0.0.1/c/"), "https://127.0.0.1", true),
+        (moved(307, secret), "https://dav.example.com:8443", false),
+        (moved(302, secret), "https://dav.example.com:8443", false),
+    ];
+    for ((status, location), origin, lasts) in rows {
+        let server = Stub::saying(&[(status, location.as_str(), ""); 2]).await;
+        let caldav = Caldav::new(account("", &format!("{}/c/", server.url)), http());
+        let condition = Condition::New;
+        let call = Call { verb: Verb::Create, external_id: "booking-1.ics", condition, body: b"x" };
+        let answer = caldav.send(&call).await;
+        let Reading::Failed(unreadable) = caldav.read("booking-1.ics").await else {
+            panic!("{status}: nothing was read");
+        };
+        let expected = format!("the calendar's address redirects to {origin}");
+        let written = meaning(Verb::Create, &answer);
+        let read = unread(CalendarKind::Caldav, &unreadable);
+        match (written, read) {
+            (Outcome::Unauthorised { reason }, Unread::Unauthorised { reason: unread })
+                if lasts =>
+            {
+                assert_eq!((&reason, &unread), (&expected, &expected));
+            }
+            (Outcome::Unknown { reason, .. }, Unread::Retry { reason: unread, .. }) if !lasts => {
+                assert_eq!((&reason, &unread), (&expected, &expected));
+            }
+            (written, read) => panic!("{status} {location}: {written:?}, {read:?}"),
+        }
+        assert_eq!(server.requests().len(), 2);
+    }
 }
 
 /// L24.

@@ -14,6 +14,9 @@ use super::{SECRET, account, at, client, content, marker, uid};
 const CALENDAR: &str = "ada lovelace/2@example.com";
 const PATH: &str = "/calendar/v3/calendars/ada%20lovelace%2F2@example.com";
 
+/// What somebody on the way says.
+const PAGE: &str = "<!DOCTYPE html><html><body>Back soon</body></html>";
+
 fn google(server: &str) -> Google {
     let account = account(&format!("{server}/calendar/v3/"), CALENDAR);
     Google::new(account, client(Duration::from_secs(20)))
@@ -130,7 +133,7 @@ async fn a_create_is_an_insert_without_mail() {
 /// L20, L22: in place, and what the host added is not touched.
 #[tokio::test]
 async fn an_update_is_a_guarded_patch_that_also_removes() {
-    let server = Stub::saying(&[(200, "ETag: \"18\"\r\n", "{}")]).await;
+    let server = Stub::saying(&[(200, "ETag: \"18\"\r\n", "{\"id\":\"booking0\"}")]).await;
     let google = google(&server.url);
     let body = google.body("booking0", &marker(&content(), 3), &content());
     let answer =
@@ -238,25 +241,56 @@ async fn an_absence_is_told_from_a_tombstone_and_from_a_missing_calendar() {
         (200, "", cancelled),
         (410, "", "{}"),
         missing,
-        (200, "", "{}"),
+        (200, "", "{\"etag\":\"p1\"}"),
         missing,
         missing,
         missing,
         (500, "", ""),
         (403, "", "{}"),
         (200, "", "[broken"),
+        (200, "", "{\"id\":\"booking1\"}"),
+        missing,
+        (200, "", PAGE),
+        missing,
+        (200, "", "{}"),
     ])
     .await;
     let google = google(&server.url);
     assert_eq!(google.read("booking0").await, Reading::Tombstone);
     assert_eq!(google.read("booking0").await, Reading::Tombstone);
     assert_eq!(google.read("booking0").await, Reading::Absent);
-    assert_eq!(server.requests()[3].line(), format!("GET {PATH}"));
+    let asked = format!("GET {PATH}/events?maxResults=1&fields=etag");
+    assert_eq!(server.requests()[3].line(), asked);
     let gone = Reading::CalendarGone { message: "404 Not Found (notFound)".to_owned() };
     assert_eq!(google.read("booking0").await, gone);
-    for _ in 0..3 {
+    for _ in 0..6 {
         let reading = google.read("booking0").await;
         assert!(matches!(reading, Reading::Failed(_)), "{reading:?}");
+    }
+}
+
+/// A proxy, or another service at the base URL: what it says is no acknowledgement.
+#[tokio::test]
+async fn a_success_that_does_not_name_our_event_is_no_answer() {
+    let said = [PAGE, "", "{}", "[]", "{\"id\":\"booking1\"}", "{\"id\":7}"];
+    for (verb, condition) in [
+        (Verb::Create, Condition::New),
+        (Verb::Update, Condition::Match("\"17\"".to_owned())),
+        (Verb::Delete, Condition::Match("\"17\"".to_owned())),
+    ] {
+        for body in said {
+            if verb == Verb::Delete && body.is_empty() {
+                continue;
+            }
+            let server = Stub::saying(&[(200, "ETag: \"18\"\r\n", body)]).await;
+            let google = google(&server.url);
+            let event = google.body("booking0", &marker(&content(), 3), &content());
+            let answer = google.send(&call(verb, condition.clone(), &event)).await;
+            assert!(
+                matches!(answer, Answer::Lost { sent: true, .. }),
+                "{verb:?} {body}: {answer:?}"
+            );
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Between a worker and its database: a line that can be cut, or fall silent.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -9,9 +9,9 @@ use tokio::task::JoinSet;
 use url::Url;
 
 /// The line. Dropping it cuts it.
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     /// The same database, through here.
-    pub(super) url: String,
+    pub(crate) url: String,
     line: Arc<Line>,
     tasks: JoinSet<()>,
 }
@@ -19,11 +19,12 @@ pub(super) struct Proxy {
 #[derive(Default)]
 struct Line {
     is_silent: AtomicBool,
+    heals: AtomicU32,
 }
 
 impl Proxy {
     /// Before the database at this URL.
-    pub(super) async fn before(url: &str) -> Self {
+    pub(crate) async fn before(url: &str) -> Self {
         let mut url = Url::parse(url).expect("a URL");
         let host = url.host_str().expect("a host").to_owned();
         let server = format!("{host}:{}", url.port().unwrap_or(5432));
@@ -38,13 +39,19 @@ impl Proxy {
     }
 
     /// From now on nobody is there: connections are closed and refused.
-    pub(super) async fn cut(&mut self) {
+    pub(crate) async fn cut(&mut self) {
         self.tasks.shutdown().await;
     }
 
     /// From now on nothing comes through, and nothing is closed.
-    pub(super) fn hush(&self) {
+    pub(crate) fn hush(&self) {
         self.line.is_silent.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on new connections come through. Those of before are silent for ever.
+    pub(crate) fn heal(&self) {
+        self.line.heals.fetch_add(1, Ordering::SeqCst);
+        self.line.is_silent.store(false, Ordering::SeqCst);
     }
 }
 
@@ -61,9 +68,10 @@ async fn accept(listener: TcpListener, server: String, line: Arc<Line>) {
 }
 
 async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, line: Arc<Line>) {
+    let heals = line.heals.load(Ordering::SeqCst);
     let mut bytes = vec![0; 16 * 1024];
     while let Ok(len @ 1..) = from.read(&mut bytes).await {
-        if line.is_silent.load(Ordering::SeqCst) {
+        if line.is_silent.load(Ordering::SeqCst) || line.heals.load(Ordering::SeqCst) != heals {
             std::future::pending::<()>().await;
         }
         if to.write_all(&bytes[..len]).await.is_err() {

@@ -9,9 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use booking::{BookingId, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
-    Batch, BookingStatus, Committed, ConnectionRow, Cursor, DeadLetter, ExternalEvent, Fence,
-    Fenced, Gate, Installation, LaneLease, LogFacts, NewConnection, Owed, PutConnection, Record,
-    Result, Resume, Stamp, States, Stop, Store, StoreError, Taken, Witness,
+    Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
+    ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LogFacts, NewConnection, Owed,
+    PutConnection, Record, Result, Resume, Stamp, States, Stop, Store, StoreError, Taken, Witness,
 };
 use chrono::DateTime;
 use uuid::Uuid;
@@ -196,7 +196,7 @@ impl Store for Ledger {
     async fn put_connection(&self, _: &NewConnection) -> Result<PutConnection> {
         unreachable!("{NOT_ASKED}")
     }
-    async fn connections(&self) -> Result<Vec<ConnectionRow>> {
+    async fn connections(&self) -> Result<Vec<CountedConnection>> {
         unreachable!("{NOT_ASKED}")
     }
     async fn connection(&self, _: ConnectionId) -> Result<Option<ConnectionRow>> {

@@ -14,12 +14,16 @@ use calendar_sync::emulator::{Effect, Fault, Moment, Rule};
 use chrono_tz::Tz;
 use uuid::Uuid;
 
-use super::{CALENDAR, Google, TOKEN, at};
+use super::{ACCOUNT, CALENDAR, Google, TOKEN, at};
 use crate::services;
 
 const CONNECTION: ConnectionId = ConnectionId(Uuid::from_u128(7));
 
 fn adapter(google: &Google) -> Adapter {
+    adapter_with(google, TOKEN)
+}
+
+fn adapter_with(google: &Google, token: &str) -> Adapter {
     let timeout = Duration::from_secs(20);
     let http = Http::new(HttpOptions {
         call_timeout: timeout,
@@ -31,7 +35,7 @@ fn adapter(google: &Google) -> Adapter {
         connection: CONNECTION,
         base_url: google.emulator.base_url(),
         calendar: CALENDAR.to_owned(),
-        credentials: Credentials::Bearer { token: TOKEN.into() },
+        credentials: Credentials::Bearer { token: token.into() },
     };
     Adapter::new(account, http.expect("a client"))
 }
@@ -105,6 +109,23 @@ async fn our_adapter_makes_reads_changes_and_removes_an_event() {
         calls.mutations_of(CALENDAR, external_id).iter().map(|call| call.effect).collect();
     assert_eq!(effects, [Effect::Created, Effect::Updated, Effect::Deleted]);
     assert_eq!((calls.applied_but_lost(), calls.out_of_order()), (1, 0));
+    google.emulator.remove_calendar(CALENDAR);
+    assert!(matches!(adapter.read(external_id).await, Reading::CalendarGone { .. }));
+}
+
+/// L24: with the scope for events alone, which is all that writing them needs, an event that is
+/// not there is told from a calendar that is not.
+#[tokio::test]
+async fn a_token_for_events_alone_tells_an_absent_event_from_a_missing_calendar() {
+    let google = Google::start().await;
+    google.emulator.add_events_token("events-token", ACCOUNT);
+    let adapter = adapter_with(&google, "events-token");
+    let (marker, content) = content(9);
+    let external_id = &adapter.external_id(&marker.uid, 0);
+    assert_eq!(adapter.read(external_id).await, Reading::Absent);
+    let body = adapter.body(external_id, &marker, &content);
+    let call = Call { verb: Verb::Create, external_id, condition: Condition::New, body: &body };
+    assert_eq!(status(&adapter.send(&call).await), 200);
     google.emulator.remove_calendar(CALENDAR);
     assert!(matches!(adapter.read(external_id).await, Reading::CalendarGone { .. }));
 }

@@ -42,6 +42,16 @@ async fn a_list_filters_by_private_properties_all_of_which_must_match() {
 }
 
 #[tokio::test]
+async fn a_list_answers_the_fields_that_were_asked_for() {
+    let google = Google::start().await;
+    google.insert(&named(ID, 0)).await;
+    let got = google.list("maxResults=1&fields=etag").await;
+    assert_eq!((got.status, &got.body), (200, &json!({ "etag": got.etag() })));
+    assert_eq!(google.ids("fields=items%2Fid").await, [ID]);
+    assert_eq!(google.list("fields=tag").await.said(), (400, "invalidParameter"));
+}
+
+#[tokio::test]
 async fn deleted_events_are_listed_only_when_asked_for() {
     let google = Google::start().await;
     google.insert(&named(ID, 0)).await;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use booking::{BookingId, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
-    Batch, BookingStatus, Committed, ConnectionRow, Cursor, DeadLetter, ExternalEvent, Fence,
-    Fenced, Gate, Installation, LaneLease, LogFacts, NewConnection, Owed, PutConnection, Record,
-    Result, Resume, Stamp, States, Stop, Store, StoreError, Taken,
+    Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
+    ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LogFacts, NewConnection, Owed,
+    PutConnection, Record, Result, Resume, Stamp, States, Stop, Store, StoreError, Taken,
 };
 use futures::future::BoxFuture;
 use uuid::Uuid;
@@ -165,7 +165,7 @@ impl Store for Meddler {
     async fn put_connection(&self, connection: &NewConnection) -> Result<PutConnection> {
         self.inner.put_connection(connection).await
     }
-    async fn connections(&self) -> Result<Vec<ConnectionRow>> {
+    async fn connections(&self) -> Result<Vec<CountedConnection>> {
         self.inner.connections().await
     }
     async fn connection(&self, id: ConnectionId) -> Result<Option<ConnectionRow>> {

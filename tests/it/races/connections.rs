@@ -151,7 +151,7 @@ async fn nothing_is_placed_on_a_connection_that_is_removed() {
 }
 
 /// A booking that goes to another provider holds only the new one's row. Fails without
-/// `version = version + 1` in the statement `PLACE` of `redirect`.
+/// `version = version + 1` in the statement `PLACE` of `place`.
 #[tokio::test]
 async fn a_booking_leaves_its_provider_while_the_destination_changes() {
     let fact = "a_booking_leaves_its_provider_while_the_destination_changes";
@@ -172,7 +172,7 @@ async fn a_booking_leaves_its_provider_while_the_connection_is_withdrawn() {
     events_against(fact, before, &events, remove).await;
 }
 
-/// Fails without what `redirect` withdraws where bookings were placed (its `UNION ALL`).
+/// Fails without what `place` withdraws where bookings were placed (its `UNION ALL`).
 #[tokio::test]
 async fn of_two_accounts_one_is_the_destination() {
     let fact = "of_two_accounts_one_is_the_destination";
@@ -196,7 +196,7 @@ async fn a_connection_is_renewed_while_it_is_withdrawn() {
 }
 
 /// A renewal wakes what waits on the connection; bookings are locked before effects all the same
-/// (rule R16). Fails when the statement `AWAKE` runs before `redirect`.
+/// (rule R16). Fails when the statement `AWAKE` runs before `appoint`.
 #[tokio::test]
 async fn a_renewal_does_not_deadlock_with_a_booking_that_leaves() {
     let fact = "a_renewal_does_not_deadlock_with_a_booking_that_leaves";
@@ -220,6 +220,33 @@ async fn a_renewal_does_not_deadlock_with_a_booking_that_leaves() {
         fact,
         given,
         async |store, fence: &Fence| ingest(&store, fence, &[moved("a", 1)]).await,
+        async |store, _: &Fence| store.put_connection(&account(1)).await,
+        async |_: &World, _: &Fence, a: Ingested, _| assert_eq!(a.committed, Committed::Done),
+    )
+    .await;
+    world.end().await;
+}
+
+/// A removed account comes back while a booking that it was asked for changes. Fails without
+/// `let_go` where it leaves the provider, or ends.
+#[tokio::test]
+async fn a_removed_account_comes_back_while_its_bookings_change() {
+    let fact = "a_removed_account_comes_back_while_its_bookings_change";
+    let Some(world) = World::open(fact).await else { return };
+    let given = async |world: &World| {
+        world.connect(&account(1)).await;
+        world.connect(&NewConnection { provider: provider(2), ..account(3) }).await;
+        world.take_in(&[created("a", 0), created("b", 0), created("c", 0)]).await;
+        let removed = world.store.remove_connection(connection(1), false).await;
+        assert!(removed.expect("it answers"));
+        world.fence(1).await
+    };
+    let events = [moved("c", 1), cancelled("b", 1), updated("a", 1)];
+    race(
+        &world,
+        fact,
+        given,
+        async |store, fence: &Fence| ingest(&store, fence, &events).await,
         async |store, _: &Fence| store.put_connection(&account(1)).await,
         async |_: &World, _: &Fence, a: Ingested, _| assert_eq!(a.committed, Committed::Done),
     )

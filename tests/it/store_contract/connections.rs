@@ -19,8 +19,10 @@ pub(crate) async fn upcoming_bookings_become_due_once(env: &Env) {
     assert_eq!(put, PutConnection { created: true, destination: true, bookings_due: 2 });
     let again = env.connect(1).await;
     assert_eq!(again, PutConnection { created: false, destination: true, bookings_due: 0 });
-    let row = env.row(1).await;
-    assert_eq!((row.pending, row.live, row.destination), (2, 0, true));
+    let row = env.counted(1).await;
+    assert_eq!((row.pending, row.live), (2, 0));
+    assert_eq!(row.connection, env.row(1).await);
+    assert!(row.connection.destination);
     let lane = env.lane(1).await;
     let mut due = env.due(&lane).await;
     due.sort_by(|one, other| one.uid.cmp(&other.uid));
@@ -55,7 +57,8 @@ pub(crate) async fn a_second_connection_waits_until_it_is_made_the_destination(e
     let put = env.store.put_connection(&second).await.answered();
     assert_eq!(put, PutConnection { created: false, destination: true, bookings_due: 1 });
     let rows = env.store.connections().await.answered();
-    let destinations: Vec<_> = rows.iter().map(|row| (row.id, row.destination)).collect();
+    let destinations: Vec<_> =
+        rows.iter().map(|row| (row.connection.id, row.connection.destination)).collect();
     assert_eq!(destinations, [(connection(1), false), (connection(2), true)]);
 }
 
@@ -109,7 +112,7 @@ pub(crate) async fn a_parked_connection_is_not_leased(env: &Env) {
     assert_eq!(env.lease(2).await, None);
     // Planning goes on: what comes now is due later.
     env.ask("b", 0, Some("Haircut")).await;
-    assert_eq!(env.row(1).await.pending, 2);
+    assert_eq!(env.counted(1).await.pending, 2);
 }
 
 pub(crate) async fn only_the_holder_parks(env: &Env) {
@@ -188,12 +191,38 @@ pub(crate) async fn a_removal_without_withdrawing_keeps_the_mapping(env: &Env) {
     assert!(env.store.remove_connection(connection(1), false).await.answered());
     let row = env.row(1).await;
     assert_eq!((row.state, row.sealed.len()), (ConnectionState::Removed, 0));
-    assert_eq!(row.live, 1);
+    assert_eq!(env.counted(1).await.live, 1);
     assert_eq!(env.store.external_events(&uid("a")).await.answered(), before);
     assert_eq!(before.len(), 1);
     assert_eq!(env.lease(2).await, None);
     assert_eq!(env.store.renew(&lane, LONG).await.answered(), Fenced::Refused);
     assert!(!env.store.remove_connection(connection(1), false).await.answered());
+}
+
+pub(crate) async fn a_withdrawal_of_what_was_refused_has_all_its_tries(env: &Env) {
+    let lane = holding_one(env).await;
+    env.ask("a", 1, Some("Haircut")).await;
+    assert!(env.stamp(&lane, "a", (Verb::Update, 1, 0)).await);
+    assert_eq!(env.record(&lane, "a", not_applied(Duration::ZERO, true)).await, Fenced::Written);
+    assert!(env.stamp(&lane, "a", (Verb::Update, 1, 0)).await);
+    let dead = Finding::Dead { error: "it is not accepted".to_owned(), unknown: false };
+    assert_eq!(env.record(&lane, "a", dead).await, Fenced::Written);
+    assert!(env.store.remove_connection(connection(1), true).await.answered());
+    let lane = env.lane(2).await;
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.desired, owed.rejections), (None, 0));
+}
+
+pub(crate) async fn what_is_removed_is_not_parked(env: &Env) {
+    for withdraw in [false, true] {
+        env.connect(1).await;
+        env.ask(if withdraw { "b" } else { "a" }, 0, Some("Massage")).await;
+        let lane = env.lane(1).await;
+        assert_eq!(env.store.park(&lane, "it was revoked").await.answered(), Fenced::Written);
+        assert!(env.store.remove_connection(connection(1), withdraw).await.answered());
+        let row = env.row(1).await;
+        assert_eq!((row.state, row.parked_reason), (ConnectionState::Removed, None));
+    }
 }
 
 pub(crate) async fn a_removed_connection_can_come_back(env: &Env) {
@@ -206,7 +235,68 @@ pub(crate) async fn a_removed_connection_can_come_back(env: &Env) {
     assert_eq!(stored.placed, Some(connection(1)));
     // The calendar holds what is wanted still: nothing is sent.
     assert_eq!(env.lease(2).await, None);
-    assert_eq!(env.row(1).await.pending, 0);
+    assert_eq!(env.counted(1).await.pending, 0);
+}
+
+/// Of bookings that are due on a removed connection, nothing was planned since: the row of one
+/// that was cancelled asks for what the booking shows no more.
+pub(crate) async fn what_ended_while_a_connection_was_removed_is_due_no_more(env: &Env) {
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    env.ask("b", 0, Some("Haircut")).await;
+    assert!(env.store.remove_connection(connection(1), false).await.answered());
+    env.keep("a", 1, None).await;
+    assert_eq!(env.connect(1).await.bookings_due, 1);
+    let lane = env.lane(2).await;
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.uid, owed.desired), (uid("b"), Some(content("Haircut"))));
+}
+
+pub(crate) async fn what_ended_while_a_connection_was_removed_leaves_it(env: &Env) {
+    holding_one(env).await;
+    assert!(env.store.remove_connection(connection(1), false).await.answered());
+    env.keep("a", 1, None).await;
+    assert_eq!(env.connect(1).await.bookings_due, 0);
+    let lane = env.lane(2).await;
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.desired_revision, owed.desired), (1, None));
+    assert!(owed.applied.is_some());
+}
+
+pub(crate) async fn what_another_took_meanwhile_is_not_asked_for_twice(env: &Env) {
+    let lane = holding_one(env).await;
+    env.ask("b", 0, Some("Haircut")).await;
+    assert!(env.stamp(&lane, "b", (Verb::Create, 0, 0)).await);
+    assert_eq!(env.record(&lane, "b", not_applied(LONG, true)).await, Fenced::Written);
+    assert!(env.store.remove_connection(connection(1), false).await.answered());
+    assert_eq!(env.connect(2).await.bookings_due, 2);
+    assert!(!env.connect(1).await.destination);
+    // It leaves the one, and was never on it in the case of the other.
+    let first = env.lane(3).await;
+    assert_eq!(first.connection, connection(1));
+    let owed = env.owed(&first).await;
+    assert_eq!((owed.uid, owed.desired), (uid("a"), None));
+    // Made the destination again, it gets them back, with all their tries.
+    let again = NewConnection { make_destination: true, ..new_connection(1) };
+    assert_eq!(env.store.put_connection(&again).await.answered().bookings_due, 2);
+    let owed = env.owed(&first).await;
+    assert_eq!((owed.uid, owed.desired), (uid("b"), Some(content("Haircut"))));
+    assert_eq!(owed.rejections, 0);
+}
+
+pub(crate) async fn what_waited_for_a_removed_connection_is_due_as_it_is_now(env: &Env) {
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    let lane = env.lane(1).await;
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    let dead = Finding::Dead { error: "it is not accepted".to_owned(), unknown: false };
+    assert_eq!(env.record(&lane, "a", dead).await, Fenced::Written);
+    assert!(env.store.remove_connection(connection(1), false).await.answered());
+    env.keep("a", 3, Some("Haircut")).await;
+    assert_eq!(env.connect(1).await.bookings_due, 1);
+    let lane = env.lane(2).await;
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.desired_revision, owed.desired), (3, Some(content("Haircut"))));
 }
 
 pub(crate) async fn an_unknown_connection_cannot_be_removed(env: &Env) {

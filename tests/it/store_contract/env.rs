@@ -10,9 +10,9 @@ use booking::{
 };
 use calendar_sync::clock::Clock;
 use calendar_sync::store::{
-    Advance, Batch, Committed, ConnectionRow, ConnectionState, Fence, Fenced, Finding, Gate,
-    InFlight, LaneLease, NewConnection, Owed, PutConnection, Record, Result, Stamp, Store,
-    StoredBooking, Witness,
+    Advance, Batch, Committed, ConnectionRow, ConnectionState, CountedConnection, Fence, Fenced,
+    Finding, Gate, InFlight, LaneLease, NewConnection, Owed, PutConnection, Record, Result, Stamp,
+    Store, StoredBooking, Witness,
 };
 use chrono::{DateTime, TimeZone as _, Utc};
 use futures::future::BoxFuture;
@@ -234,6 +234,13 @@ impl Env {
     /// A connection as it is stored.
     pub(crate) async fn row(&self, number: u128) -> ConnectionRow {
         self.store.connection(connection(number)).await.answered().expect("it was added")
+    }
+
+    /// A connection with its counts.
+    pub(crate) async fn counted(&self, number: u128) -> CountedConnection {
+        let mut all = self.store.connections().await.answered();
+        all.retain(|counted| counted.connection.id == connection(number));
+        all.pop().expect("it was added")
     }
 
     /// A connection's state.

@@ -1,12 +1,14 @@
 //! The facts on PostgreSQL: each in a database of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use calendar_sync::clock::{Dice as _, SystemDice};
+use calendar_sync::store::Store as _;
 use calendar_sync::store::postgres::{PostgresOptions, PostgresStore};
 use sqlx::{Connection as _, PgConnection};
 
-use super::env::{Answered as _, Env, Time};
+use super::env::{Answered as _, Env, Time, connection, new_connection};
 
 /// An empty database of a test's own.
 pub(crate) struct Database {
@@ -63,6 +65,24 @@ async fn run(url: &str, statement: String) {
     let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statement));
     statement.execute(&mut conn).await.expect("a statement");
     conn.close().await.expect("it closes");
+}
+
+/// Whoever drains a connection reads it first: all that is due on it would be counted each time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reading_one_connection_touches_none_of_its_effects() {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    const HOLD: &str = "LOCK TABLE effects IN ACCESS EXCLUSIVE MODE";
+    let fact = "reading_one_connection_touches_none_of_its_effects";
+    let Some(database) = Database::new(fact).await else { return };
+    let store = database.connect().await;
+    store.migrate().await.answered();
+    store.put_connection(&new_connection(1)).await.answered();
+    let mut held = store.pool().begin().await.expect("it begins");
+    sqlx::query(HOLD).execute(&mut *held).await.expect("it is held");
+    let read = tokio::time::timeout(PATIENCE, store.connection(connection(1))).await;
+    assert!(read.expect("it waits for nobody").answered().is_some());
+    held.rollback().await.expect("it ends");
+    database.end().await;
 }
 
 mod on_postgres {

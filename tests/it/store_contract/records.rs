@@ -56,7 +56,7 @@ pub(crate) async fn what_is_acknowledged_is_applied(env: &Env) {
     assert_eq!((event.generation, event.applied_revision), (0, 0));
     assert_eq!(event.etag.as_deref(), Some("\"0\""));
     assert_eq!(event.sync_status, "CREATED");
-    assert_eq!((env.row(1).await.pending, env.row(1).await.live), (0, 1));
+    assert_eq!((env.counted(1).await.pending, env.counted(1).await.live), (0, 1));
     env.ask("a", 1, Some("Haircut")).await;
     let owed = env.owed(&lane).await;
     assert_eq!(owed.applied, Some((0, content("Massage").digest())));
@@ -119,7 +119,7 @@ pub(crate) async fn what_was_deleted_is_cancelled_and_not_busy(env: &Env) {
     assert_eq!(absent, Fenced::Written);
     assert_eq!(env.due(&lane).await, []);
     assert_eq!(statuses(env).await, [status("CANCELLED", false, 1)]);
-    assert_eq!(env.row(1).await.live, 0);
+    assert_eq!(env.counted(1).await.live, 0);
     // Rebooked: the burned generation is not used again.
     env.ask("a", 2, Some("Haircut")).await;
     let owed = env.owed(&lane).await;
@@ -247,7 +247,7 @@ pub(crate) async fn only_the_holder_verifies(env: &Env) {
     for finding in [Finding::Verified, hole] {
         assert_eq!(env.record(&stranger, "a", finding).await, Fenced::Refused);
     }
-    assert_eq!(env.row(1).await.pending, 0);
+    assert_eq!(env.counted(1).await.pending, 0);
 }
 
 fn dead(unknown: bool) -> Finding {
@@ -274,7 +274,7 @@ pub(crate) async fn a_dead_effect_that_may_be_applied_stays_in_flight(env: &Env)
     let lane = in_flight(env).await;
     let recorded = env.record_open(&lane, "a", dead(true), Some(SHORT)).await;
     assert_eq!(recorded, Fenced::Written);
-    assert_eq!(env.row(1).await.pending, 0);
+    assert_eq!(env.counted(1).await.pending, 0);
     let letter = env.store.dead_letters(0, 10).await.answered().remove(0);
     assert!(env.store.revive(letter.id).await.answered());
     assert!(env.owed(&lane).await.in_flight.is_some());
