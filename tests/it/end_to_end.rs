@@ -31,6 +31,8 @@ mod gates;
 
 mod asked;
 
+mod scenarios;
+
 mod broken;
 
 mod laws;
@@ -163,6 +165,15 @@ macro_rules! every_other_fact {
                 a_wrong_request_is_refused_by_what_is_wrong,
                 a_sync_says_what_it_waits_for,
                 the_counters_tell_what_was_done,
+            ]
+        );
+        facts!(
+            $make,
+            scenarios,
+            [
+                an_event_that_is_not_created_says_why,
+                no_event_is_created_twice,
+                an_event_that_is_not_updated_says_why,
             ]
         );
         facts!(

@@ -36,4 +36,7 @@ mod demo;
 mod runbook;
 
 #[cfg(feature = "demo")]
+mod booking_service;
+
+#[cfg(feature = "demo")]
 mod kill;

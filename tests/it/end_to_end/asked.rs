@@ -19,7 +19,7 @@ use super::world::{World, until};
 const TOKEN: &str = "the-token-of-the-admin";
 
 /// The service's port.
-struct Port {
+pub(super) struct Port {
     url: String,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
@@ -27,7 +27,7 @@ struct Port {
 }
 
 impl Port {
-    async fn open(world: &World) -> Self {
+    pub(super) async fn open(world: &World) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let metrics = Arc::new(Metrics::default());
@@ -44,7 +44,7 @@ impl Port {
         Self { url, metrics, stop, tasks }
     }
 
-    async fn close(mut self) {
+    pub(super) async fn close(mut self) {
         self.stop.cancel();
         self.tasks.join_next().await.expect("it served").expect("it did not panic");
     }
@@ -69,7 +69,7 @@ impl Port {
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
-    async fn sync(&self, booking: &str) -> (u16, Value) {
+    pub(super) async fn sync(&self, booking: &str) -> (u16, Value) {
         let body = json!({ "booking_id": booking }).to_string();
         self.ask(Method::POST, "/api/calendar/sync/outbound", Some(TOKEN), &body).await
     }
