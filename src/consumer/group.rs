@@ -13,9 +13,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::asking::Asking;
 use super::context::{Complaints, GroupContext, Limiter, Owned, Trailing};
 use super::fencing::{Waiting, fence_all};
-use super::log_check::{Asking, Identity};
+use super::log_check::Identity;
 use super::partition::PartitionTask;
 use super::status::Status;
 use super::thread::{Bell, COMMANDS_MAX, Command, Ended, Limits, Reader};

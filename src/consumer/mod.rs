@@ -57,11 +57,15 @@ pub mod status;
 
 pub mod log_check;
 
+mod asking;
+
 mod group;
 
 mod fencing;
 
 mod partition;
+
+mod reading;
 
 mod batch;
 
