@@ -21,6 +21,8 @@ CREATE TABLE cursors (
     epoch                bigint NOT NULL,
     token                uuid NOT NULL,
     next_offset          bigint,
+    -- Up to here nothing is delivered any more: transaction markers, aborted records.
+    passed_to            bigint,
     witness_timestamp_ms bigint,
     witness_checksum     bigint,
     topic_id             text,

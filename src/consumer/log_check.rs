@@ -110,21 +110,23 @@ pub fn judge(cursor: &Cursor, log: &Log) -> Verdict {
     let Some(next) = cursor.next_offset else {
         return Verdict::Begin(log.low.max(0));
     };
-    if log.high < next {
+    // Between the two nothing is ever delivered: no record is lost with it.
+    let passed = cursor.position().unwrap_or(next);
+    if log.high < passed {
         let found = format!(
-            "the log ends at offset {}, and was read up to offset {next}: {} records that were \
+            "the log ends at offset {}, and was read up to offset {passed}: {} records that were \
              read are not in it any more",
             log.high,
-            next - log.high
+            passed - log.high
         );
         return Verdict::Stop { stop: stop("truncated", found), is_stored: false };
     }
-    if log.low > next {
+    if log.low > passed {
         let found = format!(
-            "the log begins at offset {}, and was read up to offset {next}: {} offsets were \
+            "the log begins at offset {}, and was read up to offset {passed}: {} offsets were \
              deleted before they were read",
             log.low,
-            log.low - next
+            log.low - passed
         );
         return Verdict::Stop { stop: stop("lost_range", found), is_stored: false };
     }
@@ -136,7 +138,7 @@ pub fn judge(cursor: &Cursor, log: &Log) -> Verdict {
             cursor: next,
             expected: Some(Expected { witness, may_be_gone }),
         },
-        None => Reading { from: next, cursor: next, expected: None },
+        None => Reading { from: next.max(log.low), cursor: next, expected: None },
     })
 }
 
@@ -181,6 +183,7 @@ mod tests {
         Cursor {
             fence,
             next_offset,
+            passed_to: None,
             witness: next_offset.map(|_| SEEN),
             topic_id: Some("A".to_owned()),
             cluster_id: Some("C".to_owned()),
@@ -218,6 +221,21 @@ mod tests {
     fn what_retention_took_is_not_asked_for() {
         let reading = Reading { from: 10, cursor: 10, expected: None };
         assert_eq!(judge(&cursor(Some(10)), &log(10, 12)), Verdict::Read(reading));
+    }
+
+    #[test]
+    fn what_retention_took_of_a_transactions_end_is_no_lost_range() {
+        let mut after_markers = cursor(Some(10));
+        after_markers.passed_to = Some(12);
+        let from = |low| Reading { from: low, cursor: 10, expected: None };
+        assert_eq!(judge(&after_markers, &log(11, 12)), Verdict::Read(from(11)));
+        assert_eq!(judge(&after_markers, &log(12, 20)), Verdict::Read(from(12)));
+        // Reading goes on below what was passed: the witness is still asked for.
+        let expected = Some(Expected { witness: SEEN, may_be_gone: true });
+        let reading = Reading { from: 9, cursor: 10, expected };
+        assert_eq!(judge(&after_markers, &log(0, 12)), Verdict::Read(reading));
+        assert_eq!(stopped(judge(&after_markers, &log(13, 20))).0, "lost_range");
+        assert_eq!(stopped(judge(&after_markers, &log(0, 11))).0, "truncated");
     }
 
     #[test]

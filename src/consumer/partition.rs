@@ -173,7 +173,8 @@ impl PartitionTask {
             topic_id: log.identity.topic_id.clone(),
             cluster_id: log.identity.cluster_id.clone(),
             log_end: Some(high),
-            recover: self.compare_with_kafka(reading.cursor).await?
+            passed: None,
+            recover: self.compare_with_kafka(cursor.position().unwrap_or(reading.cursor)).await?
                 || cursor.recover_until == Some(i64::MAX),
         };
         let noting = "facts of the log cannot be stored, trying again";
@@ -267,7 +268,7 @@ impl PartitionTask {
         shared.bell.ring();
         self.status(|status| {
             status.phase = Phase::Reading;
-            status.cursor = Some(reading.cursor);
+            status.cursor = cursor.position();
             status.log_end = cursor.log_end;
         });
         let mut reader = Reader {
@@ -277,6 +278,7 @@ impl PartitionTask {
             batch: Batch::new(&shared.options),
             cursor,
             gauge,
+            passed: None,
             has_progressed: false,
         };
         let end = reader.run(records).await;

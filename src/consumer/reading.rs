@@ -15,7 +15,7 @@ use super::log_check::{Expected, First, first_record, recreated};
 use super::partition::{End, PartitionTask};
 use super::thread::{Fetched, Gauge};
 use super::{BatchPlace, RawRecord, Taken};
-use crate::store::{Cursor, Fenced, LogFacts, Stop};
+use crate::store::{Cursor, Fenced, LogFacts, Passed, Stop};
 
 /// Reading, from one fence to the next.
 pub(super) struct Reader<'a> {
@@ -31,6 +31,8 @@ pub(super) struct Reader<'a> {
     pub(super) batch: Batch,
     /// What waits between the thread and us.
     pub(super) gauge: Arc<Gauge>,
+    /// Up to here librdkafka has passed what it never delivers.
+    pub(super) passed: Option<i64>,
     /// Whether a batch was taken.
     pub(super) has_progressed: bool,
 }
@@ -90,22 +92,41 @@ impl Reader<'_> {
         Some(self.gauge.log_end.load(Ordering::Relaxed)).filter(|end| *end >= 0)
     }
 
-    /// Stores the log end now and then, also while nothing comes.
+    /// What was passed beyond the last record, once all before it is taken, and the log is known to
+    /// be the one that was read.
+    fn passed(&self) -> Option<Passed> {
+        let from = self.cursor.next_offset?;
+        let is_settled = self.batch.is_empty() && self.expected.is_none_or(|it| it.may_be_gone);
+        let to = self.passed.filter(|to| is_settled && Some(*to) > self.cursor.position())?;
+        Some(Passed { from, to })
+    }
+
+    /// Kafka's trailing copy follows, unless the partition has gone meanwhile.
+    fn trail(&self, offset: i64) {
+        let (task, shared) = (self.task, &self.task.shared);
+        if shared.owned.borrow().get(&task.partition) == Some(&task.owner) {
+            shared.trailing.note(task.partition, offset);
+        }
+    }
+
+    /// Stores now and then how far the log and its reading are, also while nothing comes.
     async fn note(&mut self) -> Option<End> {
-        let Some(log_end) = self.log_end() else {
-            return self.look_at_fence().await;
-        };
-        self.task.status(|status| status.log_end = Some(log_end));
-        if self.cursor.log_end == Some(log_end) {
+        let (log_end, passed) = (self.log_end(), self.passed());
+        self.task.status(|status| status.log_end = log_end.or(status.log_end));
+        if log_end.is_none_or(|end| self.cursor.log_end == Some(end)) && passed.is_none() {
             return self.look_at_fence().await;
         }
-        let facts = LogFacts { log_end: Some(log_end), ..LogFacts::default() };
+        let facts = LogFacts { log_end, passed, ..LogFacts::default() };
         let shared = &self.task.shared;
         let noting = shared.store.note_log(&self.cursor.fence, &facts);
         match self.task.stop.run_until_cancelled(noting).await {
             None => Some(End::Left),
             Some(Ok(Fenced::Written)) => {
-                self.cursor.log_end = Some(log_end);
+                self.cursor.note(facts);
+                if let Some(Passed { to, .. }) = passed {
+                    self.trail(to);
+                    self.task.status(|status| status.cursor = Some(to));
+                }
                 None
             }
             Some(Ok(Fenced::Refused)) => {
@@ -145,6 +166,10 @@ impl Reader<'_> {
             Fetched::Record(record) => {
                 self.make_room(&record, waiting);
                 self.admit_record(record)
+            }
+            Fetched::Passed(to) => {
+                self.passed = Some(to);
+                None
             }
             Fetched::Trouble(code, text) => self.trouble(code, &text),
         }
@@ -212,9 +237,7 @@ impl Reader<'_> {
                 self.cursor.next_offset = Some(next);
                 self.cursor.log_end = place.log_end;
                 self.has_progressed = true;
-                if shared.owned.borrow().get(&task.partition) == Some(&task.owner) {
-                    shared.trailing.note(task.partition, next);
-                }
+                self.trail(next);
                 task.status(|status| {
                     status.cursor = Some(next);
                     status.log_end = place.log_end;

@@ -48,6 +48,7 @@ macro_rules! every_fact {
                 a_commit_moves_the_cursor_with_its_witness,
                 a_commit_of_unknown_outcome_is_resolved_by_reading,
                 facts_of_the_log_are_noted_and_the_start_only_once,
+                what_is_never_delivered_is_passed_under_the_fence,
                 a_recovery_reaches_to_the_log_end_of_its_moment,
                 a_stop_is_seen_until_an_operator_answers,
                 an_accepted_log_is_another_incarnation,

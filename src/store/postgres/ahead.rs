@@ -27,7 +27,7 @@ impl PostgresStore {
         const HELD: &str = "
             SELECT NOT EXISTS (SELECT 1 FROM cursors c
                                 WHERE c.next_offset IS NULL OR c.log_end IS NULL
-                                   OR c.next_offset < c.log_end
+                                   OR GREATEST(c.next_offset, c.passed_to) < c.log_end
                                    OR c.updated_at < COALESCE(e.flight_at, e.updated_at))
               FROM effects e
              WHERE e.connection_id = $1 AND e.ical_uid = $2

@@ -40,7 +40,7 @@ async fn caught_up(conn: &mut SqliteConnection, record: &Record) -> sqlx::Result
     const HELD: &str = "
         SELECT NOT EXISTS (SELECT 1 FROM cursors AS c
                             WHERE c.next_offset IS NULL OR c.log_end IS NULL
-                               OR c.next_offset < c.log_end
+                               OR MAX(c.next_offset, COALESCE(c.passed_to, c.next_offset)) < c.log_end
                                OR c.updated_at < COALESCE(e.flight_at, e.updated_at))
           FROM effects AS e
          WHERE e.connection_id = ?1 AND e.ical_uid = ?2

@@ -76,6 +76,8 @@ pub(super) async fn note_log(
                recover_until = CASE WHEN ?10 THEN
                     MAX(?8, COALESCE(NULLIF(recover_until, 9223372036854775807), ?8))
                     ELSE recover_until END,
+               passed_to = CASE WHEN next_offset = ?11 THEN MAX(COALESCE(passed_to, ?12), ?12)
+                    ELSE passed_to END,
                updated_at = ?9
          WHERE topic = ?1 AND "partition" = ?2 AND epoch = ?3 AND token = ?4"#;
     let done = sqlx::query(NOTE)
@@ -89,6 +91,8 @@ pub(super) async fn note_log(
         .bind(facts.log_end)
         .bind(store.now())
         .bind(facts.recover)
+        .bind(facts.passed.map(|passed| passed.from))
+        .bind(facts.passed.map(|passed| passed.to))
         .execute(&store.write)
         .await
         .map_err(fault("note facts of the log"))?;
@@ -124,13 +128,13 @@ pub(super) async fn resume(
     const ACCEPT: &str = r#"
         UPDATE cursors
            SET epoch = epoch + 1, incarnation = incarnation + 1,
-               next_offset = COALESCE(?3, next_offset), topic_id = NULL,
+               next_offset = COALESCE(?3, next_offset), passed_to = NULL, topic_id = NULL,
                witness_timestamp_ms = NULL, witness_checksum = NULL,
                stop_kind = NULL, stop_found = NULL, updated_at = ?4
          WHERE topic = ?1 AND "partition" = ?2"#;
     const SET: &str = r#"
         UPDATE cursors
-           SET epoch = epoch + 1, next_offset = ?3,
+           SET epoch = epoch + 1, next_offset = ?3, passed_to = NULL,
                witness_timestamp_ms = NULL, witness_checksum = NULL,
                stop_kind = NULL, stop_found = NULL, updated_at = ?4
          WHERE topic = ?1 AND "partition" = ?2"#;
@@ -163,6 +167,7 @@ fn read(row: &SqliteRow) -> Result<Cursor> {
             token: row.uuid("token")?,
         },
         next_offset: row.get("next_offset")?,
+        passed_to: row.get("passed_to")?,
         witness: timestamp_ms
             .zip(checksum)
             .map(|(timestamp_ms, checksum)| Witness { timestamp_ms, checksum }),

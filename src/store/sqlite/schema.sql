@@ -14,6 +14,7 @@ CREATE TABLE cursors (
     epoch                INTEGER NOT NULL,
     token                TEXT NOT NULL,
     next_offset          INTEGER,
+    passed_to            INTEGER,
     witness_timestamp_ms INTEGER,
     witness_checksum     INTEGER,
     topic_id             TEXT,

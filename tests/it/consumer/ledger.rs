@@ -33,6 +33,7 @@ fn new_cursor(topic: &str, partition: i32) -> Cursor {
     Cursor {
         fence,
         next_offset: None,
+        passed_to: None,
         witness: None,
         topic_id: None,
         cluster_id: None,
@@ -128,10 +129,7 @@ impl Store for Ledger {
         if cursor.fence != *fence {
             return Ok(Fenced::Refused);
         }
-        cursor.next_offset = cursor.next_offset.or(facts.start);
-        cursor.topic_id = facts.topic_id.clone().or(cursor.topic_id.take());
-        cursor.cluster_id = facts.cluster_id.clone().or(cursor.cluster_id.take());
-        cursor.log_end = facts.log_end.or(cursor.log_end);
+        cursor.note(facts.clone());
         Ok(Fenced::Written)
     }
 
@@ -154,6 +152,7 @@ impl Store for Ledger {
         cursor.fence.token = Uuid::nil();
         cursor.stop = None;
         cursor.witness = None;
+        cursor.passed_to = None;
         match how {
             Resume::Accept { at } => {
                 cursor.next_offset = at.or(cursor.next_offset);

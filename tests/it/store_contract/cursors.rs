@@ -1,6 +1,8 @@
 //! Facts of the cursors and their fences (rules R1 to R3, R17).
 
-use calendar_sync::store::{Batch, Committed, Fence, Fenced, LogFacts, Resume, Stop, StoreError};
+use calendar_sync::store::{
+    Batch, Committed, Fence, Fenced, LogFacts, Passed, Resume, Stop, StoreError,
+};
 
 use super::env::{Answered as _, Env, TOPIC, advance, token};
 
@@ -91,6 +93,7 @@ pub(crate) async fn facts_of_the_log_are_noted_and_the_start_only_once(env: &Env
         topic_id: Some("topic".to_owned()),
         cluster_id: Some("cluster".to_owned()),
         log_end: Some(20),
+        passed: None,
         recover: false,
     };
     assert_eq!(env.store.note_log(&fence, &facts).await.answered(), Fenced::Written);
@@ -100,6 +103,38 @@ pub(crate) async fn facts_of_the_log_are_noted_and_the_start_only_once(env: &Env
     assert_eq!((cursor.next_offset, cursor.log_end), (Some(7), Some(30)));
     assert_eq!(cursor.topic_id.as_deref(), Some("topic"));
     assert_eq!(cursor.cluster_id.as_deref(), Some("cluster"));
+}
+
+/// Markers of transactions and aborted records: the log is read, though no record says so.
+pub(crate) async fn what_is_never_delivered_is_passed_under_the_fence(env: &Env) {
+    let fence = env.fence(1).await;
+    assert_eq!(env.store.commit(&batch(&fence, 0, 4)).await.answered(), Committed::Done);
+    let pass = |from, to| {
+        let passed = Some(Passed { from, to });
+        let facts = LogFacts { passed, ..LogFacts::default() };
+        let fence = fence.clone();
+        async move {
+            assert_eq!(env.store.note_log(&fence, &facts).await.answered(), Fenced::Written);
+            let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+            (cursor.next_offset, cursor.passed_to, cursor.position())
+        }
+    };
+    assert_eq!(pass(4, 6).await, (Some(4), Some(6), Some(6)));
+    assert_eq!(pass(4, 5).await, (Some(4), Some(6), Some(6)), "it never falls");
+    assert_eq!(pass(3, 9).await, (Some(4), Some(6), Some(6)), "the cursor stands elsewhere");
+    // The next batch begins at the cursor, as ever.
+    assert_eq!(env.store.commit(&batch(&fence, 4, 8)).await.answered(), Committed::Done);
+    let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+    assert_eq!(cursor.position(), Some(8));
+    for how in [Resume::Set { at: 2 }, Resume::Accept { at: Some(2) }] {
+        let fence = env.fence(2).await;
+        let passed = cursor.next_offset.map(|from| Passed { from, to: 20 });
+        let facts = LogFacts { passed, ..LogFacts::default() };
+        assert_eq!(env.store.note_log(&fence, &facts).await.answered(), Fenced::Written);
+        assert!(env.store.resume(TOPIC, 0, how).await.answered());
+        let resumed = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+        assert_eq!(resumed.position(), Some(2), "{how:?}");
+    }
 }
 
 /// R18.
