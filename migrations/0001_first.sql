@@ -28,6 +28,8 @@ CREATE TABLE cursors (
     topic_id             text,
     cluster_id           text,
     log_end              bigint,
+    -- When that was last asked of the broker, no record having told of it (R7).
+    log_end_at           timestamptz,
     incarnation          integer NOT NULL DEFAULT 0,
     recover_until        bigint,
     stop_kind            text,
@@ -103,6 +105,8 @@ CREATE TABLE effects (
     flight_digest          bytea,
     flight_body            bytea,
     flight_at              timestamptz,
+    -- When the calendar was first seen to be ahead of what is in flight or applied (R7).
+    ahead_since            timestamptz,
     due                    boolean NOT NULL GENERATED ALWAYS AS (
         NOT dead AND (
             flight_verb IS NOT NULL

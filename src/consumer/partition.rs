@@ -3,11 +3,13 @@
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::asking::AskError;
 use super::batch::Batch;
 use super::fencing::{self, Held};
 use super::group::{Shared, describe};
@@ -39,6 +41,15 @@ pub(super) enum End {
     Again,
     /// Not the log that was read: wait for an operator.
     Stop { fence: Fence, stop: Stop, is_stored: bool },
+}
+
+/// Where the log begins and ends.
+pub(super) struct LogEnds {
+    low: i64,
+    /// The log end.
+    pub(super) high: i64,
+    /// On the stopwatch.
+    pub(super) asked_at: Duration,
 }
 
 /// What the log check came to.
@@ -144,6 +155,18 @@ impl PartitionTask {
         }
     }
 
+    /// Asks where the log begins and ends now.
+    pub(super) async fn ask_ends(&self) -> Result<LogEnds, AskError> {
+        let asked_at = self.shared.surroundings.clock.elapsed();
+        let (low, high) = self.shared.asking.watermarks(self.partition).await?;
+        Ok(LogEnds { low, high, asked_at })
+    }
+
+    /// How long ago a moment of the stopwatch was.
+    pub(super) fn since(&self, moment: Duration) -> Duration {
+        self.shared.surroundings.clock.elapsed().saturating_sub(moment)
+    }
+
     /// Rule R2, and what is to be noted of it.
     async fn check(
         &self,
@@ -151,8 +174,8 @@ impl PartitionTask {
         identity: super::log_check::Identity,
     ) -> Option<Checked> {
         let asking = "the log's ends cannot be asked for, trying again";
-        let watermarks = || self.shared.asking.watermarks(self.partition);
-        let (low, high) = self.persist(asking, watermarks).await?;
+        let watermarks = || self.ask_ends();
+        let LogEnds { low, high, asked_at } = self.persist(asking, watermarks).await?;
         let log = Log { low, high, identity };
         let mut start = None;
         let reading = loop {
@@ -173,18 +196,20 @@ impl PartitionTask {
             topic_id: log.identity.topic_id.clone(),
             cluster_id: log.identity.cluster_id.clone(),
             log_end: Some(high),
+            log_end_age: Duration::ZERO,
             passed: None,
             recover: self.compare_with_kafka(cursor.position().unwrap_or(reading.cursor)).await?
                 || cursor.recover_until == Some(i64::MAX),
         };
         let noting = "facts of the log cannot be stored, trying again";
-        let note = || self.shared.store.note_log(&cursor.fence, &facts);
+        let facts = || LogFacts { log_end_age: self.since(asked_at), ..facts.clone() };
+        let note = || async { self.shared.store.note_log(&cursor.fence, &facts()).await };
         let fenced = self.persist(noting, note).await?;
         if fenced == Fenced::Refused {
             self.shared.status.refused("note_log");
             return Some(Checked::No(End::Foreign));
         }
-        cursor.note(facts);
+        cursor.note(facts());
         Some(Checked::Read(Box::new(cursor), reading))
     }
 

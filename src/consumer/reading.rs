@@ -1,6 +1,7 @@
 //! Reading one partition, from one fence to the next: takes in what the thread sends, hands batches
 //! over, and notes now and then how far it is.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,11 +9,12 @@ use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::{mpsc, watch};
 use tokio::time::interval;
 
+use super::asking::AskError;
 use super::batch::Batch;
 use super::context::is_topic_missing;
 use super::group::describe;
 use super::log_check::{Expected, First, first_record, recreated};
-use super::partition::{End, PartitionTask};
+use super::partition::{End, LogEnds, PartitionTask};
 use super::thread::{Fetched, Gauge};
 use super::{BatchPlace, RawRecord, Taken};
 use crate::store::{Cursor, Fenced, LogFacts, Passed, Stop};
@@ -45,6 +47,14 @@ async fn held(hold: &mut watch::Receiver<bool>) -> bool {
     *hold.borrow_and_update()
 }
 
+/// Waits for the answer to what was asked. If nothing was, for ever.
+async fn answer<T>(asked: &mut Option<Pin<Box<impl Future<Output = T>>>>) -> T {
+    match asked {
+        Some(asked) => asked.await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Reader<'_> {
     /// Reads until something ends it.
     pub(super) async fn run(&mut self, mut records: mpsc::Receiver<Fetched>) -> End {
@@ -56,6 +66,8 @@ impl Reader<'_> {
         let mut is_held = *hold.borrow_and_update();
         let mut note = interval(shared.options.note_interval);
         note.reset();
+        // Asked beside the reading: a broker that is slow to answer holds up no batch.
+        let mut asked = None;
         loop {
             let has_room = !self.batch.is_full();
             let end = tokio::select! {
@@ -71,7 +83,14 @@ impl Reader<'_> {
                     let found = identity.borrow_and_update().clone().unwrap_or_default();
                     recreated(&self.cursor, &found).map(|_| End::Again)
                 }
-                _ = note.tick() => self.note().await,
+                _ = note.tick(), if asked.is_none() => {
+                    asked = Some(Box::pin(self.task.ask_ends()));
+                    None
+                }
+                ends = answer(&mut asked) => {
+                    asked = None;
+                    self.note(ends).await
+                }
                 () = self.batch.ready(), if !is_held => self.hand_over().await,
                 fetched = records.recv(), if has_room => match fetched {
                     Some(fetched) => self.admit(fetched, &records),
@@ -110,14 +129,20 @@ impl Reader<'_> {
     }
 
     /// Stores now and then how far the log and its reading are, also while nothing comes.
-    async fn note(&mut self) -> Option<End> {
-        let (log_end, passed) = (self.log_end(), self.passed());
-        self.task.status(|status| status.log_end = log_end.or(status.log_end));
-        if log_end.is_none_or(|end| self.cursor.log_end == Some(end)) && passed.is_none() {
-            return self.look_at_fence().await;
-        }
-        let facts = LogFacts { log_end, passed, ..LogFacts::default() };
+    /// The same end is noted again: that it was asked for is what rule R7 waits for.
+    async fn note(&mut self, ends: Result<LogEnds, AskError>) -> Option<End> {
         let shared = &self.task.shared;
+        let ends = match ends {
+            Ok(ends) => ends,
+            Err(error) => {
+                shared.complaints.say("the log end is not known", &error.detail());
+                return self.look_at_fence().await;
+            }
+        };
+        let (log_end, passed) = (Some(ends.high), self.passed());
+        self.task.status(|status| status.log_end = log_end);
+        let log_end_age = self.task.since(ends.asked_at);
+        let facts = LogFacts { log_end, log_end_age, passed, ..LogFacts::default() };
         let noting = shared.store.note_log(&self.cursor.fence, &facts);
         match self.task.stop.run_until_cancelled(noting).await {
             None => Some(End::Left),
@@ -235,12 +260,12 @@ impl Reader<'_> {
         match shared.sink.take(&place, records, &task.stop).await {
             Taken::To(next) if next == end => {
                 self.cursor.next_offset = Some(next);
-                self.cursor.log_end = place.log_end;
+                self.cursor.log_end = self.cursor.log_end.max(place.log_end);
                 self.has_progressed = true;
                 self.trail(next);
                 task.status(|status| {
                     status.cursor = Some(next);
-                    status.log_end = place.log_end;
+                    status.log_end = status.log_end.max(place.log_end);
                 });
                 None
             }

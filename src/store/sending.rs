@@ -174,7 +174,7 @@ pub enum Finding {
         unknown: bool,
     },
     /// The calendar holds a later revision than the database knows of (rule R7). Waits until every
-    /// cursor has reached a log end that was noted after the row was stamped; then the booking's
+    /// cursor has reached a log end that was asked for after this was first found; then the booking's
     /// revision continues above `revision`, and nothing is in flight any more.
     Ahead {
         /// The revision in the event's marker.

@@ -1,6 +1,8 @@
 //! The words of the [`Store`](super::Store): plain data, no behaviour to speak of. Those of sending
 //! stand in [`super::sending`].
 
+use std::time::Duration;
+
 use booking::{
     Booking, CalendarKind, ConnectionId, Effect, EventId, IcalUid, PoisonClass, Position,
     ProviderId,
@@ -112,13 +114,19 @@ pub struct LogFacts {
     pub topic_id: Option<String>,
     /// The cluster's id.
     pub cluster_id: Option<String>,
-    /// The log end.
+    /// The log end, as a broker has just answered.
     pub log_end: Option<i64>,
+    /// How long ago it was asked for.
+    pub log_end_age: Duration,
     /// What was passed without a record.
     pub passed: Option<Passed>,
     /// The database has lost its tail: recover up to `log_end`, which must be given (rule R18).
     pub recover: bool,
 }
+
+/// A topic of which no cursor was touched for so long, while one of another topic was, is not read
+/// any more: nothing waits for it.
+pub(super) const TOPIC_LEFT_AFTER: Duration = Duration::from_hours(1);
 
 /// Offsets of which none is ever delivered, as Kafka's client has passed them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

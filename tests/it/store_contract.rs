@@ -14,6 +14,8 @@ mod lanes;
 
 mod records;
 
+mod ahead;
+
 mod dead_letters;
 
 /// The facts of one module, each a test on the store that `$make` makes.
@@ -146,6 +148,17 @@ macro_rules! every_fact {
                 a_new_revision_revives_a_dead_effect,
                 a_new_revision_does_not_die_with_the_former,
                 a_record_below_what_is_wanted_leaves_it_due,
+            ]
+        );
+        facts!(
+            $make,
+            ahead,
+            [
+                a_log_end_of_before_the_calendar_was_seen_ahead_does_not_count,
+                the_wait_for_the_log_begins_once,
+                what_is_never_delivered_is_not_waited_for,
+                a_topic_that_is_not_read_any_more_is_not_waited_for,
+                what_was_settled_meanwhile_is_waited_for_anew,
             ]
         );
         facts!(

@@ -4,7 +4,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::{PostgresStore, failed, fenced};
+use super::{PostgresStore, failed, fenced, seconds};
 use crate::store::{Cursor, Fence, Fenced, LogFacts, Result, Resume, Stop, Witness};
 
 impl PostgresStore {
@@ -65,6 +65,8 @@ impl PostgresStore {
                    topic_id = COALESCE($5, topic_id),
                    cluster_id = COALESCE($6, cluster_id),
                    log_end = COALESCE($7, log_end),
+                   log_end_at = CASE WHEN $7 IS NULL THEN log_end_at
+                        ELSE clock_timestamp() - make_interval(secs => $11) END,
                    recover_until = CASE WHEN NOT $8 THEN recover_until
                         ELSE GREATEST($7, NULLIF(recover_until, 9223372036854775807)) END,
                    passed_to = CASE WHEN next_offset = $9 THEN GREATEST(passed_to, $10)
@@ -82,6 +84,7 @@ impl PostgresStore {
             .bind(facts.recover)
             .bind(facts.passed.map(|passed| passed.from))
             .bind(facts.passed.map(|passed| passed.to))
+            .bind(seconds(facts.log_end_age))
             .execute(&self.pool)
             .await
             .map_err(failed("note what the log is"))?;
@@ -117,7 +120,8 @@ impl PostgresStore {
                SET next_offset = COALESCE($3, next_offset), passed_to = NULL,
                    incarnation = incarnation + 1,
                    witness_timestamp_ms = NULL, witness_checksum = NULL,
-                   topic_id = NULL, cluster_id = NULL, log_end = NULL, recover_until = NULL,
+                   topic_id = NULL, cluster_id = NULL, log_end = NULL, log_end_at = NULL,
+                   recover_until = NULL,
                    stop_kind = NULL, stop_found = NULL,
                    epoch = epoch + 1, token = gen_random_uuid(), updated_at = clock_timestamp()
              WHERE topic = $1 AND partition = $2";

@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
-use super::row::Values;
+use super::row::{Values, earlier};
 use super::{SqliteStore, fault, fenced};
 use crate::store::{Cursor, Fence, Fenced, LogFacts, Result, Resume, Stop, Witness};
 
@@ -73,6 +73,7 @@ pub(super) async fn note_log(
         UPDATE cursors
            SET next_offset = COALESCE(next_offset, ?5), topic_id = COALESCE(?6, topic_id),
                cluster_id = COALESCE(?7, cluster_id), log_end = COALESCE(?8, log_end),
+               log_end_at = CASE WHEN ?8 IS NULL THEN log_end_at ELSE ?13 END,
                recover_until = CASE WHEN ?10 THEN
                     MAX(?8, COALESCE(NULLIF(recover_until, 9223372036854775807), ?8))
                     ELSE recover_until END,
@@ -93,6 +94,7 @@ pub(super) async fn note_log(
         .bind(facts.recover)
         .bind(facts.passed.map(|passed| passed.from))
         .bind(facts.passed.map(|passed| passed.to))
+        .bind(earlier(store.now(), facts.log_end_age))
         .execute(&store.write)
         .await
         .map_err(fault("note facts of the log"))?;

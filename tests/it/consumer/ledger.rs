@@ -24,6 +24,8 @@ pub(super) struct Ledger {
     cursors: Mutex<BTreeMap<i32, Cursor>>,
     /// The database does not answer.
     pub(super) is_down: AtomicBool,
+    /// How many times a freshly asked log end was noted.
+    pub(super) log_ends: AtomicUsize,
     /// How many times it was asked to fence.
     pub(super) fences: AtomicUsize,
 }
@@ -130,6 +132,7 @@ impl Store for Ledger {
             return Ok(Fenced::Refused);
         }
         cursor.note(facts.clone());
+        self.log_ends.fetch_add(usize::from(facts.log_end.is_some()), Ordering::SeqCst);
         Ok(Fenced::Written)
     }
 

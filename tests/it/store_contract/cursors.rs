@@ -93,8 +93,7 @@ pub(crate) async fn facts_of_the_log_are_noted_and_the_start_only_once(env: &Env
         topic_id: Some("topic".to_owned()),
         cluster_id: Some("cluster".to_owned()),
         log_end: Some(20),
-        passed: None,
-        recover: false,
+        ..LogFacts::default()
     };
     assert_eq!(env.store.note_log(&fence, &facts).await.answered(), Fenced::Written);
     let later = LogFacts { start: Some(1), log_end: Some(30), ..LogFacts::default() };
