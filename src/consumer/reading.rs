@@ -131,12 +131,15 @@ impl Reader<'_> {
     /// Stores now and then how far the log and its reading are, also while nothing comes.
     /// The same end is noted again: that it was asked for is what rule R7 waits for.
     async fn note(&mut self, ends: Result<LogEnds, AskError>) -> Option<End> {
+        if let Some(end) = self.look_at_cursor().await {
+            return Some(end);
+        }
         let shared = &self.task.shared;
         let ends = match ends {
             Ok(ends) => ends,
             Err(error) => {
                 shared.complaints.say("the log end is not known", &error.detail());
-                return self.look_at_fence().await;
+                return None;
             }
         };
         let (log_end, passed) = (Some(ends.high), self.passed());
@@ -166,14 +169,19 @@ impl Reader<'_> {
         }
     }
 
-    /// Nothing is to be written that would tell: an operator who sets the cursor raises the epoch,
-    /// and no record may ever come after which a commit is refused.
-    async fn look_at_fence(&self) -> Option<End> {
+    /// Whether the cursor is ours and stands where we left it. No record may ever come after which a
+    /// commit would tell: an operator who sets the cursor raises the epoch; a database that lost its
+    /// tail may hold our fence still, and stand below what we have read (rule R18).
+    async fn look_at_cursor(&self) -> Option<End> {
         let (shared, fence) = (&self.task.shared, &self.cursor.fence);
         let looking = shared.store.cursor(&fence.topic, fence.partition);
         match self.task.stop.run_until_cancelled(looking).await {
             None => Some(End::Left),
-            Some(Ok(Some(cursor))) if cursor.fence == *fence => None,
+            Some(Ok(Some(cursor)))
+                if cursor.fence == *fence && cursor.next_offset == self.cursor.next_offset =>
+            {
+                None
+            }
             Some(Ok(_)) => {
                 shared.status.refused("look");
                 Some(End::Foreign)

@@ -64,7 +64,8 @@ pub struct ConsumerOptions {
     pub batch_bytes: usize,
     /// A batch waits at most so long to become full.
     pub linger: Duration,
-    /// How often the topic's and the cluster's identity are asked for (rule R2).
+    /// How often the topic's and the cluster's identity are asked for (rule R2), and the database
+    /// server's (rule R18).
     pub identity_interval: Duration,
     /// How often the log end of a partition that is being read is stored.
     pub note_interval: Duration,

@@ -97,9 +97,10 @@ pub trait Store: Send + Sync + 'static {
     /// id `fresh` if none is configured, and the time.
     async fn open(&self, wanted: Option<Uuid>, fresh: Uuid) -> Result<Installation>;
 
-    /// Names the database server that answers, and its history: a change means that it may have
-    /// lost its tail (rule R18). `None` where the notion does not exist (SQLite).
-    async fn incarnation(&self) -> Result<Option<String>>;
+    /// Notices another database server than before, or the same one with another history: it may
+    /// have lost its tail (rule R18). Then every owner is fenced off, and every partition is to be
+    /// read with care. `true`: it was so. Nothing where the notion does not exist (SQLite).
+    async fn notice_server(&self) -> Result<bool>;
 
     // ---- reading the log ----
 

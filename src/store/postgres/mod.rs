@@ -209,8 +209,8 @@ impl Store for PostgresStore {
     async fn open(&self, wanted: Option<Uuid>, fresh: Uuid) -> Result<Installation> {
         self.open_installation(wanted, fresh).await
     }
-    async fn incarnation(&self) -> Result<Option<String>> {
-        self.read_incarnation().await.map(Some)
+    async fn notice_server(&self) -> Result<bool> {
+        self.note_incarnation().await
     }
     async fn fence(&self, topic: &str, partitions: &[i32], token: Uuid) -> Result<Vec<Cursor>> {
         self.fence_cursors(topic, partitions, token).await

@@ -22,6 +22,8 @@ const NOT_ASKED: &str = "the consumer asks for cursors alone";
 #[derive(Default)]
 pub(super) struct Ledger {
     cursors: Mutex<BTreeMap<i32, Cursor>>,
+    /// Another server answers than before.
+    pub(super) is_another: AtomicBool,
     /// The database does not answer.
     pub(super) is_down: AtomicBool,
     /// How many times a freshly asked log end was noted.
@@ -117,6 +119,17 @@ impl Store for Ledger {
             .collect())
     }
 
+    async fn notice_server(&self) -> Result<bool> {
+        let mut cursors = self.answer("note the server's identity")?;
+        let is_another = self.is_another.swap(false, Ordering::SeqCst);
+        for cursor in cursors.values_mut().filter(|_| is_another) {
+            cursor.recover_until = Some(i64::MAX);
+            cursor.fence.epoch += 1;
+            cursor.fence.token = Uuid::max();
+        }
+        Ok(is_another)
+    }
+
     async fn cursor(&self, _topic: &str, partition: i32) -> Result<Option<Cursor>> {
         Ok(self.answer("read a cursor")?.get(&partition).cloned())
     }
@@ -169,9 +182,6 @@ impl Store for Ledger {
     }
 
     async fn open(&self, _: Option<Uuid>, _: Uuid) -> Result<Installation> {
-        unreachable!("{NOT_ASKED}")
-    }
-    async fn incarnation(&self) -> Result<Option<String>> {
         unreachable!("{NOT_ASKED}")
     }
     async fn states(&self, _: &[(BookingId, IcalUid)], _: &[ProviderId]) -> Result<States> {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use calendar_sync::clock::{Dice as _, SystemDice};
 use calendar_sync::store::postgres::{PostgresOptions, PostgresStore};
+use calendar_sync::store::{Fenced, LogFacts, Store};
 use sqlx::{Connection as _, PgConnection};
 
-use super::env::{Answered as _, Env, Time};
+use super::env::{Answered as _, Env, TOPIC, Time, token};
 
 /// An empty database of a test's own.
 pub(crate) struct Database {
@@ -69,4 +70,25 @@ mod on_postgres {
     use super::postgres_env as env;
 
     every_fact!(env);
+}
+
+/// R18, while a worker runs.
+#[tokio::test]
+async fn another_server_fences_the_owners_off_and_is_read_from_with_care() {
+    let fact = "another_server_fences_the_owners_off_and_is_read_from_with_care";
+    let Some(database) = Database::new(fact).await else { return };
+    let store = database.connect().await;
+    store.migrate().await.answered();
+    let _ = Store::open(&store, None, token(1)).await.answered();
+    let fence = store.fence(TOPIC, &[0], token(2)).await.answered().remove(0).fence;
+    assert!(!store.notice_server().await.answered(), "it is the one that it was");
+    database.run("UPDATE installation SET incarnation = 'another'").await;
+    assert!(store.notice_server().await.answered());
+    let facts = LogFacts { log_end: Some(4), ..LogFacts::default() };
+    assert_eq!(store.note_log(&fence, &facts).await.answered(), Fenced::Refused);
+    let cursor = store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+    assert_eq!((cursor.recover_until, cursor.fence.epoch), (Some(i64::MAX), 2));
+    assert!(!store.notice_server().await.answered(), "it is noticed once");
+    store.pool().close().await;
+    database.end().await;
 }
