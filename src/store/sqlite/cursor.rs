@@ -130,7 +130,8 @@ pub(super) async fn resume(
     const ACCEPT: &str = r#"
         UPDATE cursors
            SET epoch = epoch + 1, incarnation = incarnation + 1,
-               next_offset = COALESCE(?3, next_offset), passed_to = NULL, topic_id = NULL,
+               next_offset = COALESCE(?3, next_offset), passed_to = NULL, topic_id = NULL, cluster_id = NULL,
+               log_end = NULL, log_end_at = NULL, recover_until = NULL,
                witness_timestamp_ms = NULL, witness_checksum = NULL,
                stop_kind = NULL, stop_found = NULL, updated_at = ?4
          WHERE topic = ?1 AND "partition" = ?2"#;

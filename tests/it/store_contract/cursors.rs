@@ -168,7 +168,13 @@ pub(crate) async fn a_stop_is_seen_until_an_operator_answers(env: &Env) {
 /// A cursor at offset 4 of a known topic.
 async fn read_to_four(env: &Env) -> Fence {
     let fence = env.fence(1).await;
-    let facts = LogFacts { topic_id: Some("topic".to_owned()), ..LogFacts::default() };
+    let facts = LogFacts {
+        topic_id: Some("topic".to_owned()),
+        cluster_id: Some("cluster".to_owned()),
+        log_end: Some(4),
+        recover: true,
+        ..LogFacts::default()
+    };
     assert_eq!(env.store.note_log(&fence, &facts).await.answered(), Fenced::Written);
     assert_eq!(env.store.commit(&batch(&fence, 0, 4)).await.answered(), Committed::Done);
     fence
@@ -179,7 +185,9 @@ pub(crate) async fn an_accepted_log_is_another_incarnation(env: &Env) {
     assert!(env.store.resume(TOPIC, 0, Resume::Accept { at: Some(1) }).await.answered());
     let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
     assert_eq!((cursor.incarnation, cursor.next_offset), (1, Some(1)));
-    assert_eq!((cursor.witness, cursor.topic_id), (None, None));
+    // Nothing of the former log is held against the new one, on whatever cluster it is.
+    assert_eq!((cursor.witness, cursor.topic_id, cursor.cluster_id), (None, None, None));
+    assert_eq!((cursor.log_end, cursor.recover_until), (None, None));
     assert!(env.store.resume(TOPIC, 0, Resume::Accept { at: None }).await.answered());
     let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
     assert_eq!((cursor.incarnation, cursor.next_offset), (2, Some(1)));
