@@ -144,7 +144,7 @@ impl RawRecord {
 pub struct BatchPlace {
     /// The fence that it is to be committed under.
     pub fence: Fence,
-    /// How many times the topic was accepted as made anew.
+    /// How many times this partition's log was accepted as made anew.
     pub incarnation: i32,
     /// The cursor: the batch is `[from, last offset + 1)`.
     pub from: i64,

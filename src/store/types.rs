@@ -60,7 +60,7 @@ pub struct Cursor {
     pub cluster_id: Option<String>,
     /// The log end last seen.
     pub log_end: Option<i64>,
-    /// Counts accepted recreations of the topic.
+    /// Counts the accepted recreations of this partition's log.
     pub incarnation: i32,
     /// Up to here the log is read as by a database that lost its tail (rule R18); `i64::MAX`: up to
     /// the log end of the moment in which it is read on.
