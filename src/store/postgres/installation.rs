@@ -37,8 +37,12 @@ impl PostgresStore {
             return Err(other_version(&before, &needed));
         }
         let operation = "migrate the schema";
-        // A migration may well be slow, and its text is too long for a warning about that.
-        let options = (*self.pool.connect_options()).clone().disable_statement_logging();
+        // A migration may well be slow, or wait for another process's, and its text is too long for
+        // a warning about that.
+        let options = (*self.pool.connect_options())
+            .clone()
+            .options([("statement_timeout", "0"), ("lock_timeout", "0")])
+            .disable_statement_logging();
         let mut conn = options.connect().await.map_err(failed(operation))?;
         MIGRATOR.run(&mut conn).await.map_err(|error| StoreError::Failed {
             operation,
