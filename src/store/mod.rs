@@ -213,7 +213,9 @@ pub trait Store: Send + Sync + 'static {
     /// `external_calendar_events`, in one transaction.
     async fn record(&self, record: &Record) -> Result<Fenced>;
 
-    /// How many effects are due that the gate lets through, counted up to `limit`.
+    /// How many effects calendars that keep answering have not been sent yet, of those that the gate
+    /// lets through, counted up to `limit`. A connection with an effect in backoff does not count,
+    /// and none counts for more than a share of `limit`: one that is slow or dead holds up nobody.
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32>;
 
     /// The mapped events of a booking, for those who ask where it is.

@@ -15,6 +15,14 @@ pub struct Gate {
     pub connections: Vec<Uuid>,
 }
 
+/// A backlog's limit is this many connections' shares: none alone reaches it.
+const BACKLOG_SHARES: u32 = 4;
+
+/// How many effects of one connection count towards a backlog that is counted up to `limit`.
+pub(super) fn backlog_share(limit: u32) -> u32 {
+    limit.div_ceil(BACKLOG_SHARES)
+}
+
 /// A leased connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneLease {

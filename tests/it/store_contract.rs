@@ -113,6 +113,7 @@ macro_rules! every_fact {
                 a_released_lane_rests,
                 lanes_take_turns,
                 the_gate_decides_what_is_leased_and_counted,
+                a_calendar_that_does_not_answer_is_no_backlog,
                 a_stamp_needs_the_revision_that_is_wanted,
                 a_stamp_needs_an_event_to_be_wanted_still,
                 an_unsettled_call_may_be_sent_again_by_its_own_holder,
