@@ -147,7 +147,7 @@ pub trait Store: Send + Sync + 'static {
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>>;
 
     /// Commits what redriving a record did, and settles the dead letter, in one transaction.
-    /// `batch.fence` is `None`.
+    /// `batch.advance` is `None`.
     async fn redrive(&self, id: i64, batch: &Batch) -> Result<Committed>;
 
     /// Marks the effect of an effect's dead letter due again, and settles the dead letter.

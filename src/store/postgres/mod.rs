@@ -1,6 +1,6 @@
 //! The store on PostgreSQL: production's.
 //!
-//! Every function is one transaction at most. Statements are bulk (`UNNEST`), so that a batch of a
+//! What must be atomic is one transaction, and none stays open between two functions. Statements are bulk (`UNNEST`), so that a batch of a
 //! thousand events costs a handful of round trips, and rows are locked in the order of rule R16.
 
 mod ahead;
