@@ -21,11 +21,15 @@ CREATE TABLE cursors (
     epoch                bigint NOT NULL,
     token                uuid NOT NULL,
     next_offset          bigint,
+    -- Up to here nothing is delivered any more: transaction markers, aborted records.
+    passed_to            bigint,
     witness_timestamp_ms bigint,
     witness_checksum     bigint,
     topic_id             text,
     cluster_id           text,
     log_end              bigint,
+    -- When that was last asked of the broker, no record having told of it (R7).
+    log_end_at           timestamptz,
     incarnation          integer NOT NULL DEFAULT 0,
     recover_until        bigint,
     stop_kind            text,
@@ -101,6 +105,8 @@ CREATE TABLE effects (
     flight_digest          bytea,
     flight_body            bytea,
     flight_at              timestamptz,
+    -- When the calendar was first seen to be ahead of what is in flight or applied (R7).
+    ahead_since            timestamptz,
     due                    boolean NOT NULL GENERATED ALWAYS AS (
         NOT dead AND (
             flight_verb IS NOT NULL

@@ -84,6 +84,9 @@ impl Pipeline {
     ) -> Option<Vec<Item>> {
         let mut items = Vec::with_capacity(records.len());
         for record in records {
+            if stop.is_cancelled() {
+                return None;
+            }
             let reading = self.read_one(&record, stop).await?;
             let witness = record.witness();
             items.push(Item { record: dead_record(place, record), witness, reading });

@@ -4,7 +4,7 @@
 //! reference). A schema never changes under its name, so what was read is kept.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +18,7 @@ use url::Url;
 
 use crate::calendar::Credentials;
 use crate::calendar::http::{Exchanged, Http, Request, Response};
+use crate::clock::Clock;
 use crate::pipeline::schemas::{SchemaError, Schemas};
 
 /// The most schemas that are kept; a topic has a few.
@@ -26,6 +27,10 @@ pub const SCHEMAS_MAX: usize = 1_000;
 /// How often a 404 is asked about again before the record becomes a dead letter: a registry's
 /// follower can lag behind its leader.
 pub const MISSING_TRIES_MAX: u32 = 3;
+
+/// How long a 404 stands without being asked about again: a run of records that name one schema
+/// costs one asking, and a schema that is registered late is known soon.
+pub const MISSING_KEPT: Duration = Duration::from_mins(1);
 
 /// The wait between these.
 const MISSING_DELAY: Duration = Duration::from_millis(300);
@@ -37,6 +42,9 @@ pub struct Registry {
     credentials: Option<Credentials>,
     contract: Contract,
     kept: Mutex<HashMap<SchemaKey, Result<Arc<Writer>, Poison>>>,
+    /// What is not there, and until when that stands, on the clock's stopwatch.
+    missing: Mutex<HashMap<SchemaKey, (Poison, Duration)>>,
+    clock: Arc<dyn Clock>,
 }
 
 #[derive(Deserialize)]
@@ -65,11 +73,17 @@ fn says_missing(body: &[u8]) -> bool {
 
 impl Registry {
     /// A client of the registry at `url`.
-    pub fn new(http: Http, url: Url, credentials: Option<(String, SecretString)>) -> Self {
+    pub fn new(
+        http: Http,
+        url: Url,
+        credentials: Option<(String, SecretString)>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let credentials =
             credentials.map(|(username, password)| Credentials::Basic { username, password });
         let contract = Contract::new();
-        Self { http, url, credentials, contract, kept: Mutex::default() }
+        let (kept, missing) = (Mutex::default(), Mutex::default());
+        Self { http, url, credentials, contract, kept, missing, clock }
     }
 
     async fn fetch(&self, schema: SchemaKey) -> Result<Result<Arc<Writer>, Poison>, SchemaError> {
@@ -90,7 +104,9 @@ impl Registry {
                 404 if tries < MISSING_TRIES_MAX => tokio::time::sleep(MISSING_DELAY).await,
                 404 => {
                     let reason = format!("the schema registry has no schema {schema}");
-                    return Err(Poison::new(PoisonClass::UnknownSchema, reason).into());
+                    let poison = Poison::new(PoisonClass::UnknownSchema, reason);
+                    self.keep_missing(schema, poison.clone());
+                    return Err(poison.into());
                 }
                 status => {
                     let reason = format!("it answers {status} for schema {schema}");
@@ -99,6 +115,27 @@ impl Registry {
             }
         }
         unreachable!("the tries are bounded")
+    }
+
+    fn missing(&self) -> MutexGuard<'_, HashMap<SchemaKey, (Poison, Duration)>> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The verdict of lately that there is no such schema.
+    fn known_missing(&self, schema: SchemaKey) -> Option<Poison> {
+        let now = self.clock.elapsed();
+        self.missing().get(&schema).filter(|(_, until)| now < *until).map(|(it, _)| it.clone())
+    }
+
+    fn keep_missing(&self, schema: SchemaKey, poison: Poison) {
+        let now = self.clock.elapsed();
+        let mut missing = self.missing();
+        if missing.len() >= SCHEMAS_MAX {
+            missing.retain(|_, (_, until)| now < *until);
+        }
+        if missing.len() < SCHEMAS_MAX {
+            missing.insert(schema, (poison, now + MISSING_KEPT));
+        }
     }
 
     async fn ask(&self, schema: SchemaKey) -> Result<Response, SchemaError> {
@@ -144,11 +181,18 @@ impl Schemas for Registry {
         if let Some(known) = kept(self) {
             return Ok(known?);
         }
+        if let Some(missing) = self.known_missing(schema) {
+            return Err(missing.into());
+        }
         let fetched = self.fetch(schema).await?;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < SCHEMAS_MAX {
             kept.insert(schema, fetched.clone());
         }
         Ok(fetched?)
+    }
+
+    fn ask_anew(&self) {
+        self.missing().clear();
     }
 }

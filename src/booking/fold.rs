@@ -233,8 +233,9 @@ fn repeated(booking: &Booking, event: &BookingEvent, arrival: Arrival) -> Result
     if below || booking.seen.contains(&event.id) {
         return Ok(true);
     }
-    let elsewhere = booking.last.incarnation == position.incarnation
-        && booking.last.partition != position.partition;
+    // Whatever the incarnations: each partition counts its own, so that one that was accepted tells
+    // nothing of another, whose log may well be the one that was read.
+    let elsewhere = booking.last.partition != position.partition;
     if elsewhere && matches!(arrival, Arrival::Log(_)) {
         return Err(FoldError::MovedPartition {
             booking: booking.id.clone(),
@@ -245,10 +246,12 @@ fn repeated(booking: &Booking, event: &BookingEvent, arrival: Arrival) -> Result
     Ok(false)
 }
 
-/// The position last folded never falls back within a partition.
+/// The position last folded never falls back within a partition, nor to a former log of it, in which
+/// a dead letter may have stood.
 fn step_to(booking: &mut Booking, arrival: Arrival) {
+    let place = |position: &Position| (position.incarnation, position.offset);
     let position = arrival.position();
-    if !booking.last.comparable(&position) || position.offset > booking.last.offset {
+    if booking.last.partition != position.partition || place(&position) > place(&booking.last) {
         booking.last = position;
     }
 }

@@ -167,6 +167,32 @@ fn without_a_sequence_another_partition_is_a_dead_letter_until_it_is_redriven() 
     assert_eq!((hour_shown(&after), after.last), (Some(10), at(3, 0)));
 }
 
+/// One truncated partition that was accepted has another incarnation than the others, and a new
+/// partition of a topic made anew begins at 0: neither makes the partitions' order known.
+#[test]
+fn without_a_sequence_another_partition_is_a_dead_letter_in_whatever_incarnation() {
+    let booking = given([event(1, None, Change::Created(details(9)))]);
+    let moved = event(2, None, Change::Updated(details(10)));
+    for (was, is) in [(0, 1), (1, 0)] {
+        let last = Position { incarnation: was, ..booking.last };
+        let booking = Booking { last, ..booking.clone() };
+        let there = Position { incarnation: is, partition: 3, offset: 0 };
+        let error = fold(Some(booking), &moved, Arrival::Log(there), &rules()).unwrap_err();
+        assert_eq!(Poison::from(&error).class, PoisonClass::MovedPartition, "{was} to {is}");
+    }
+}
+
+#[test]
+fn a_dead_letter_of_a_former_log_leaves_the_position_in_the_present_one() {
+    let booking = given([created(1, 9)]);
+    let present = Position { incarnation: 1, partition: 0, offset: 5 };
+    let (booking, _) =
+        fold(Some(booking), &updated(3, 11), Arrival::Log(present), &rules()).unwrap();
+    let former = Arrival::Redriven(at(0, 70));
+    let (after, decision) = fold(Some(booking), &updated(2, 10), former, &rules()).unwrap();
+    assert_eq!((decision, after.last), (Decision::Stale, present));
+}
+
 #[test]
 fn with_a_sequence_another_partition_is_folded() {
     let booking = given([created(1, 9)]);

@@ -127,7 +127,8 @@ impl IcalUid {
 /// Where in the log a record stands. Offsets compare within one partition of one incarnation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Position {
-    /// Counts how often the topic was recreated (and accepted by an operator), from 0.
+    /// Counts how often an operator accepted another log in this partition, from 0. Those of
+    /// different partitions do not compare.
     pub incarnation: i32,
     /// The partition.
     pub partition: i32,

@@ -112,7 +112,7 @@ impl CursorCommand {
 
 /// How many records are not read yet, as far as the log end is known.
 fn lag(cursor: &Cursor) -> Option<i64> {
-    Some(cursor.log_end?.saturating_sub(cursor.next_offset?).max(0))
+    Some(cursor.log_end?.saturating_sub(cursor.position()?).max(0))
 }
 
 fn show(args: &ShowArgs, cursors: &[Cursor], out: &mut Out<impl Write>) -> anyhow::Result<()> {
@@ -217,6 +217,7 @@ fn to_json(cursor: &Cursor) -> serde_json::Value {
         "topic": cursor.fence.topic,
         "partition": cursor.fence.partition,
         "cursor": cursor.next_offset,
+        "passed_to": cursor.passed_to,
         "log_end": cursor.log_end,
         "lag": lag(cursor),
         "epoch": cursor.fence.epoch,
@@ -244,6 +245,7 @@ mod tests {
                 token: Uuid::nil(),
             },
             next_offset,
+            passed_to: None,
             witness: None,
             topic_id: None,
             cluster_id: None,

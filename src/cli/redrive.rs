@@ -26,7 +26,8 @@ pub fn pipeline(
         Some(registry) => {
             let http = http(settings, surroundings)?;
             let credentials = registry.credentials.clone();
-            Arc::new(Registry::new(http, registry.url.clone(), credentials))
+            let clock = Arc::clone(&surroundings.clock);
+            Arc::new(Registry::new(http, registry.url.clone(), credentials, clock))
         }
     };
     Ok(Pipeline::new(store, schemas, rules, surroundings.clone()))

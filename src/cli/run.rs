@@ -31,7 +31,9 @@ pub async fn run(
     let stop = CancellationToken::new();
     let deadline = settings.shutdown_deadline;
     // What is wrong with the settings is told before anything begins.
-    drop(sealer(&settings.secrets)?);
+    if settings.emit.gate.enabled {
+        drop(sealer(&settings.secrets)?);
+    }
     let (store, installation) = open_installation(&settings, &surroundings).await?;
     tracing::info!(
         installation.id = %installation.id,

@@ -72,12 +72,17 @@ pub async fn work(
     let Shared { status, metrics, wake } = shared;
     let pipeline = pipeline(settings, Arc::clone(&store), installation, surroundings)?;
     let pipeline = Arc::new(pipeline.waking(Arc::clone(&wake)));
-    let sealer = sealer(&settings.secrets)?;
-    let accounts = Arc::new(SealedAccounts::new(sealer, http(settings, surroundings)?));
-    let options = emit_options(settings);
-    let gate = options.gate.clone();
-    let emitter = Emitter::new(Arc::clone(&store), accounts, options, surroundings.clone(), wake)
-        .metered(metrics);
+    let gate = settings.emit.gate.clone();
+    // Without sending, no credentials are opened: there need be no key for them.
+    let emitter = if gate.enabled {
+        let sealer = sealer(&settings.secrets)?;
+        let accounts = Arc::new(SealedAccounts::new(sealer, http(settings, surroundings)?));
+        let (store, options) = (Arc::clone(&store), emit_options(settings));
+        let emitter = Emitter::new(store, accounts, options, surroundings.clone(), wake);
+        Some(Arc::new(emitter.metered(metrics)))
+    } else {
+        None
+    };
     let (hold, held) = watch::channel(false);
     let reading = consumer::run(
         consumer_options(settings),
@@ -96,7 +101,11 @@ pub async fn work(
             drop(guard);
             ended
         },
-        Arc::new(emitter).run(stop.clone()),
+        async {
+            if let Some(emitter) = emitter {
+                emitter.run(stop.clone()).await;
+            }
+        },
         watch_backlog(store.as_ref(), &gate, settings.ingest.outbox_limit, &hold, &stop),
     );
     read.context("reading the topic ended")

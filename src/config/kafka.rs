@@ -72,16 +72,6 @@ pub enum GroupProtocol {
     Consumer,
 }
 
-impl GroupProtocol {
-    /// librdkafka's `group.protocol`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Classic => "classic",
-            Self::Consumer => "consumer",
-        }
-    }
-}
-
 /// How the broker is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecurityProtocol {
@@ -279,20 +269,12 @@ pub(super) fn not_passed_on(property: &str) -> Option<String> {
         "ssl.certificate.location" => "kafka.ssl_certificate_location",
         "ssl.key.location" => "kafka.ssl_key_location",
         "ssl.key.password" => "kafka.ssl_key_password",
-        "auto.offset.reset"
-        | "enable.auto.commit"
-        | "auto.commit.enable"
-        | "auto.commit.interval.ms"
-        | "enable.auto.offset.store"
-        | "partition.assignment.strategy"
-        | "group.remote.assignor"
-        | "enable.partition.eof"
-        | "enable.idempotence"
-        | "isolation.level" => {
+        // The publishers' own.
+        "enable.idempotence" => {
             return Some("the service depends on its own value of it".to_owned());
         }
         "" => return Some("it has no name".to_owned()),
-        _ => return None,
+        _ => return crate::consumer::settings::refused(property).map(str::to_owned),
     };
     Some(format!("set {own_key} instead"))
 }

@@ -184,7 +184,8 @@ const KAFKA: &[Key] = &[
         "kafka.max_poll_interval_ms",
         (10_000, 3_600_000),
         "300000",
-        "After how long without progress an instance loses its partitions.",
+        "After how long without its Kafka thread polling an instance loses its partitions. The \
+         thread polls whatever the batches do.",
     ),
     key(
         "kafka.security_protocol",

@@ -195,15 +195,17 @@ fn a_key_is_32_bytes_in_base64_or_hex_or_in_a_file() {
 #[test]
 fn properties_are_passed_on_except_those_that_the_service_depends_on() {
     let file = "[kafka.properties]\nsocket.keepalive.enable = true\n'client.id' = 'x'\n\
-                enable.auto.commit = true\n'group.id' = 'x'";
+                enable.auto.commit = true\n'group.id' = 'x'\n'group.instance.id' = 'x'";
     let environment = [("KAFKA_PROPERTIES_FETCH_WAIT_MAX_MS", "10")];
     assert_eq!(
         errors(file, &environment),
         [
             "kafka.properties.enable.auto.commit (in calendar-sync.toml) cannot be passed on: the \
-             service depends on its own value of it",
+             cursor in the database decides what is read (rules R1 and R2)",
             "kafka.properties.group.id (in calendar-sync.toml) cannot be passed on: set \
              kafka.group instead",
+            "kafka.properties.group.instance.id (in calendar-sync.toml) cannot be passed on: a \
+             static member does not leave the group when it stops",
         ]
     );
     let file = "[kafka.properties]\nsocket.keepalive.enable = true\n'client.id' = 'x'";

@@ -41,6 +41,11 @@ impl Batch {
         self.records.push(record);
     }
 
+    /// Whether nothing is gathered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
     /// Whether it takes no more.
     pub(super) fn is_full(&self) -> bool {
         self.records.len() >= self.records_max || self.bytes >= self.bytes_max

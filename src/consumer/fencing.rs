@@ -6,8 +6,9 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::asking::AskError;
 use super::group::{Shared, describe};
-use super::log_check::{AskError, Identity};
+use super::log_check::Identity;
 use super::settings::StartFrom;
 use crate::store::{Cursor, Fenced as Write, LogFacts, StoreError};
 

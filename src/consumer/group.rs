@@ -13,9 +13,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::asking::Asking;
 use super::context::{Complaints, GroupContext, Limiter, Owned, Trailing};
 use super::fencing::{Waiting, fence_all};
-use super::log_check::{Asking, Identity};
+use super::log_check::Identity;
 use super::partition::PartitionTask;
 use super::status::Status;
 use super::thread::{Bell, COMMANDS_MAX, Command, Ended, Limits, Reader};
@@ -123,6 +124,7 @@ pub async fn run(
     });
     let mut group = Group { shared, tasks: JoinSet::new(), running: BTreeMap::new(), ended };
     group.tasks.spawn(watch_identity(Arc::clone(&group.shared), identity_sender));
+    group.tasks.spawn(watch_server(Arc::clone(&group.shared)));
     let outcome = group.follow().await;
     group.end(outcome).await
 }
@@ -266,6 +268,22 @@ impl Group {
             }
             Ok(Err(_)) => tracing::error!("the kafka thread panicked while it was closing"),
             Err(_) => tracing::warn!("the group could not be left in time"),
+        }
+    }
+}
+
+/// Looks now and then whether the database is the one that it was (rule R18). If not, the partitions
+/// find themselves fenced off, and are fenced anew.
+async fn watch_server(shared: Arc<Shared>) {
+    loop {
+        let pause = sleep(shared.options.identity_interval);
+        if shared.stop.run_until_cancelled(pause).await.is_none() {
+            return;
+        }
+        if let Some(Err(error)) =
+            shared.stop.run_until_cancelled(shared.store.notice_server()).await
+        {
+            shared.complaints.say("the database's identity is not known", &describe(&error));
         }
     }
 }

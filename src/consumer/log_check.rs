@@ -1,19 +1,6 @@
-//! Rule R2: is this still the log that we read? The decisions are pure; [`Asking`] gathers the
-//! facts for them. Nothing here knows who owns a partition.
+//! Rule R2: is this still the log that we read? Pure decisions; the facts for them come from
+//! [`super::asking`]. Nothing here knows who owns a partition.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use rdkafka::config::FromClientConfigAndContext as _;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::metadata::MetadataBroker;
-use rdkafka::{Offset, TopicPartitionList};
-use tokio::sync::Semaphore;
-
-use super::context::{AskingContext, Complaints};
-use super::native;
-use super::settings::ConsumerOptions;
 use crate::store::{Cursor, Stop, Witness};
 
 /// Who the log says it is. What a broker does not tell is `None`.
@@ -123,21 +110,23 @@ pub fn judge(cursor: &Cursor, log: &Log) -> Verdict {
     let Some(next) = cursor.next_offset else {
         return Verdict::Begin(log.low.max(0));
     };
-    if log.high < next {
+    // Between the two nothing is ever delivered: no record is lost with it.
+    let passed = cursor.position().unwrap_or(next);
+    if log.high < passed {
         let found = format!(
-            "the log ends at offset {}, and was read up to offset {next}: {} records that were \
+            "the log ends at offset {}, and was read up to offset {passed}: {} records that were \
              read are not in it any more",
             log.high,
-            next - log.high
+            passed - log.high
         );
         return Verdict::Stop { stop: stop("truncated", found), is_stored: false };
     }
-    if log.low > next {
+    if log.low > passed {
         let found = format!(
-            "the log begins at offset {}, and was read up to offset {next}: {} offsets were \
+            "the log begins at offset {}, and was read up to offset {passed}: {} offsets were \
              deleted before they were read",
             log.low,
-            log.low - next
+            log.low - passed
         );
         return Verdict::Stop { stop: stop("lost_range", found), is_stored: false };
     }
@@ -149,7 +138,7 @@ pub fn judge(cursor: &Cursor, log: &Log) -> Verdict {
             cursor: next,
             expected: Some(Expected { witness, may_be_gone }),
         },
-        None => Reading { from: next, cursor: next, expected: None },
+        None => Reading { from: next.max(log.low), cursor: next, expected: None },
     })
 }
 
@@ -179,167 +168,6 @@ pub fn first_record(cursor: i64, expected: &Expected, offset: i64, found: Witnes
     First::Stop(stop("replaced", text))
 }
 
-/// How many questions to the broker are under way at once.
-const QUESTIONS_AT_ONCE: usize = 4;
-
-/// Asks a broker about the log, as a client of its own that is no member of the group: its calls
-/// block, and must not hold up the member or outlive it.
-pub(super) struct Asking {
-    /// `None` only while it is dropped.
-    client: Option<Arc<BaseConsumer<AskingContext>>>,
-    permits: Semaphore,
-    topic: String,
-    timeout: Duration,
-}
-
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum AskError {
-    /// Kafka says no, or nothing.
-    #[error("the broker did not tell {what}")]
-    Kafka {
-        /// What it was asked for.
-        what: &'static str,
-        /// What librdkafka says.
-        #[source]
-        source: KafkaError,
-    },
-    /// The runtime is going down.
-    #[error("the question for {what} was given up")]
-    GivenUp {
-        /// What it was.
-        what: &'static str,
-    },
-}
-
-impl AskError {
-    /// What librdkafka says, in words.
-    pub(super) fn detail(&self) -> String {
-        match self {
-            Self::Kafka { what, source } => format!("{what}: {source}"),
-            Self::GivenUp { what } => (*what).to_owned(),
-        }
-    }
-
-    /// Whether the topic is not there.
-    pub(super) fn is_topic_missing(&self) -> bool {
-        match self {
-            Self::Kafka { source, .. } => {
-                super::context::is_topic_missing(source.rdkafka_error_code())
-            }
-            Self::GivenUp { .. } => false,
-        }
-    }
-}
-
-impl Asking {
-    /// A client of its own.
-    pub(super) fn new(
-        options: &ConsumerOptions,
-        complaints: Complaints,
-    ) -> Result<Self, super::ConsumerError> {
-        let mut config = options.kafka.client_config()?;
-        // For the committed offsets. Who does not subscribe is no member.
-        config.set("group.id", &options.kafka.group).set("enable.auto.commit", "false");
-        let context = AskingContext(complaints);
-        let client = BaseConsumer::from_config_and_context(&config, context)
-            .map_err(super::ConsumerError::client)?;
-        Ok(Self {
-            client: Some(Arc::new(client)),
-            permits: Semaphore::new(QUESTIONS_AT_ONCE),
-            topic: options.topic.clone(),
-            timeout: options.request_timeout,
-        })
-    }
-
-    async fn ask<T: Send + 'static>(
-        &self,
-        what: &'static str,
-        question: impl FnOnce(&BaseConsumer<AskingContext>, &str, Duration) -> KafkaResult<T>
-        + Send
-        + 'static,
-    ) -> Result<T, AskError> {
-        let given_up = || AskError::GivenUp { what };
-        let _permit = self.permits.acquire().await.map_err(|_| given_up())?;
-        let client = self.client.clone().ok_or_else(given_up)?;
-        let (topic, timeout) = (self.topic.clone(), self.timeout);
-        let answer = tokio::task::spawn_blocking(move || {
-            // Its own events (logs, errors) go to the context now and then.
-            for _ in 0..EVENTS_AT_ONCE {
-                drop(client.poll(Duration::ZERO));
-            }
-            question(&client, &topic, timeout)
-        });
-        let answer = answer.await.map_err(|_| given_up())?;
-        answer.map_err(|source| AskError::Kafka { what, source })
-    }
-
-    /// Who the log says it is.
-    pub(super) async fn identity(&self) -> Result<Identity, AskError> {
-        self.ask("the topic's id", |client, topic, timeout| {
-            let metadata = client.fetch_metadata(Some(topic), timeout)?;
-            // Who answers on a bootstrap address has no number yet; those that it tells of have.
-            let brokers = metadata.brokers().iter().map(MetadataBroker::id);
-            let mut known = std::iter::once(metadata.orig_broker_id()).chain(brokers);
-            let broker = known.find(|id| *id >= 0).unwrap_or(-1);
-            let topic_id = native::topic_id(client.client(), topic, broker, timeout)?;
-            Ok(Identity { topic_id, cluster_id: client.client().fetch_cluster_id(timeout) })
-        })
-        .await
-    }
-
-    /// A partition's first offset and the one after its last.
-    pub(super) async fn watermarks(&self, partition: i32) -> Result<(i64, i64), AskError> {
-        self.ask("the ends of a partition's log", move |client, topic, timeout| {
-            client.fetch_watermarks(topic, partition, timeout)
-        })
-        .await
-    }
-
-    /// Kafka's trailing copy of a partition's cursor, which nothing is ever read from; it tells of
-    /// a database that lost its tail (rule R18). `None`: there is none.
-    pub(super) async fn committed(&self, partition: i32) -> Result<Option<i64>, AskError> {
-        self.ask("the committed offset", move |client, topic, timeout| {
-            let mut list = TopicPartitionList::new();
-            list.add_partition(topic, partition);
-            let list = client.committed_offsets(list, timeout)?;
-            let element = list.find_partition(topic, partition);
-            Ok(element.and_then(|element| match element.offset() {
-                Offset::Offset(offset) => Some(offset),
-                Offset::Beginning
-                | Offset::End
-                | Offset::Stored
-                | Offset::Invalid
-                | Offset::OffsetTail(_) => None,
-            }))
-        })
-        .await
-    }
-
-    /// How many partitions the topic has.
-    pub(super) async fn partition_count(&self) -> Result<i32, AskError> {
-        self.ask("the topic's partitions", |client, topic, timeout| {
-            let metadata = client.fetch_metadata(Some(topic), timeout)?;
-            let topic = metadata.topics().first();
-            Ok(i32::try_from(topic.map_or(0, |topic| topic.partitions().len())).unwrap_or(i32::MAX))
-        })
-        .await
-    }
-}
-
-impl Drop for Asking {
-    /// librdkafka's destructor waits for its threads: not on one of the runtime's.
-    fn drop(&mut self) {
-        let client = self.client.take();
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            drop(runtime.spawn_blocking(move || drop(client)));
-        }
-    }
-}
-
-/// Events of the asking client that are served before a question.
-const EVENTS_AT_ONCE: usize = 16;
-
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
@@ -355,6 +183,7 @@ mod tests {
         Cursor {
             fence,
             next_offset,
+            passed_to: None,
             witness: next_offset.map(|_| SEEN),
             topic_id: Some("A".to_owned()),
             cluster_id: Some("C".to_owned()),
@@ -392,6 +221,21 @@ mod tests {
     fn what_retention_took_is_not_asked_for() {
         let reading = Reading { from: 10, cursor: 10, expected: None };
         assert_eq!(judge(&cursor(Some(10)), &log(10, 12)), Verdict::Read(reading));
+    }
+
+    #[test]
+    fn what_retention_took_of_a_transactions_end_is_no_lost_range() {
+        let mut after_markers = cursor(Some(10));
+        after_markers.passed_to = Some(12);
+        let from = |low| Reading { from: low, cursor: 10, expected: None };
+        assert_eq!(judge(&after_markers, &log(11, 12)), Verdict::Read(from(11)));
+        assert_eq!(judge(&after_markers, &log(12, 20)), Verdict::Read(from(12)));
+        // Reading goes on below what was passed: the witness is still asked for.
+        let expected = Some(Expected { witness: SEEN, may_be_gone: true });
+        let reading = Reading { from: 9, cursor: 10, expected };
+        assert_eq!(judge(&after_markers, &log(0, 12)), Verdict::Read(reading));
+        assert_eq!(stopped(judge(&after_markers, &log(13, 20))).0, "lost_range");
+        assert_eq!(stopped(judge(&after_markers, &log(0, 11))).0, "truncated");
     }
 
     #[test]

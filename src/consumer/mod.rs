@@ -57,11 +57,15 @@ pub mod status;
 
 pub mod log_check;
 
+mod asking;
+
 mod group;
 
 mod fencing;
 
 mod partition;
+
+mod reading;
 
 mod batch;
 
@@ -140,7 +144,7 @@ impl RawRecord {
 pub struct BatchPlace {
     /// The fence that it is to be committed under.
     pub fence: Fence,
-    /// How many times the topic was accepted as made anew.
+    /// How many times this partition's log was accepted as made anew.
     pub incarnation: i32,
     /// The cursor: the batch is `[from, last offset + 1)`.
     pub from: i64,

@@ -1,6 +1,6 @@
 //! What `rdkafka` does not wrap, or not so that we could use it: the topic's id, by which a topic
 //! that was deleted and made anew under its old name is told from what it was (rule R2); the log
-//! end that the last fetch brought along; and headers whose names are not UTF-8, at which rdkafka
+//! end that the last fetch brought along; how far a partition was passed; and headers whose names are not UTF-8, at which rdkafka
 //! 0.39 panics (`BorrowedHeaders::try_get`). The only unsafe code of this crate.
 #![expect(unsafe_code, reason = "rdkafka wraps neither DescribeTopics nor the cached watermarks")]
 
@@ -161,6 +161,26 @@ pub(super) fn cached_log_end<C: ClientContext>(
         )
     };
     (check(error).is_ok() && high >= 0).then_some(high)
+}
+
+/// The offset after what was last taken from the partition's queue, be it a record or a marker of a
+/// transaction, which is never delivered. `None`: nothing was yet.
+pub(super) fn position<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    partition: i32,
+) -> Option<i64> {
+    let name = CString::new(topic).ok()?;
+    // SAFETY: the list is ours until it is destroyed, and the name is copied; the element lives as
+    // long as the list.
+    unsafe {
+        let list = sys::rd_kafka_topic_partition_list_new(1);
+        let list = Owned::new(list, sys::rd_kafka_topic_partition_list_destroy).ok()?;
+        let element = sys::rd_kafka_topic_partition_list_add(list.ptr, name.as_ptr(), partition);
+        check(sys::rd_kafka_position(client.native_ptr(), list.ptr)).ok()?;
+        check((*element).err).ok()?;
+        Some((*element).offset).filter(|offset| *offset >= 0)
+    }
 }
 
 /// A record's headers, in order. A name that is not UTF-8 has its odd bytes replaced.

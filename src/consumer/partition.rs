@@ -2,21 +2,21 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
+use std::time::Duration;
 
-use rdkafka::error::RDKafkaErrorCode;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{interval, sleep};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::asking::AskError;
 use super::batch::Batch;
-use super::context::is_topic_missing;
 use super::fencing::{self, Held};
 use super::group::{Shared, describe};
-use super::log_check::{Expected, First, Log, Reading, Verdict, first_record, judge, recreated};
+use super::log_check::{Log, Reading, Verdict, judge};
+use super::reading::Reader;
 use super::status::{PartitionStatus, Phase};
-use super::thread::{Command, Fetched, Gauge, Read};
-use super::{BatchPlace, RawRecord, Taken};
+use super::thread::{Command, Gauge, Read};
 use crate::store::{Cursor, Fence, Fenced, LogFacts, Stop};
 
 /// One ownership of one partition.
@@ -32,7 +32,7 @@ pub(super) struct PartitionTask {
 }
 
 /// Why reading ended, or did not begin.
-enum End {
+pub(super) enum End {
     /// Revoked, or the end.
     Left,
     /// The fence is somebody else's.
@@ -41,6 +41,15 @@ enum End {
     Again,
     /// Not the log that was read: wait for an operator.
     Stop { fence: Fence, stop: Stop, is_stored: bool },
+}
+
+/// Where the log begins and ends.
+pub(super) struct LogEnds {
+    low: i64,
+    /// The log end.
+    pub(super) high: i64,
+    /// On the stopwatch.
+    pub(super) asked_at: Duration,
 }
 
 /// What the log check came to.
@@ -98,7 +107,7 @@ impl PartitionTask {
         }
     }
 
-    fn status(&self, change: impl FnOnce(&mut PartitionStatus)) {
+    pub(super) fn status(&self, change: impl FnOnce(&mut PartitionStatus)) {
         self.shared.status.partition(self.partition, self.owner, change);
     }
 
@@ -146,6 +155,18 @@ impl PartitionTask {
         }
     }
 
+    /// Asks where the log begins and ends now.
+    pub(super) async fn ask_ends(&self) -> Result<LogEnds, AskError> {
+        let asked_at = self.shared.surroundings.clock.elapsed();
+        let (low, high) = self.shared.asking.watermarks(self.partition).await?;
+        Ok(LogEnds { low, high, asked_at })
+    }
+
+    /// How long ago a moment of the stopwatch was.
+    pub(super) fn since(&self, moment: Duration) -> Duration {
+        self.shared.surroundings.clock.elapsed().saturating_sub(moment)
+    }
+
     /// Rule R2, and what is to be noted of it.
     async fn check(
         &self,
@@ -153,8 +174,8 @@ impl PartitionTask {
         identity: super::log_check::Identity,
     ) -> Option<Checked> {
         let asking = "the log's ends cannot be asked for, trying again";
-        let watermarks = || self.shared.asking.watermarks(self.partition);
-        let (low, high) = self.persist(asking, watermarks).await?;
+        let watermarks = || self.ask_ends();
+        let LogEnds { low, high, asked_at } = self.persist(asking, watermarks).await?;
         let log = Log { low, high, identity };
         let mut start = None;
         let reading = loop {
@@ -175,17 +196,20 @@ impl PartitionTask {
             topic_id: log.identity.topic_id.clone(),
             cluster_id: log.identity.cluster_id.clone(),
             log_end: Some(high),
-            recover: self.compare_with_kafka(reading.cursor).await?
+            log_end_age: Duration::ZERO,
+            passed: None,
+            recover: self.compare_with_kafka(cursor.position().unwrap_or(reading.cursor)).await?
                 || cursor.recover_until == Some(i64::MAX),
         };
         let noting = "facts of the log cannot be stored, trying again";
-        let note = || self.shared.store.note_log(&cursor.fence, &facts);
+        let facts = || LogFacts { log_end_age: self.since(asked_at), ..facts.clone() };
+        let note = || async { self.shared.store.note_log(&cursor.fence, &facts()).await };
         let fenced = self.persist(noting, note).await?;
         if fenced == Fenced::Refused {
             self.shared.status.refused("note_log");
             return Some(Checked::No(End::Foreign));
         }
-        cursor.note(facts);
+        cursor.note(facts());
         Some(Checked::Read(Box::new(cursor), reading))
     }
 
@@ -269,7 +293,7 @@ impl PartitionTask {
         shared.bell.ring();
         self.status(|status| {
             status.phase = Phase::Reading;
-            status.cursor = Some(reading.cursor);
+            status.cursor = cursor.position();
             status.log_end = cursor.log_end;
         });
         let mut reader = Reader {
@@ -279,6 +303,7 @@ impl PartitionTask {
             batch: Batch::new(&shared.options),
             cursor,
             gauge,
+            passed: None,
             has_progressed: false,
         };
         let end = reader.run(records).await;
@@ -286,213 +311,5 @@ impl PartitionTask {
         // The receiver is gone: the thread stops reading.
         shared.bell.ring();
         end
-    }
-}
-
-/// Reading, from one fence to the next.
-struct Reader<'a> {
-    task: &'a PartitionTask,
-    cursor: Cursor,
-    /// The next offset to be handed over or gathered.
-    at: i64,
-    expected: Option<Expected>,
-    batch: Batch,
-    gauge: Arc<Gauge>,
-    has_progressed: bool,
-}
-
-/// Waits for the next change of `hold`. If nobody can change it any more, for ever.
-async fn held(hold: &mut watch::Receiver<bool>) -> bool {
-    if hold.changed().await.is_err() {
-        std::future::pending::<()>().await;
-    }
-    *hold.borrow_and_update()
-}
-
-impl Reader<'_> {
-    async fn run(&mut self, mut records: mpsc::Receiver<Fetched>) -> End {
-        let shared = &self.task.shared;
-        let mut identity = shared.identity.clone();
-        // What was told before the fence is older than what the fence was told.
-        identity.mark_unchanged();
-        let mut hold = shared.hold.clone();
-        let mut is_held = *hold.borrow_and_update();
-        let mut note = interval(shared.options.note_interval);
-        note.reset();
-        loop {
-            let has_room = !self.batch.is_full();
-            let end = tokio::select! {
-                biased;
-                () = self.task.stop.cancelled() => Some(End::Left),
-                now = held(&mut hold) => {
-                    is_held = now;
-                    None
-                }
-                Ok(()) = identity.changed() => {
-                    // Asked anew under the fence before it is believed: one broker of many may
-                    // still tell of what was.
-                    let found = identity.borrow_and_update().clone().unwrap_or_default();
-                    recreated(&self.cursor, &found).map(|_| End::Again)
-                }
-                _ = note.tick() => self.note().await,
-                () = self.batch.ready(), if !is_held => self.hand_over().await,
-                fetched = records.recv(), if has_room => match fetched {
-                    Some(fetched) => self.admit(fetched, &records),
-                    None => Some(End::Again),
-                },
-            };
-            if let Some(end) = end {
-                return end;
-            }
-        }
-    }
-
-    fn stop(&self, stop: Stop) -> End {
-        End::Stop { fence: self.cursor.fence.clone(), stop, is_stored: false }
-    }
-
-    fn log_end(&self) -> Option<i64> {
-        Some(self.gauge.log_end.load(Ordering::Relaxed)).filter(|end| *end >= 0)
-    }
-
-    /// Stores the log end now and then, also while nothing comes.
-    async fn note(&mut self) -> Option<End> {
-        let Some(log_end) = self.log_end() else {
-            return self.look_at_fence().await;
-        };
-        self.task.status(|status| status.log_end = Some(log_end));
-        if self.cursor.log_end == Some(log_end) {
-            return self.look_at_fence().await;
-        }
-        let facts = LogFacts { log_end: Some(log_end), ..LogFacts::default() };
-        let shared = &self.task.shared;
-        let noting = shared.store.note_log(&self.cursor.fence, &facts);
-        match self.task.stop.run_until_cancelled(noting).await {
-            None => Some(End::Left),
-            Some(Ok(Fenced::Written)) => {
-                self.cursor.log_end = Some(log_end);
-                None
-            }
-            Some(Ok(Fenced::Refused)) => {
-                shared.status.refused("note_log");
-                Some(End::Foreign)
-            }
-            // It is only a note: the next one will do.
-            Some(Err(error)) => {
-                shared.complaints.say("the log end cannot be stored", &describe(&error));
-                None
-            }
-        }
-    }
-
-    /// Nothing is to be written that would tell: an operator who sets the cursor raises the epoch,
-    /// and no record may ever come after which a commit is refused.
-    async fn look_at_fence(&self) -> Option<End> {
-        let (shared, fence) = (&self.task.shared, &self.cursor.fence);
-        let looking = shared.store.cursor(&fence.topic, fence.partition);
-        match self.task.stop.run_until_cancelled(looking).await {
-            None => Some(End::Left),
-            Some(Ok(Some(cursor))) if cursor.fence == *fence => None,
-            Some(Ok(_)) => {
-                shared.status.refused("look");
-                Some(End::Foreign)
-            }
-            Some(Err(error)) => {
-                shared.complaints.say("the cursor cannot be read", &describe(&error));
-                None
-            }
-        }
-    }
-
-    /// Takes in what the thread sent.
-    fn admit(&mut self, fetched: Fetched, waiting: &mpsc::Receiver<Fetched>) -> Option<End> {
-        match fetched {
-            Fetched::Record(record) => {
-                self.make_room(&record, waiting);
-                self.admit_record(record)
-            }
-            Fetched::Trouble(code, text) => self.trouble(code, &text),
-        }
-    }
-
-    /// Tells the thread that there is room, once half of it is free: one record at a time would
-    /// wake it for each.
-    fn make_room(&self, record: &RawRecord, waiting: &mpsc::Receiver<Fetched>) {
-        let shared = &self.task.shared;
-        let size = record.size();
-        let bytes = self.gauge.bytes.fetch_sub(size, Ordering::AcqRel).saturating_sub(size);
-        let is_roomy = waiting.len() <= shared.options.waiting_max() / 2
-            && bytes <= shared.options.waiting_bytes_max() / 2;
-        if is_roomy && self.gauge.is_starved.swap(false, Ordering::AcqRel) {
-            shared.bell.ring();
-        }
-    }
-
-    fn admit_record(&mut self, record: RawRecord) -> Option<End> {
-        if let Some(expected) = self.expected.take() {
-            match first_record(self.at, &expected, record.offset, record.witness()) {
-                First::Known | First::New => {}
-                First::Stop(stop) => return Some(self.stop(stop)),
-            }
-        }
-        // Below the cursor: what was recognised just now, or what librdkafka fetched once more.
-        if record.offset >= self.at {
-            self.at = record.offset + 1;
-            self.batch.push(record);
-        }
-        None
-    }
-
-    /// librdkafka tells of trouble with this partition. What it cannot get over by itself is
-    /// looked at from the fence on; for the rest it tries again.
-    fn trouble(&mut self, code: RDKafkaErrorCode, text: &str) -> Option<End> {
-        let shared = &self.task.shared;
-        let kind = format!("partition {}: {code:?}", self.task.partition);
-        shared.complaints.say(&kind, text);
-        shared.look_again.notify_one();
-        let is_over = is_topic_missing(Some(code))
-            || matches!(
-                code,
-                RDKafkaErrorCode::AutoOffsetReset
-                    | RDKafkaErrorCode::OffsetOutOfRange
-                    | RDKafkaErrorCode::LogTruncation
-            );
-        is_over.then_some(End::Again)
-    }
-
-    /// Hands the batch over, and waits until it is taken.
-    async fn hand_over(&mut self) -> Option<End> {
-        let (records, end) = self.batch.take()?;
-        let task = self.task;
-        let shared = &task.shared;
-        let place = BatchPlace {
-            fence: self.cursor.fence.clone(),
-            incarnation: self.cursor.incarnation,
-            from: self.cursor.next_offset.unwrap_or_default(),
-            log_end: self.log_end(),
-            recover_until: self.cursor.recover_until,
-        };
-        match shared.sink.take(&place, records, &task.stop).await {
-            Taken::To(next) if next == end => {
-                self.cursor.next_offset = Some(next);
-                self.cursor.log_end = place.log_end;
-                self.has_progressed = true;
-                if shared.owned.borrow().get(&task.partition) == Some(&task.owner) {
-                    shared.trailing.note(task.partition, next);
-                }
-                task.status(|status| {
-                    status.cursor = Some(next);
-                    status.log_end = place.log_end;
-                });
-                None
-            }
-            Taken::Foreign => {
-                shared.status.refused("commit");
-                Some(End::Foreign)
-            }
-            Taken::Stopped if task.stop.is_cancelled() => Some(End::Left),
-            // It stands elsewhere, or was given up: read again from where it stands.
-            Taken::To(_) | Taken::Stopped => Some(End::Again),
-        }
     }
 }

@@ -64,7 +64,8 @@ pub struct ConsumerOptions {
     pub batch_bytes: usize,
     /// A batch waits at most so long to become full.
     pub linger: Duration,
-    /// How often the topic's and the cluster's identity are asked for (rule R2).
+    /// How often the topic's and the cluster's identity are asked for (rule R2), and the database
+    /// server's (rule R18).
     pub identity_interval: Duration,
     /// How often the log end of a partition that is being read is stored.
     pub note_interval: Duration,
@@ -121,18 +122,21 @@ const REFUSED: &[(&str, &str)] = &[
     ("enable.partition.eof", "nothing reads these events"),
     ("partition.assignment.strategy", COOPERATIVE),
     ("group.protocol.type", COOPERATIVE),
+    ("group.remote.assignor", COOPERATIVE),
     ("group.instance.id", "a static member does not leave the group when it stops"),
     ("log.queue", "logs are taken from the client's queue"),
     ("bootstrap.servers", OWN_SETTING),
     ("metadata.broker.list", OWN_SETTING),
     ("group.id", OWN_SETTING),
     ("group.protocol", OWN_SETTING),
-    ("client.id", OWN_SETTING),
     ("session.timeout.ms", OWN_SETTING),
     ("max.poll.interval.ms", OWN_SETTING),
-    ("queued.max.messages.kbytes", OWN_SETTING),
-    ("queued.min.messages", OWN_SETTING),
 ];
+
+/// Why a property is refused, if it is: also for those who read it from a file, to say so at once.
+pub fn refused(property: &str) -> Option<&'static str> {
+    REFUSED.iter().find(|(refused, _)| *refused == property).map(|(_, reason)| *reason)
+}
 
 /// After its queue for a partition was full, librdkafka looks again so soon. Its own default of a
 /// second would idle a partition that is drained quickly.
@@ -157,16 +161,18 @@ impl KafkaOptions {
     /// What librdkafka is told by every client of ours, member of the group or not.
     pub(super) fn client_config(&self) -> Result<ClientConfig, SettingsError> {
         let mut config = ClientConfig::new();
-        config.set("fetch.queue.backoff.ms", FETCH_QUEUE_BACKOFF_MS);
+        // What may be set otherwise comes first.
+        config
+            .set("fetch.queue.backoff.ms", FETCH_QUEUE_BACKOFF_MS)
+            .set("client.id", &self.client_id);
         for (property, value) in &self.properties {
-            if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| refused == property) {
+            if let Some(reason) = refused(property) {
                 return Err(SettingsError::Refused { property: property.clone(), reason });
             }
             config.set(property, value.expose_secret());
         }
         config
             .set("bootstrap.servers", &self.brokers)
-            .set("client.id", &self.client_id)
             .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false");
         Ok(config)
@@ -181,9 +187,15 @@ impl KafkaOptions {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
             .set("enable.partition.eof", "false")
-            .set("max.poll.interval.ms", self.max_poll_interval.as_millis().to_string())
-            .set("queued.max.messages.kbytes", self.queued_max_kbytes.to_string())
-            .set("queued.min.messages", self.queued_min_messages.to_string());
+            .set("max.poll.interval.ms", self.max_poll_interval.as_millis().to_string());
+        for (property, ours) in [
+            ("queued.max.messages.kbytes", self.queued_max_kbytes),
+            ("queued.min.messages", self.queued_min_messages),
+        ] {
+            if !self.properties.contains_key(property) {
+                config.set(property, ours.to_string());
+            }
+        }
         match self.protocol {
             GroupProtocol::Classic => config
                 .set("group.protocol", "classic")
@@ -272,6 +284,11 @@ mod tests {
         options.properties.insert("socket.timeout.ms".to_owned(), SecretString::from("1234"));
         let config = options.member_config().unwrap();
         assert_eq!(config.get("socket.timeout.ms"), Some("1234"));
+        assert_eq!(config.get("client.id"), Some("calendar-sync"));
+        for property in ["client.id", "queued.max.messages.kbytes", "queued.min.messages"] {
+            options.properties.insert(property.to_owned(), SecretString::from("77"));
+            assert_eq!(options.member_config().unwrap().get(property), Some("77"));
+        }
         assert_eq!(config.get("auto.offset.reset"), Some("error"));
         assert_eq!(config.get("partition.assignment.strategy"), Some("cooperative-sticky"));
     }

@@ -67,6 +67,8 @@ pub(super) struct Gauge {
 pub(super) enum Fetched {
     /// A record.
     Record(RawRecord),
+    /// Up to this offset there is nothing more that is delivered.
+    Passed(i64),
     /// librdkafka says that reading this partition is in trouble.
     Trouble(RDKafkaErrorCode, String),
 }
@@ -99,6 +101,11 @@ struct Lane {
     queue: PartitionQueue<GroupContext>,
     records: mpsc::Sender<Fetched>,
     gauge: Arc<Gauge>,
+    /// The offset after what the task was last told of.
+    told: i64,
+    /// What librdkafka's position was before this reading began: not of this reading, if it still
+    /// is that.
+    position_before: Option<i64>,
 }
 
 /// Why the thread ended.
@@ -200,6 +207,8 @@ impl Reader {
             return;
         }
         self.leave(read.partition);
+        let position_before =
+            native::position(self.consumer.client(), &context.topic, read.partition);
         // Before the assignment, or the first records would go to the shared queue.
         let Some(mut queue) = self.consumer.split_partition_queue(&context.topic, read.partition)
         else {
@@ -219,8 +228,9 @@ impl Reader {
             return;
         }
         context.reading().insert(read.partition, read.owner);
-        let Read { partition, owner, offset: _, records, gauge } = read;
-        self.lanes.insert(partition, Lane { owner, queue, records, gauge });
+        let Read { partition, owner, offset: told, records, gauge } = read;
+        let lane = Lane { owner, queue, records, gauge, told, position_before };
+        self.lanes.insert(partition, lane);
     }
 
     /// Stops reading a partition that stays ours.
@@ -262,7 +272,7 @@ impl Reader {
     fn move_records(&mut self) -> bool {
         let mut has_moved = false;
         let mut left = Vec::new();
-        for (partition, lane) in &self.lanes {
+        for (partition, lane) in &mut self.lanes {
             match lane.move_records(self.limits.waiting_bytes_max) {
                 Moved::Some => has_moved = true,
                 Moved::Nothing => {}
@@ -284,11 +294,12 @@ impl Reader {
         self.committed_at = now;
         let context = self.consumer.context();
         context.commit(&self.consumer, CommitMode::Async, |_| true);
-        for (partition, lane) in &self.lanes {
+        for (partition, lane) in &mut self.lanes {
             let client = self.consumer.client();
             if let Some(end) = native::cached_log_end(client, &context.topic, *partition) {
                 lane.gauge.log_end.store(end, Ordering::Relaxed);
             }
+            lane.pass(native::position(client, &context.topic, *partition));
         }
     }
 
@@ -318,7 +329,21 @@ impl Lane {
             || self.gauge.bytes.load(Ordering::Acquire) >= waiting_bytes_max
     }
 
-    fn move_records(&self, waiting_bytes_max: usize) -> Moved {
+    /// Tells how far the partition was passed, after the records before it. What is not told now,
+    /// because the task is behind, is told later.
+    fn pass(&mut self, position: Option<i64>) {
+        if self.position_before.is_some() && self.position_before == position {
+            return;
+        }
+        self.position_before = None;
+        if let Some(to) = position.filter(|to| *to > self.told)
+            && self.records.try_send(Fetched::Passed(to)).is_ok()
+        {
+            self.told = to;
+        }
+    }
+
+    fn move_records(&mut self, waiting_bytes_max: usize) -> Moved {
         let mut moved = Moved::Nothing;
         for _ in 0..RECORDS_AT_ONCE {
             if self.records.is_closed() {
@@ -341,6 +366,8 @@ impl Lane {
             };
             if let Fetched::Record(record) = &fetched {
                 self.gauge.bytes.fetch_add(record.size(), Ordering::AcqRel);
+                self.told = record.offset + 1;
+                self.position_before = None;
             }
             if self.records.try_send(fetched).is_err() {
                 return Moved::NobodyReceives;

@@ -82,6 +82,7 @@ impl Pipeline {
                 return Err(RedriveError::NotStored { id, detail });
             }
         };
+        self.schemas.ask_anew();
         let reading = schemas::read(
             &self.contract,
             self.schemas.as_ref(),

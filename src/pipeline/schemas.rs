@@ -13,6 +13,9 @@ use super::fold_batch::Reading;
 pub trait Schemas: Send + Sync + 'static {
     /// The writer's schema under this name. Answers are kept, so that a schema is fetched once.
     async fn writer(&self, schema: SchemaKey) -> Result<Arc<Writer>, SchemaError>;
+
+    /// Forgets what was not there: a person says that it is worth asking again.
+    fn ask_anew(&self) {}
 }
 
 /// Why there is no writer's schema.

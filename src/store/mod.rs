@@ -97,9 +97,10 @@ pub trait Store: Send + Sync + 'static {
     /// id `fresh` if none is configured, and the time.
     async fn open(&self, wanted: Option<Uuid>, fresh: Uuid) -> Result<Installation>;
 
-    /// Names the database server that answers, and its history: a change means that it may have
-    /// lost its tail (rule R18). `None` where the notion does not exist (SQLite).
-    async fn incarnation(&self) -> Result<Option<String>>;
+    /// Notices another database server than before, or the same one with another history: it may
+    /// have lost its tail (rule R18). Then every owner is fenced off, and every partition is to be
+    /// read with care. `true`: it was so. Nothing where the notion does not exist (SQLite).
+    async fn notice_server(&self) -> Result<bool>;
 
     // ---- reading the log ----
 
@@ -146,7 +147,7 @@ pub trait Store: Send + Sync + 'static {
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>>;
 
     /// Commits what redriving a record did, and settles the dead letter, in one transaction.
-    /// `batch.fence` is `None`.
+    /// `batch.advance` is `None`.
     async fn redrive(&self, id: i64, batch: &Batch) -> Result<Committed>;
 
     /// Marks the effect of an effect's dead letter due again, and settles the dead letter.
@@ -212,7 +213,9 @@ pub trait Store: Send + Sync + 'static {
     /// `external_calendar_events`, in one transaction.
     async fn record(&self, record: &Record) -> Result<Fenced>;
 
-    /// How many effects are due that the gate lets through, counted up to `limit`.
+    /// How many effects calendars that keep answering have not been sent yet, of those that the gate
+    /// lets through, counted up to `limit`. A connection with an effect in backoff does not count,
+    /// and none counts for more than a share of `limit`: one that is slow or dead holds up nobody.
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32>;
 
     /// Ends the backoff of what is owed about a booking, and tells how far each calendar is with

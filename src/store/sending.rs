@@ -19,6 +19,14 @@ pub struct Gate {
     pub connections: Vec<Uuid>,
 }
 
+/// A backlog's limit is this many connections' shares: none alone reaches it.
+const BACKLOG_SHARES: u32 = 4;
+
+/// How many effects of one connection count towards a backlog that is counted up to `limit`.
+pub(super) fn backlog_share(limit: u32) -> u32 {
+    limit.div_ceil(BACKLOG_SHARES)
+}
+
 /// A leased connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneLease {
@@ -178,7 +186,7 @@ pub enum Finding {
         unknown: bool,
     },
     /// The calendar holds a later revision than the database knows of (rule R7). Waits until every
-    /// cursor has reached a log end that was noted after the row was stamped; then the booking's
+    /// cursor has reached a log end that was asked for after this was first found; then the booking's
     /// revision continues above `revision`, and nothing is in flight any more.
     Ahead {
         /// The revision in the event's marker.

@@ -1,6 +1,8 @@
 //! The words of the [`Store`](super::Store): plain data, no behaviour to speak of. Those of sending
 //! stand in [`super::sending`].
 
+use std::time::Duration;
+
 use booking::{
     Booking, CalendarKind, ConnectionId, Effect, EventId, IcalUid, PoisonClass, Position,
     ProviderId,
@@ -47,6 +49,9 @@ pub struct Cursor {
     pub fence: Fence,
     /// The next offset to read; `None` until the start has been decided.
     pub next_offset: Option<i64>,
+    /// Up to here the log holds nothing at `next_offset` or above that is ever delivered: markers of
+    /// transactions, aborted records. The witness stays that of the record below `next_offset`.
+    pub passed_to: Option<i64>,
     /// The record at `next_offset - 1`, if it was read by us.
     pub witness: Option<Witness>,
     /// The topic's id, as Kafka gave it.
@@ -55,7 +60,7 @@ pub struct Cursor {
     pub cluster_id: Option<String>,
     /// The log end last seen.
     pub log_end: Option<i64>,
-    /// Counts accepted recreations of the topic.
+    /// Counts the accepted recreations of this partition's log.
     pub incarnation: i32,
     /// Up to here the log is read as by a database that lost its tail (rule R18); `i64::MAX`: up to
     /// the log end of the moment in which it is read on.
@@ -67,6 +72,12 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// How far the log is dealt with: what was read, and what is never delivered after it.
+    pub fn position(&self) -> Option<i64> {
+        let next = self.next_offset?;
+        Some(self.passed_to.map_or(next, |passed| passed.max(next)))
+    }
+
     /// What [`Store::note_log`](super::Store::note_log) has stored of `facts`.
     pub fn note(&mut self, facts: LogFacts) {
         if facts.recover {
@@ -77,6 +88,11 @@ impl Cursor {
         self.topic_id = facts.topic_id.or(self.topic_id.take());
         self.cluster_id = facts.cluster_id.or(self.cluster_id.take());
         self.log_end = facts.log_end.or(self.log_end);
+        if let Some(Passed { from, to }) = facts.passed
+            && self.next_offset == Some(from)
+        {
+            self.passed_to = self.passed_to.max(Some(to));
+        }
     }
 }
 
@@ -98,10 +114,27 @@ pub struct LogFacts {
     pub topic_id: Option<String>,
     /// The cluster's id.
     pub cluster_id: Option<String>,
-    /// The log end.
+    /// The log end, as a broker has just answered.
     pub log_end: Option<i64>,
+    /// How long ago it was asked for.
+    pub log_end_age: Duration,
+    /// What was passed without a record.
+    pub passed: Option<Passed>,
     /// The database has lost its tail: recover up to `log_end`, which must be given (rule R18).
     pub recover: bool,
+}
+
+/// A topic of which no cursor was touched for so long, while one of another topic was, is not read
+/// any more: nothing waits for it.
+pub(super) const TOPIC_LEFT_AFTER: Duration = Duration::from_hours(1);
+
+/// Offsets of which none is ever delivered, as Kafka's client has passed them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passed {
+    /// The cursor's next offset. A cursor that stands elsewhere has passed nothing.
+    pub from: i64,
+    /// The first offset that is not passed.
+    pub to: i64,
 }
 
 /// Why a partition is stopped, in the operator's words.

@@ -14,6 +14,8 @@ mod lanes;
 
 mod records;
 
+mod ahead;
+
 mod dead_letters;
 
 /// The facts of one module, each a test on the store that `$make` makes.
@@ -48,6 +50,7 @@ macro_rules! every_fact {
                 a_commit_moves_the_cursor_with_its_witness,
                 a_commit_of_unknown_outcome_is_resolved_by_reading,
                 facts_of_the_log_are_noted_and_the_start_only_once,
+                what_is_never_delivered_is_passed_under_the_fence,
                 a_recovery_reaches_to_the_log_end_of_its_moment,
                 a_stop_is_seen_until_an_operator_answers,
                 an_accepted_log_is_another_incarnation,
@@ -116,6 +119,7 @@ macro_rules! every_fact {
                 a_released_lane_rests,
                 lanes_take_turns,
                 the_gate_decides_what_is_leased_and_counted,
+                a_calendar_that_does_not_answer_is_no_backlog,
                 a_stamp_needs_the_revision_that_is_wanted,
                 a_stamp_needs_an_event_to_be_wanted_still,
                 an_unsettled_call_may_be_sent_again_by_its_own_holder,
@@ -156,6 +160,17 @@ macro_rules! every_fact {
                 a_new_revision_revives_a_dead_effect,
                 a_new_revision_does_not_die_with_the_former,
                 a_record_below_what_is_wanted_leaves_it_due,
+            ]
+        );
+        facts!(
+            $make,
+            ahead,
+            [
+                a_log_end_of_before_the_calendar_was_seen_ahead_does_not_count,
+                the_wait_for_the_log_begins_once,
+                what_is_never_delivered_is_not_waited_for,
+                a_topic_that_is_not_read_any_more_is_not_waited_for,
+                what_was_settled_meanwhile_is_waited_for_anew,
             ]
         );
         facts!(

@@ -7,13 +7,16 @@ use sqlx::{Postgres, Row as _, Transaction};
 
 use super::rows::stored_booking;
 use super::{PostgresStore, failed, seconds};
+use crate::store::types::TOPIC_LEFT_AFTER;
 use crate::store::{Fenced, Record, Result};
 
 const OPERATION: &str = "settle a calendar that is ahead";
 
 impl PostgresStore {
-    /// Raises the booking's revision above `revision` once every cursor has reached a log end that
-    /// was noted after the row was stamped; puts the row off until then.
+    /// Raises the booking's revision above `revision` once every cursor of a topic that is read has
+    /// reached a log end that was asked for after the calendar was first seen to be ahead; puts the
+    /// row off until then. When it was stamped does not count: a restored database may hold a stamp
+    /// and log ends from before it was restored.
     pub(super) async fn settle_ahead(
         &self,
         record: &Record,
@@ -25,10 +28,15 @@ impl PostgresStore {
         const BOOKING: &str = "
             SELECT state, placed, version, ical_uid FROM bookings WHERE ical_uid = $1 FOR UPDATE";
         const HELD: &str = "
+            WITH touched AS (
+                SELECT topic, max(at) >= max(max(at)) OVER () - make_interval(secs => $4) AS is_read
+                  FROM (SELECT topic, COALESCE(log_end_at, updated_at) AS at FROM cursors) AS c
+                 GROUP BY topic)
             SELECT NOT EXISTS (SELECT 1 FROM cursors c
-                                WHERE c.next_offset IS NULL OR c.log_end IS NULL
-                                   OR c.next_offset < c.log_end
-                                   OR c.updated_at < COALESCE(e.flight_at, e.updated_at))
+                                WHERE c.topic IN (SELECT topic FROM touched WHERE is_read)
+                                  AND (c.next_offset IS NULL OR c.log_end IS NULL
+                                       OR GREATEST(c.next_offset, c.passed_to) < c.log_end
+                                       OR COALESCE(c.log_end_at < e.ahead_since, true)))
               FROM effects e
              WHERE e.connection_id = $1 AND e.ical_uid = $2
                AND CASE WHEN e.flight_verb IS NULL
@@ -47,6 +55,7 @@ impl PostgresStore {
             .bind(record.lane.connection.0)
             .bind(record.uid.as_str())
             .bind(record.lane.token)
+            .bind(seconds(TOPIC_LEFT_AFTER))
             .fetch_optional(&mut *tx)
             .await
             .map_err(failed(OPERATION))?;
@@ -75,7 +84,7 @@ async fn put_off(
     const PUT_OFF: &str = "
         UPDATE effects
            SET not_before = clock_timestamp() + make_interval(secs => $3), last_error = $4,
-               updated_at = clock_timestamp()
+               ahead_since = COALESCE(ahead_since, clock_timestamp()), updated_at = clock_timestamp()
          WHERE connection_id = $1 AND ical_uid = $2";
     sqlx::query(PUT_OFF)
         .bind(record.lane.connection.0)
@@ -102,7 +111,7 @@ async fn raise(
         UPDATE effects
            SET desired_revision = $3, not_before = clock_timestamp(), last_error = NULL,
                flight_token = NULL, flight_verb = NULL, flight_revision = NULL,
-               flight_digest = NULL, flight_body = NULL, flight_at = NULL,
+               flight_digest = NULL, flight_body = NULL, flight_at = NULL, ahead_since = NULL,
                updated_at = clock_timestamp()
          WHERE connection_id = $1 AND ical_uid = $2";
     let state = serde_json::to_string(booking).expect("plain data always has a JSON form");

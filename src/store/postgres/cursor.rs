@@ -4,7 +4,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::{PostgresStore, failed, fenced};
+use super::{PostgresStore, failed, fenced, seconds};
 use crate::store::{Cursor, Fence, Fenced, LogFacts, Result, Resume, Stop, Witness};
 
 impl PostgresStore {
@@ -65,8 +65,12 @@ impl PostgresStore {
                    topic_id = COALESCE($5, topic_id),
                    cluster_id = COALESCE($6, cluster_id),
                    log_end = COALESCE($7, log_end),
+                   log_end_at = CASE WHEN $7 IS NULL THEN log_end_at
+                        ELSE clock_timestamp() - make_interval(secs => $11) END,
                    recover_until = CASE WHEN NOT $8 THEN recover_until
                         ELSE GREATEST($7, NULLIF(recover_until, 9223372036854775807)) END,
+                   passed_to = CASE WHEN next_offset = $9 THEN GREATEST(passed_to, $10)
+                        ELSE passed_to END,
                    updated_at = clock_timestamp()
              WHERE topic = $1 AND partition = $2 AND token = $3";
         let done = sqlx::query(NOTE)
@@ -78,6 +82,9 @@ impl PostgresStore {
             .bind(&facts.cluster_id)
             .bind(facts.log_end)
             .bind(facts.recover)
+            .bind(facts.passed.map(|passed| passed.from))
+            .bind(facts.passed.map(|passed| passed.to))
+            .bind(seconds(facts.log_end_age))
             .execute(&self.pool)
             .await
             .map_err(failed("note what the log is"))?;
@@ -110,15 +117,18 @@ impl PostgresStore {
         // The epoch rises and the token goes to nobody: an owner that reads on is refused.
         const ACCEPT: &str = "
             UPDATE cursors
-               SET next_offset = COALESCE($3, next_offset), incarnation = incarnation + 1,
+               SET next_offset = COALESCE($3, next_offset), passed_to = NULL,
+                   incarnation = incarnation + 1,
                    witness_timestamp_ms = NULL, witness_checksum = NULL,
-                   topic_id = NULL, cluster_id = NULL, log_end = NULL, recover_until = NULL,
+                   topic_id = NULL, cluster_id = NULL, log_end = NULL, log_end_at = NULL,
+                   recover_until = NULL,
                    stop_kind = NULL, stop_found = NULL,
                    epoch = epoch + 1, token = gen_random_uuid(), updated_at = clock_timestamp()
              WHERE topic = $1 AND partition = $2";
         const SET: &str = "
             UPDATE cursors
-               SET next_offset = $3, witness_timestamp_ms = NULL, witness_checksum = NULL,
+               SET next_offset = $3, passed_to = NULL,
+                   witness_timestamp_ms = NULL, witness_checksum = NULL,
                    stop_kind = NULL, stop_found = NULL,
                    epoch = epoch + 1, token = gen_random_uuid(), updated_at = clock_timestamp()
              WHERE topic = $1 AND partition = $2";
@@ -150,6 +160,7 @@ fn cursor(row: &PgRow) -> Cursor {
             token: row.get("token"),
         },
         next_offset: row.get("next_offset"),
+        passed_to: row.get("passed_to"),
         witness: timestamp
             .zip(checksum)
             .map(|(timestamp_ms, checksum)| Witness { timestamp_ms, checksum }),

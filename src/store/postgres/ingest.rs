@@ -115,7 +115,7 @@ impl PostgresStore {
         const ADVANCE: &str = "
             UPDATE cursors
                SET next_offset = $5, witness_timestamp_ms = $6, witness_checksum = $7,
-                   log_end = COALESCE($8, log_end), updated_at = clock_timestamp()
+                   log_end = GREATEST(log_end, $8), updated_at = clock_timestamp()
              WHERE topic = $1 AND partition = $2 AND token = $3
                AND (next_offset = $4 OR next_offset IS NULL)";
         let done = sqlx::query(ADVANCE)

@@ -37,8 +37,12 @@ impl PostgresStore {
             return Err(other_version(&before, &needed));
         }
         let operation = "migrate the schema";
-        // A migration may well be slow, and its text is too long for a warning about that.
-        let options = (*self.pool.connect_options()).clone().disable_statement_logging();
+        // A migration may well be slow, or wait for another process's, and its text is too long for
+        // a warning about that.
+        let options = (*self.pool.connect_options())
+            .clone()
+            .options([("statement_timeout", "0"), ("lock_timeout", "0")])
+            .disable_statement_logging();
         let mut conn = options.connect().await.map_err(failed(operation))?;
         MIGRATOR.run(&mut conn).await.map_err(|error| StoreError::Failed {
             operation,
@@ -97,19 +101,28 @@ impl PostgresStore {
     }
 
     /// Rule R18: a server with another history than the one that we knew may have lost what it had
-    /// committed last. Then every partition is read with care up to its log end.
-    async fn note_incarnation(&self) -> Result<()> {
+    /// committed last. Then every partition is read with care up to its log end, also by those who
+    /// are reading it now: they are fenced off. Whether it was so.
+    pub(super) async fn note_incarnation(&self) -> Result<bool> {
         const BEFORE: &str = "SELECT incarnation FROM installation FOR UPDATE";
         const NOTE: &str = "UPDATE installation SET incarnation = $1";
-        const RECOVER: &str = "UPDATE cursors SET recover_until = 9223372036854775807";
+        const RECOVER: &str = "
+            WITH held AS (
+                SELECT topic, partition FROM cursors ORDER BY topic, partition FOR UPDATE)
+            UPDATE cursors c
+               SET recover_until = 9223372036854775807, log_end_at = NULL,
+                   epoch = epoch + 1, token = gen_random_uuid(), updated_at = clock_timestamp()
+              FROM held
+             WHERE c.topic = held.topic AND c.partition = held.partition";
         let operation = "note the server's identity";
         let now = self.read_incarnation().await?;
         let mut tx = self.begin(operation).await?;
         let before: Option<String> =
             sqlx::query_scalar(BEFORE).fetch_one(&mut *tx).await.map_err(failed(operation))?;
         if before.as_ref() == Some(&now) {
-            return Ok(());
+            return Ok(false);
         }
+        let is_another = before.is_some();
         sqlx::query(NOTE).bind(&now).execute(&mut *tx).await.map_err(failed(operation))?;
         if let Some(before) = before {
             tracing::warn!(
@@ -120,12 +133,13 @@ impl PostgresStore {
             );
             sqlx::query(RECOVER).execute(&mut *tx).await.map_err(failed(operation))?;
         }
-        tx.commit().await.map_err(failed(operation))
+        tx.commit().await.map_err(failed(operation))?;
+        Ok(is_another)
     }
 
     /// The system identifier tells clusters apart, the timeline a promoted standby from what it
     /// followed (PostgreSQL documentation, `pg_control_system` and `pg_control_checkpoint`).
-    pub(super) async fn read_incarnation(&self) -> Result<String> {
+    async fn read_incarnation(&self) -> Result<String> {
         const READ: &str = "
             SELECT s.system_identifier::text || '/' || c.timeline_id::text
               FROM pg_control_system() s, pg_control_checkpoint() c";

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::rows::{self, bytes, digest, inconsistent};
 use super::{PostgresStore, failed, fenced, seconds};
+use crate::store::sending::backlog_share;
 use crate::store::{
     Fenced, Gate, InFlight, LaneLease, Owed, Result, Stamp, StoreError, Taken, UNREADABLE_DELAY,
     Verify, log_unreadable,
@@ -296,10 +297,17 @@ impl PostgresStore {
     pub(super) async fn count_backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {
         const COUNT: &str = "
             SELECT count(*) FROM (
-                SELECT 1 FROM effects e JOIN connections c USING (connection_id)
-                 WHERE e.due AND c.state IN ('active', 'removing')
+                SELECT 1 FROM connections c
+                 CROSS JOIN LATERAL (
+                    SELECT 1 FROM effects e
+                     WHERE e.connection_id = c.connection_id AND e.due AND e.not_before <= now()
+                     LIMIT $4) AS waiting
+                 WHERE c.state IN ('active', 'removing')
                    AND (cardinality($1::uuid[]) = 0 OR c.provider_id = ANY($1))
                    AND (cardinality($2::uuid[]) = 0 OR c.connection_id = ANY($2))
+                   AND NOT EXISTS (SELECT 1 FROM effects e
+                                    WHERE e.connection_id = c.connection_id AND e.due
+                                      AND e.not_before > now())
                  LIMIT $3) AS found";
         if !gate.enabled {
             return Ok(0);
@@ -308,6 +316,7 @@ impl PostgresStore {
             .bind(&gate.providers)
             .bind(&gate.connections)
             .bind(i64::from(limit))
+            .bind(i64::from(backlog_share(limit)))
             .fetch_one(&self.pool)
             .await
             .map_err(failed("count the backlog"))?;

@@ -1,6 +1,6 @@
 //! The store on PostgreSQL: production's.
 //!
-//! Every function is one transaction at most. Statements are bulk (`UNNEST`), so that a batch of a
+//! What must be atomic is one transaction, and none stays open between two functions. Statements are bulk (`UNNEST`), so that a batch of a
 //! thousand events costs a handful of round trips, and rows are locked in the order of rule R16.
 
 mod ahead;
@@ -220,8 +220,8 @@ impl Store for PostgresStore {
     async fn open(&self, wanted: Option<Uuid>, fresh: Uuid) -> Result<Installation> {
         self.within("read the installation", self.open_installation(wanted, fresh)).await
     }
-    async fn incarnation(&self) -> Result<Option<String>> {
-        self.within("read the server's identity", self.read_incarnation()).await.map(Some)
+    async fn notice_server(&self) -> Result<bool> {
+        self.within("notice another server", self.note_incarnation()).await
     }
     async fn fence(&self, topic: &str, partitions: &[i32], token: Uuid) -> Result<Vec<Cursor>> {
         self.within("fence partitions", self.fence_cursors(topic, partitions, token)).await

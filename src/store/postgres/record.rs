@@ -39,26 +39,26 @@ const PRESENT: &str = under_row_token!(
     "applied_revision = $5, applied_digest = $6, etag = $7, attempts = 0, rejections = 0,
      last_error = NULL, not_before = clock_timestamp(), dead = false,
      flight_token = NULL, flight_verb = NULL, flight_revision = NULL, flight_digest = NULL,
-     flight_body = NULL, flight_at = NULL"
+     flight_body = NULL, flight_at = NULL, ahead_since = NULL"
 );
 const ABSENT: &str = under_row_token!(
     "applied_revision = $5, applied_digest = NULL, etag = NULL, burned = true, attempts = 0,
      rejections = 0, last_error = NULL, not_before = clock_timestamp(),
      flight_token = NULL, flight_verb = NULL, flight_revision = NULL, flight_digest = NULL,
-     flight_body = NULL, flight_at = NULL"
+     flight_body = NULL, flight_at = NULL, ahead_since = NULL"
 );
 const GONE: &str = under_row_token!(
     "applied_digest = NULL, etag = NULL, generation = generation + 1, burned = false,
      not_before = clock_timestamp(),
      flight_token = NULL, flight_verb = NULL, flight_revision = NULL, flight_digest = NULL,
-     flight_body = NULL, flight_at = NULL"
+     flight_body = NULL, flight_at = NULL, ahead_since = NULL"
 );
 const NOT_APPLIED: &str = under_row_token!(
     "not_before = clock_timestamp() + make_interval(secs => $5), last_error = $6,
      rejections = rejections + CASE WHEN $7 THEN 1 ELSE 0 END,
      burned = burned AND flight_verb <> 'delete',
      flight_token = NULL, flight_verb = NULL, flight_revision = NULL, flight_digest = NULL,
-     flight_body = NULL, flight_at = NULL"
+     flight_body = NULL, flight_at = NULL, ahead_since = NULL"
 );
 const UNKNOWN: &str = under_row_token!(
     "not_before = clock_timestamp() + make_interval(secs => $5), last_error = $6,
@@ -71,7 +71,7 @@ const DEAD_SURELY: &str = under_row_token!(
             AND (desired_digest IS NULL) = (flight_verb = 'delete'),
      last_error = $5,
      flight_token = NULL, flight_verb = NULL, flight_revision = NULL, flight_digest = NULL,
-     flight_body = NULL, flight_at = NULL"
+     flight_body = NULL, flight_at = NULL, ahead_since = NULL"
 );
 // It stays in flight, and is settled first: only a change that came meanwhile (`rejections` are
 // counted from it) gives it further tries.
@@ -184,7 +184,7 @@ fn verified(lane: &LaneLease, uid: &IcalUid, wait: Option<f64>) -> Statement {
     const VERIFIED: &str = "
         UPDATE effects
            SET verify_at = clock_timestamp() + make_interval(secs => $4),
-               verify_stage = verify_stage + 1,
+               verify_stage = verify_stage + 1, ahead_since = NULL,
                verify_deletes = verify_deletes AND $4 IS NOT NULL, updated_at = clock_timestamp()
          WHERE connection_id = $1 AND ical_uid = $2 AND flight_verb IS NULL
            AND EXISTS (SELECT 1 FROM lanes WHERE connection_id = $1 AND token = $3)";
@@ -217,7 +217,7 @@ fn differs(lane: &LaneLease, uid: &IcalUid, wait: Option<f64>) -> Statement {
                generation = generation + CASE WHEN $8 THEN 1 ELSE 0 END,
                burned = burned AND NOT $8, not_before = clock_timestamp(),
                verify_at = clock_timestamp() + make_interval(secs => $4),
-               verify_stage = verify_stage + 1,
+               verify_stage = verify_stage + 1, ahead_since = NULL,
                verify_deletes = verify_deletes AND $4 IS NOT NULL, updated_at = clock_timestamp()
          WHERE connection_id = $1 AND ical_uid = $2 AND flight_verb IS NULL
            AND EXISTS (SELECT 1 FROM lanes WHERE connection_id = $1 AND token = $3)";

@@ -7,12 +7,15 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::row::later;
 use super::{SqliteStore, booking, fault};
+use crate::store::types::TOPIC_LEFT_AFTER;
 use crate::store::{Fenced, Record, Result};
 
 const OPERATION: &str = "settle a calendar that is ahead";
 
-/// Raises the booking's revision above `revision` once every cursor has reached a log end that was
-/// noted after the row was stamped; puts the row off until then.
+/// Raises the booking's revision above `revision` once every cursor of a topic that is read has
+/// reached a log end that was asked for after the calendar was first seen to be ahead; puts the row
+/// off until then. When it was stamped does not count: a restored database may hold a stamp and log
+/// ends from before it was restored.
 pub(super) async fn settle(
     store: &SqliteStore,
     record: &Record,
@@ -38,10 +41,16 @@ pub(super) async fn settle(
 
 async fn caught_up(conn: &mut SqliteConnection, record: &Record) -> sqlx::Result<Option<bool>> {
     const HELD: &str = "
+        WITH touched AS (
+            SELECT topic, max(at) >= max(max(at)) OVER () - ?4 AS is_read
+              FROM (SELECT topic, COALESCE(log_end_at, updated_at) AS at FROM cursors)
+             GROUP BY topic)
         SELECT NOT EXISTS (SELECT 1 FROM cursors AS c
-                            WHERE c.next_offset IS NULL OR c.log_end IS NULL
-                               OR c.next_offset < c.log_end
-                               OR c.updated_at < COALESCE(e.flight_at, e.updated_at))
+                            WHERE c.topic IN (SELECT topic FROM touched WHERE is_read)
+                              AND (c.next_offset IS NULL OR c.log_end IS NULL
+                                   OR MAX(c.next_offset, COALESCE(c.passed_to, c.next_offset))
+                                        < c.log_end
+                                   OR COALESCE(c.log_end_at < e.ahead_since, TRUE)))
           FROM effects AS e
          WHERE e.connection_id = ?1 AND e.ical_uid = ?2
            AND CASE WHEN e.flight_verb IS NULL
@@ -51,6 +60,7 @@ async fn caught_up(conn: &mut SqliteConnection, record: &Record) -> sqlx::Result
         .bind(record.lane.connection.to_string())
         .bind(record.uid.to_string())
         .bind(record.lane.token.to_string())
+        .bind(later(0, TOPIC_LEFT_AFTER))
         .fetch_optional(conn)
         .await
 }
@@ -62,7 +72,9 @@ async fn put_off(
     now: i64,
 ) -> sqlx::Result<()> {
     const PUT_OFF: &str = "
-        UPDATE effects SET not_before = ?4, last_error = ?5, updated_at = ?3
+        UPDATE effects
+           SET not_before = ?4, last_error = ?5, ahead_since = COALESCE(ahead_since, ?3),
+               updated_at = ?3
          WHERE connection_id = ?1 AND ical_uid = ?2";
     sqlx::query(PUT_OFF)
         .bind(record.lane.connection.to_string())
@@ -88,7 +100,7 @@ async fn raise(
         UPDATE effects
            SET desired_revision = ?4, not_before = ?3, last_error = NULL,
                flight_token = NULL, flight_verb = NULL, flight_revision = NULL,
-               flight_digest = NULL, flight_body = NULL, flight_at = NULL, updated_at = ?3
+               flight_digest = NULL, flight_body = NULL, flight_at = NULL, ahead_since = NULL, updated_at = ?3
          WHERE connection_id = ?1 AND ical_uid = ?2";
     let state = serde_json::to_string(booking).expect("a booking always has a JSON form");
     sqlx::query(BOOKING)

@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
-use super::row::Values;
+use super::row::{Values, earlier};
 use super::{SqliteStore, fault, fenced};
 use crate::store::{Cursor, Fence, Fenced, LogFacts, Result, Resume, Stop, Witness};
 
@@ -73,9 +73,12 @@ pub(super) async fn note_log(
         UPDATE cursors
            SET next_offset = COALESCE(next_offset, ?5), topic_id = COALESCE(?6, topic_id),
                cluster_id = COALESCE(?7, cluster_id), log_end = COALESCE(?8, log_end),
+               log_end_at = CASE WHEN ?8 IS NULL THEN log_end_at ELSE ?13 END,
                recover_until = CASE WHEN ?10 THEN
                     MAX(?8, COALESCE(NULLIF(recover_until, 9223372036854775807), ?8))
                     ELSE recover_until END,
+               passed_to = CASE WHEN next_offset = ?11 THEN MAX(COALESCE(passed_to, ?12), ?12)
+                    ELSE passed_to END,
                updated_at = ?9
          WHERE topic = ?1 AND "partition" = ?2 AND epoch = ?3 AND token = ?4"#;
     let done = sqlx::query(NOTE)
@@ -89,6 +92,9 @@ pub(super) async fn note_log(
         .bind(facts.log_end)
         .bind(store.now())
         .bind(facts.recover)
+        .bind(facts.passed.map(|passed| passed.from))
+        .bind(facts.passed.map(|passed| passed.to))
+        .bind(earlier(store.now(), facts.log_end_age))
         .execute(&store.write)
         .await
         .map_err(fault("note facts of the log"))?;
@@ -124,13 +130,14 @@ pub(super) async fn resume(
     const ACCEPT: &str = r#"
         UPDATE cursors
            SET epoch = epoch + 1, incarnation = incarnation + 1,
-               next_offset = COALESCE(?3, next_offset), topic_id = NULL,
+               next_offset = COALESCE(?3, next_offset), passed_to = NULL, topic_id = NULL, cluster_id = NULL,
+               log_end = NULL, log_end_at = NULL, recover_until = NULL,
                witness_timestamp_ms = NULL, witness_checksum = NULL,
                stop_kind = NULL, stop_found = NULL, updated_at = ?4
          WHERE topic = ?1 AND "partition" = ?2"#;
     const SET: &str = r#"
         UPDATE cursors
-           SET epoch = epoch + 1, next_offset = ?3,
+           SET epoch = epoch + 1, next_offset = ?3, passed_to = NULL,
                witness_timestamp_ms = NULL, witness_checksum = NULL,
                stop_kind = NULL, stop_found = NULL, updated_at = ?4
          WHERE topic = ?1 AND "partition" = ?2"#;
@@ -163,6 +170,7 @@ fn read(row: &SqliteRow) -> Result<Cursor> {
             token: row.uuid("token")?,
         },
         next_offset: row.get("next_offset")?,
+        passed_to: row.get("passed_to")?,
         witness: timestamp_ms
             .zip(checksum)
             .map(|(timestamp_ms, checksum)| Witness { timestamp_ms, checksum }),

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::row::{Values, later, list};
 use super::{SqliteStore, booking, connection, fault, fenced};
+use crate::store::sending::backlog_share;
 use crate::store::{
     Fenced, Gate, InFlight, LaneLease, Owed, Result, Stamp, StoreError, Taken, UNREADABLE_DELAY,
     Verify, log_unreadable,
@@ -338,12 +339,16 @@ async fn stamp_one(
 /// See [`crate::store::Store::backlog`].
 pub(super) async fn backlog(store: &SqliteStore, gate: &Gate, limit: u32) -> Result<u32> {
     const COUNT: &str = "
-        SELECT COUNT(*) FROM
-            (SELECT 1 FROM effects AS e JOIN connections AS c USING (connection_id)
-              WHERE e.due AND c.state IN ('active', 'removing')
-                AND (?1 = '[]' OR c.provider_id IN (SELECT value FROM json_each(?1)))
-                AND (?2 = '[]' OR c.connection_id IN (SELECT value FROM json_each(?2)))
-              LIMIT ?3)";
+        SELECT MIN(?3, COALESCE(SUM(MIN(?4, (
+                   SELECT COUNT(*) FROM effects AS e
+                    WHERE e.connection_id = c.connection_id AND e.due AND e.not_before <= ?5))), 0))
+          FROM connections AS c
+         WHERE c.state IN ('active', 'removing')
+           AND (?1 = '[]' OR c.provider_id IN (SELECT value FROM json_each(?1)))
+           AND (?2 = '[]' OR c.connection_id IN (SELECT value FROM json_each(?2)))
+           AND NOT EXISTS (SELECT 1 FROM effects AS e
+                            WHERE e.connection_id = c.connection_id AND e.due
+                              AND e.not_before > ?5)";
     if !gate.enabled {
         return Ok(0);
     }
@@ -351,6 +356,8 @@ pub(super) async fn backlog(store: &SqliteStore, gate: &Gate, limit: u32) -> Res
         .bind(list(&gate.providers))
         .bind(list(&gate.connections))
         .bind(limit)
+        .bind(backlog_share(limit))
+        .bind(store.now())
         .fetch_one(&store.read)
         .await
         .map_err(fault("count the backlog"))

@@ -258,8 +258,8 @@ impl Store for SqliteStore {
         installed(&Values::of(&row, "installation", "id"), wanted)
     }
 
-    async fn incarnation(&self) -> Result<Option<String>> {
-        Ok(None)
+    async fn notice_server(&self) -> Result<bool> {
+        Ok(false)
     }
 
     async fn fence(&self, topic: &str, partitions: &[i32], token: Uuid) -> Result<Vec<Cursor>> {

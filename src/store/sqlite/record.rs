@@ -19,7 +19,7 @@ macro_rules! settle {
         concat!(
             "UPDATE effects
                 SET flight_token = NULL, flight_verb = NULL, flight_revision = NULL,
-                    flight_digest = NULL, flight_body = NULL, flight_at = NULL,
+                    flight_digest = NULL, flight_body = NULL, flight_at = NULL, ahead_since = NULL,
                     updated_at = ?3, ",
             $rest,
             " WHERE connection_id = ?1 AND ical_uid = ?2"
@@ -108,7 +108,7 @@ async fn schedule(conn: &mut SqliteConnection, record: &Record, now: i64) -> sql
                verify_from_generation =
                    MIN(COALESCE(verify_from_generation, generation), generation),
                verify_deletes = verify_deletes OR flight_verb IS 'delete',
-               verify_stage = verify_stage + 1, updated_at = ?3
+               verify_stage = verify_stage + 1, ahead_since = NULL, updated_at = ?3
          WHERE connection_id = ?1 AND ical_uid = ?2";
     const LATER: &str = "
         UPDATE effects SET verify_at = COALESCE(?4, verify_at), updated_at = ?3
@@ -116,7 +116,7 @@ async fn schedule(conn: &mut SqliteConnection, record: &Record, now: i64) -> sql
     const DONE: &str = "
         UPDATE effects
            SET verify_at = NULL, verify_from_generation = NULL, verify_deletes = FALSE,
-               verify_stage = 0, updated_at = ?3
+               verify_stage = 0, ahead_since = NULL, updated_at = ?3
          WHERE connection_id = ?1 AND ical_uid = ?2";
     let at = record.verify_after.map(|after| later(now, after));
     if record.finding == Finding::Unverified {

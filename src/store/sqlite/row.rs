@@ -90,6 +90,11 @@ pub(super) fn later(now: i64, after: Duration) -> i64 {
     now.saturating_add(i64::try_from(after.as_micros()).unwrap_or(i64::MAX))
 }
 
+/// A moment `before` this one, likewise.
+pub(super) fn earlier(now: i64, before: Duration) -> i64 {
+    now.saturating_sub(i64::try_from(before.as_micros()).unwrap_or(i64::MAX))
+}
+
 /// A list as the JSON text that `json_each` reads.
 pub(super) fn list(ids: impl IntoIterator<Item = impl ToString>) -> String {
     let texts: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();

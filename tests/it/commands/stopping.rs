@@ -129,6 +129,23 @@ fn assert_stopped(status: std::process::ExitStatus, log: &str) {
     assert!(log.contains("calendar_sync::cli::run: stopped"), "{log}");
 }
 
+/// Off, all is consumed and folded, and no credentials are opened.
+#[tokio::test]
+async fn a_worker_that_is_not_to_send_needs_no_key() {
+    let test = "a_worker_that_is_not_to_send_needs_no_key";
+    let Some(place) = Place::with_topic(test).await else { return };
+    let store = place.store().await;
+    let keyless = [("SECRETS_KEY", "")];
+    let worker = Worker::start(&place.environment(&place.database.url, &keyless));
+    place.publish(&["a", "b"]);
+    until("both are read", async || place.read(store.as_ref()).await == 2).await;
+    worker.terminate().await;
+    let (status, log) = worker.ended(DEADLINE).await;
+    assert!(status.success(), "{log}");
+    drop(store);
+    place.database.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_is_told_to_stop_leaves_the_group_and_goes_on_where_it_was() {
     let Some(place) = Place::with_topic("stop").await else { return };

@@ -17,7 +17,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use secrecy::SecretString;
 use tokio::sync::watch;
@@ -140,6 +140,34 @@ impl World {
         for sent in sending {
             sent.await.unwrap().map_err(|(error, _)| error).unwrap();
         }
+    }
+
+    /// Publishes texts on partition 0 in one transaction, which is committed, or aborted.
+    pub(super) async fn publish_in_transaction(&self, texts: &[&str], is_committed: bool) {
+        let producer: FutureProducer = ClientConfig::new()
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("transactional.id", "of-".to_owned() + &self.topic)
+            .create()
+            .unwrap();
+        producer.init_transactions(PATIENCE).unwrap();
+        producer.begin_transaction().unwrap();
+        for text in texts {
+            let record = FutureRecord::to(&self.topic).partition(0).key("k").payload(*text);
+            producer.send(record, PATIENCE).await.map_err(|(error, _)| error).unwrap();
+        }
+        let ended = if is_committed {
+            producer.commit_transaction(PATIENCE)
+        } else {
+            producer.abort_transaction(PATIENCE)
+        };
+        ended.unwrap();
+    }
+
+    /// Deletes what stands below an offset of partition 0.
+    pub(super) async fn delete_records_below(&self, offset: i64) {
+        let mut before = TopicPartitionList::new();
+        before.add_partition_offset(&self.topic, 0, Offset::Offset(offset)).unwrap();
+        self.admin().delete_records(&before, &AdminOptions::new()).await.unwrap();
     }
 
     /// Commits an offset to Kafka behind the consumer's back.

@@ -22,8 +22,12 @@ const NOT_ASKED: &str = "the consumer asks for cursors alone";
 #[derive(Default)]
 pub(super) struct Ledger {
     cursors: Mutex<BTreeMap<i32, Cursor>>,
+    /// Another server answers than before.
+    pub(super) is_another: AtomicBool,
     /// The database does not answer.
     pub(super) is_down: AtomicBool,
+    /// How many times a freshly asked log end was noted.
+    pub(super) log_ends: AtomicUsize,
     /// How many times it was asked to fence.
     pub(super) fences: AtomicUsize,
 }
@@ -33,6 +37,7 @@ fn new_cursor(topic: &str, partition: i32) -> Cursor {
     Cursor {
         fence,
         next_offset: None,
+        passed_to: None,
         witness: None,
         topic_id: None,
         cluster_id: None,
@@ -114,6 +119,17 @@ impl Store for Ledger {
             .collect())
     }
 
+    async fn notice_server(&self) -> Result<bool> {
+        let mut cursors = self.answer("note the server's identity")?;
+        let is_another = self.is_another.swap(false, Ordering::SeqCst);
+        for cursor in cursors.values_mut().filter(|_| is_another) {
+            cursor.recover_until = Some(i64::MAX);
+            cursor.fence.epoch += 1;
+            cursor.fence.token = Uuid::max();
+        }
+        Ok(is_another)
+    }
+
     async fn cursor(&self, _topic: &str, partition: i32) -> Result<Option<Cursor>> {
         Ok(self.answer("read a cursor")?.get(&partition).cloned())
     }
@@ -128,10 +144,8 @@ impl Store for Ledger {
         if cursor.fence != *fence {
             return Ok(Fenced::Refused);
         }
-        cursor.next_offset = cursor.next_offset.or(facts.start);
-        cursor.topic_id = facts.topic_id.clone().or(cursor.topic_id.take());
-        cursor.cluster_id = facts.cluster_id.clone().or(cursor.cluster_id.take());
-        cursor.log_end = facts.log_end.or(cursor.log_end);
+        cursor.note(facts.clone());
+        self.log_ends.fetch_add(usize::from(facts.log_end.is_some()), Ordering::SeqCst);
         Ok(Fenced::Written)
     }
 
@@ -154,6 +168,7 @@ impl Store for Ledger {
         cursor.fence.token = Uuid::nil();
         cursor.stop = None;
         cursor.witness = None;
+        cursor.passed_to = None;
         match how {
             Resume::Accept { at } => {
                 cursor.next_offset = at.or(cursor.next_offset);
@@ -167,9 +182,6 @@ impl Store for Ledger {
     }
 
     async fn open(&self, _: Option<Uuid>, _: Uuid) -> Result<Installation> {
-        unreachable!("{NOT_ASKED}")
-    }
-    async fn incarnation(&self) -> Result<Option<String>> {
         unreachable!("{NOT_ASKED}")
     }
     async fn states(&self, _: &[(BookingId, IcalUid)], _: &[ProviderId]) -> Result<States> {

@@ -31,6 +31,19 @@ async fn hold(world: World) {
     member.leave().await;
 }
 
+on_both_brokers!(the_log_end_is_asked_for_and_noted_although_nothing_comes, 1, idle);
+
+async fn idle(world: World) {
+    world.publish_all(1, 0..10).await;
+    let member = world.join();
+    world.read_up_to(1, 10).await;
+    let noted = || world.ledger.log_ends.load(Ordering::SeqCst);
+    let before = noted();
+    until("the same end is noted again", || noted() >= before + 3).await;
+    assert_eq!(world.ledger.at(0).unwrap().log_end, Some(10));
+    member.leave().await;
+}
+
 on_both_brokers!(a_stop_ends_in_time_although_a_batch_is_stuck, 1, stuck);
 
 async fn stuck(world: World) {

@@ -79,6 +79,38 @@ async fn lose_tail(world: World) {
     member.leave().await;
 }
 
+on_both_brokers!(a_tail_that_is_lost_while_nothing_comes_is_read_again, 1, lose_tail_while_idle);
+
+/// A standby takes over that never got the last batch: our fence is there, and stands lower.
+async fn lose_tail_while_idle(world: World) {
+    world.publish_all(1, 0..10).await;
+    let member = world.join();
+    world.read_up_to(1, 10).await;
+    world.ledger.tamper(0, |cursor| {
+        cursor.next_offset = Some(4);
+        cursor.witness = None;
+    });
+    world.read_up_to(1, 10).await;
+    let again = world.taken.values(0).split_off(10);
+    assert_eq!(again, ["4", "5", "6", "7", "8", "9"]);
+    member.leave().await;
+}
+
+on_both_brokers!(another_database_server_is_noticed_while_reading, 1, another_server);
+
+async fn another_server(world: World) {
+    world.publish_all(1, 0..10).await;
+    let member = world.join();
+    world.read_up_to(1, 10).await;
+    world.ledger.is_another.store(true, Ordering::SeqCst);
+    until("it is to be read with care", || world.ledger.at(0).unwrap().recover_until == Some(10))
+        .await;
+    world.publish_all(1, 10..20).await;
+    world.read_up_to(1, 20).await;
+    world.taken.assert_numbers(0, 0..20);
+    member.leave().await;
+}
+
 on_both_brokers!(a_partition_that_somebody_else_fenced_is_fenced_again, 1, rob);
 
 async fn rob(world: World) {

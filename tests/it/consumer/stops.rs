@@ -1,8 +1,7 @@
 //! A log that is not the one that was read.
 
 use calendar_sync::store::{Resume, Store as _};
-use rdkafka::admin::AdminOptions;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::Offset;
 
 use super::harness::{Member, World, on_both_brokers, until};
 
@@ -117,9 +116,7 @@ async fn records_deleted_before_they_were_read_stop_the_partition() {
     };
     ten_read(&world).await;
     world.publish_all(1, 10..30).await;
-    let mut before = TopicPartitionList::new();
-    before.add_partition_offset(&world.topic, 0, Offset::Offset(12)).unwrap();
-    world.admin().delete_records(&before, &AdminOptions::new()).await.unwrap();
+    world.delete_records_below(12).await;
     lost_range(&world, 12).await;
 }
 
@@ -161,13 +158,50 @@ async fn a_record_that_retention_took_after_it_was_read_is_not_missed() {
         return;
     };
     ten_read(&world).await;
-    let mut before = TopicPartitionList::new();
-    before.add_partition_offset(&world.topic, 0, Offset::Offset(10)).unwrap();
-    world.admin().delete_records(&before, &AdminOptions::new()).await.unwrap();
+    world.delete_records_below(10).await;
     let member = world.join();
     until("it is read", || member.reads() == 1).await;
     world.publish_all(1, 10..20).await;
     world.read_up_to(1, 20).await;
     world.taken.assert_numbers(0, 0..20);
+    member.leave().await;
+}
+
+/// Lesson of transactional producers: a transaction ends with a marker, which is an offset and no
+/// record, and the offsets of an aborted one are never delivered at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_transaction_that_retention_took_is_no_lost_range() {
+    let test = "the_end_of_a_transaction_that_retention_took_is_no_lost_range";
+    let Some(world) = World::real(test, 1).await else {
+        return;
+    };
+    // Offsets 0 and 1, the marker at 2; 3 and 4 are aborted, their marker is at 5.
+    world.publish_in_transaction(&["0", "1"], true).await;
+    world.publish_in_transaction(&["never", "never"], false).await;
+    let member = world.join();
+    world.read_up_to(1, 2).await;
+    until("the markers are passed", || {
+        let cursor = world.ledger.at(0).unwrap();
+        (cursor.position(), cursor.log_end) == (Some(6), Some(6))
+    })
+    .await;
+    assert_eq!(world.ledger.next(0), Some(2), "the witness is the record at offset 1");
+    member.leave().await;
+    assert_eq!(world.committed_in_kafka(0).await, Offset::Offset(6));
+    // What is still there is recognised.
+    let member = world.join();
+    until("it is read", || member.reads() == 1).await;
+    assert_eq!(member.snapshot().partitions[&0].kafka_ahead, None);
+    member.leave().await;
+    for low in [4, 6] {
+        world.delete_records_below(low).await;
+        let member = world.join();
+        until("it is read", || member.reads() == 1).await;
+        member.leave().await;
+    }
+    let member = world.join();
+    world.publish_in_transaction(&["2"], true).await;
+    until("it goes on", || world.ledger.at(0).unwrap().position() == Some(8)).await;
+    world.taken.assert_numbers(0, 0..3);
     member.leave().await;
 }

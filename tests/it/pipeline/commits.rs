@@ -98,7 +98,7 @@ pub(crate) async fn a_commit_that_reports_failure_and_succeeded_is_resolved_by_r
         assert_eq!((booking.revision, version), (0, 1), "{number}");
     }
     assert_eq!(world.letters().await.len(), 1);
-    assert_eq!(env.store.backlog(&open_gate(), 10).await.answered(), 3);
+    assert_eq!(env.store.backlog(&open_gate(), 100).await.answered(), 3);
     assert_eq!(world.take(&mut log, good("c", 1)).await, Taken::To(5));
 }
 

@@ -129,8 +129,8 @@ impl Store for Meddler {
     async fn open(&self, wanted: Option<Uuid>, fresh: Uuid) -> Result<Installation> {
         self.inner.open(wanted, fresh).await
     }
-    async fn incarnation(&self) -> Result<Option<String>> {
-        self.inner.incarnation().await
+    async fn notice_server(&self) -> Result<bool> {
+        self.inner.notice_server().await
     }
     async fn fence(&self, topic: &str, partitions: &[i32], token: Uuid) -> Result<Vec<Cursor>> {
         self.inner.fence(topic, partitions, token).await

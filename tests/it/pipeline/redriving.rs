@@ -76,7 +76,7 @@ pub(crate) async fn an_unknown_schema_is_redriven_once_the_registry_has_learned_
         assert_eq!(world.title("b").await.as_deref(), Some(title));
     }
     assert_eq!(world.booking("b").await.unwrap().0.revision, 1);
-    assert_eq!(env.store.backlog(&open_gate(), 10).await.answered(), 1);
+    assert_eq!(env.store.backlog(&open_gate(), 100).await.answered(), 1);
     assert_eq!(world.cursor(&log).await, Some(2), "redriving moves no cursor");
 }
 
@@ -112,7 +112,7 @@ pub(crate) async fn redriving_something_old_does_nothing(env: &Env) {
     ];
     assert_eq!(world.take(&mut log, values).await, Taken::To(6));
     let before = (world.booking("moved").await, world.booking("gone").await);
-    let due = env.store.backlog(&open_gate(), 10).await.answered();
+    let due = env.store.backlog(&open_gate(), 100).await.answered();
     registry.has_learned.store(true, Ordering::SeqCst);
     let letters = world.letters().await;
     assert_eq!(letters.len(), 2);
@@ -122,7 +122,7 @@ pub(crate) async fn redriving_something_old_does_nothing(env: &Env) {
         assert_eq!(state(&world, letter.id).await, DeadState::Redriven);
     }
     assert_eq!((world.booking("moved").await, world.booking("gone").await), before);
-    assert_eq!(env.store.backlog(&open_gate(), 10).await.answered(), due);
+    assert_eq!(env.store.backlog(&open_gate(), 100).await.answered(), due);
 }
 
 pub(crate) async fn a_letter_is_redriven_once(env: &Env) {

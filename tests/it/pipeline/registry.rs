@@ -13,9 +13,9 @@ use axum::routing::get;
 use axum::{Json, Router};
 use booking::decode::VALUE_SCHEMA_HEADER;
 use calendar_sync::calendar::http::{Http, HttpOptions};
-use calendar_sync::clock::SystemClock;
+use calendar_sync::clock::{Clock, SystemClock};
 use calendar_sync::consumer::{RawRecord, Taken};
-use calendar_sync::registry::{MISSING_TRIES_MAX, Registry};
+use calendar_sync::registry::{MISSING_KEPT, MISSING_TRIES_MAX, Registry};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -24,7 +24,7 @@ use url::Url;
 
 use super::world::{World, good, record, records};
 use crate::golden::Golden;
-use crate::store_contract::env::Env;
+use crate::store_contract::env::{Env, HandClock};
 use crate::store_contract::sqlite::memory_env;
 
 /// What the stub does with a question.
@@ -104,7 +104,7 @@ async fn schema(
     (StatusCode::NOT_FOUND, Json(answer)).into_response()
 }
 
-fn client(url: Url) -> Arc<Registry> {
+fn client(url: Url, clock: Arc<dyn Clock>) -> Arc<Registry> {
     let http = Http::new(HttpOptions {
         call_timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_secs(5),
@@ -112,7 +112,7 @@ fn client(url: Url) -> Arc<Registry> {
         clock: Arc::new(SystemClock::start()),
     });
     let credentials = ("reader".to_owned(), "hunter2".to_owned().into());
-    Arc::new(Registry::new(http.unwrap(), url, Some(credentials)))
+    Arc::new(Registry::new(http.unwrap(), url, Some(credentials), clock))
 }
 
 /// A world with a registry, and its stub.
@@ -120,6 +120,8 @@ struct Place {
     env: Env,
     world: World,
     stub: Stub,
+    /// The registry's client's.
+    clock: Arc<HandClock>,
     _tasks: JoinSet<()>,
 }
 
@@ -128,8 +130,9 @@ impl Place {
         let (stub, mut tasks) = (Stub::new(), JoinSet::new());
         let url = stub.serve("127.0.0.1:0", &mut tasks).await;
         let env = memory_env("registry").await.expect("it needs no service");
-        let world = World::with(&env, client(url));
-        Self { env, world, stub, _tasks: tasks }
+        let clock = HandClock::new();
+        let world = World::with(&env, client(url, Arc::clone(&clock) as _));
+        Self { env, world, stub, clock, _tasks: tasks }
     }
 }
 
@@ -187,14 +190,53 @@ async fn a_schema_that_is_not_there_is_asked_for_a_few_times_and_then_unknown() 
     let letters = place.world.letters().await;
     assert_eq!(letters[0].class, "unknown_schema");
     assert_eq!(letters[0].reason, "the schema registry has no schema id 70000");
-    // A follower that lags behind its leader for a moment makes no dead letter.
+    // What was unknown is known by now: a person who redrives it does not wait.
+    learned(&place.stub, &golden, 0);
+    place.world.pipeline.redrive(letters[0].id).await.unwrap();
+    place.env.end().await;
+}
+
+#[tokio::test]
+async fn a_follower_that_lags_behind_its_leader_for_a_moment_makes_no_dead_letter() {
+    let place = Place::new().await;
+    let mut log = place.world.log().await;
     let body = "{\"error_code\":40403,\"message\":\"Schema not found\"}";
     place.stub.is(Mood::Ill(MISSING_TRIES_MAX - 1, StatusCode::NOT_FOUND, body));
-    let lagging = learned(&place.stub, &golden, 1);
-    assert_eq!(place.world.take_records(&mut log, vec![lagging]).await, Taken::To(2));
-    assert_eq!(place.world.letters().await.len(), 1);
-    // And what was unknown is known by now.
-    place.world.pipeline.redrive(letters[0].id).await.unwrap();
+    let lagging = learned(&place.stub, &golden("prefix-BookingCreated-newer.bin"), 0);
+    assert_eq!(place.world.take_records(&mut log, vec![lagging]).await, Taken::To(1));
+    assert_eq!(place.world.letters().await, []);
+    place.env.end().await;
+}
+
+#[tokio::test]
+async fn a_schema_that_is_not_there_is_asked_for_again_after_a_while_and_not_for_every_record() {
+    let place = Place::new().await;
+    let mut log = place.world.log().await;
+    let golden = golden("prefix-BookingCreated-newer.bin");
+    let unknown = (0..50).map(|offset| record(0, offset, golden.payload())).collect();
+    assert_eq!(place.world.take_records(&mut log, unknown).await, Taken::To(50));
+    assert_eq!(place.world.letters().await.len(), 50);
+    assert_eq!(place.stub.asked().len(), MISSING_TRIES_MAX as usize);
+    // It is registered late.
+    let late = |offset| vec![learned(&place.stub, &golden, offset)];
+    assert_eq!(place.world.take_records(&mut log, late(50)).await, Taken::To(51));
+    assert_eq!(place.stub.asked().len(), 0);
+    place.clock.pass(MISSING_KEPT);
+    assert_eq!(place.world.take_records(&mut log, late(51)).await, Taken::To(52));
+    assert_eq!(place.stub.asked().len(), 1);
+    assert_eq!(place.world.letters().await.len(), 51);
+    place.env.end().await;
+}
+
+#[tokio::test]
+async fn a_stop_is_seen_between_two_records() {
+    let place = Place::new().await;
+    let log = place.world.log().await;
+    let unknown = record(0, 0, golden("prefix-BookingCreated-newer.bin").payload());
+    let stop = CancellationToken::new();
+    stop.cancel();
+    assert_eq!(place.world.take_until(&log, vec![unknown], &stop).await, Taken::Stopped);
+    assert_eq!(place.stub.asked().len(), 0);
     place.env.end().await;
 }
 
@@ -236,7 +278,7 @@ async fn a_registry_that_is_not_there_is_waited_for() {
     drop(listener);
     let env = memory_env("registry").await.expect("it needs no service");
     let url = format!("http://{address}/registry").parse().expect("a URL");
-    let world = World::with(&env, client(url));
+    let world = World::with(&env, client(url, HandClock::new()));
     let mut log = world.log().await;
     let record = learned(&stub, &golden("header-BookingCreated-all.bin"), 0);
     // It waits until it is told to stop, and then nothing has been decided.

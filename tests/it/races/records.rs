@@ -251,14 +251,17 @@ async fn a_late_acknowledgement_at_the_former_destination_is_withdrawn() {
 /// `settle_ahead`.
 #[tokio::test]
 async fn a_calendar_that_is_ahead_raises_the_booking_that_is_there() {
+    const SEEN: &str = "UPDATE effects SET ahead_since = clock_timestamp()";
     const LOOKED_AT: &str =
-        "UPDATE cursors SET log_end = next_offset, updated_at = clock_timestamp()";
+        "UPDATE cursors SET log_end = next_offset, log_end_at = clock_timestamp()";
     let fact = "a_calendar_that_is_ahead_raises_the_booking_that_is_there";
     let Some(world) = World::open(fact).await else { return };
     let given = async |world: &World| {
         let attempt = acknowledged(world).await;
-        // The log is read to its end, which was looked at after the stamp.
-        sqlx::query(LOOKED_AT).execute(world.store.pool()).await.expect("it is written");
+        // The log is read to its end, which was asked for after the calendar was seen to be ahead.
+        for statement in [SEEN, LOOKED_AT] {
+            sqlx::query(statement).execute(world.store.pool()).await.expect("it is written");
+        }
         let error = "the calendar is ahead".to_owned();
         let finding = Finding::Ahead { revision: 5, after: std::time::Duration::ZERO, error };
         Attempt { finding, ..attempt }

@@ -1,6 +1,8 @@
 //! Facts of the cursors and their fences (rules R1 to R3, R17).
 
-use calendar_sync::store::{Batch, Committed, Fence, Fenced, LogFacts, Resume, Stop, StoreError};
+use calendar_sync::store::{
+    Batch, Committed, Fence, Fenced, LogFacts, Passed, Resume, Stop, StoreError,
+};
 
 use super::env::{Answered as _, Env, TOPIC, advance, token};
 
@@ -91,7 +93,7 @@ pub(crate) async fn facts_of_the_log_are_noted_and_the_start_only_once(env: &Env
         topic_id: Some("topic".to_owned()),
         cluster_id: Some("cluster".to_owned()),
         log_end: Some(20),
-        recover: false,
+        ..LogFacts::default()
     };
     assert_eq!(env.store.note_log(&fence, &facts).await.answered(), Fenced::Written);
     let later = LogFacts { start: Some(1), log_end: Some(30), ..LogFacts::default() };
@@ -100,6 +102,38 @@ pub(crate) async fn facts_of_the_log_are_noted_and_the_start_only_once(env: &Env
     assert_eq!((cursor.next_offset, cursor.log_end), (Some(7), Some(30)));
     assert_eq!(cursor.topic_id.as_deref(), Some("topic"));
     assert_eq!(cursor.cluster_id.as_deref(), Some("cluster"));
+}
+
+/// Markers of transactions and aborted records: the log is read, though no record says so.
+pub(crate) async fn what_is_never_delivered_is_passed_under_the_fence(env: &Env) {
+    let fence = env.fence(1).await;
+    assert_eq!(env.store.commit(&batch(&fence, 0, 4)).await.answered(), Committed::Done);
+    let pass = |from, to| {
+        let passed = Some(Passed { from, to });
+        let facts = LogFacts { passed, ..LogFacts::default() };
+        let fence = fence.clone();
+        async move {
+            assert_eq!(env.store.note_log(&fence, &facts).await.answered(), Fenced::Written);
+            let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+            (cursor.next_offset, cursor.passed_to, cursor.position())
+        }
+    };
+    assert_eq!(pass(4, 6).await, (Some(4), Some(6), Some(6)));
+    assert_eq!(pass(4, 5).await, (Some(4), Some(6), Some(6)), "it never falls");
+    assert_eq!(pass(3, 9).await, (Some(4), Some(6), Some(6)), "the cursor stands elsewhere");
+    // The next batch begins at the cursor, as ever.
+    assert_eq!(env.store.commit(&batch(&fence, 4, 8)).await.answered(), Committed::Done);
+    let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+    assert_eq!(cursor.position(), Some(8));
+    for how in [Resume::Set { at: 2 }, Resume::Accept { at: Some(2) }] {
+        let fence = env.fence(2).await;
+        let passed = cursor.next_offset.map(|from| Passed { from, to: 20 });
+        let facts = LogFacts { passed, ..LogFacts::default() };
+        assert_eq!(env.store.note_log(&fence, &facts).await.answered(), Fenced::Written);
+        assert!(env.store.resume(TOPIC, 0, how).await.answered());
+        let resumed = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+        assert_eq!(resumed.position(), Some(2), "{how:?}");
+    }
 }
 
 /// R18.
@@ -134,7 +168,13 @@ pub(crate) async fn a_stop_is_seen_until_an_operator_answers(env: &Env) {
 /// A cursor at offset 4 of a known topic.
 async fn read_to_four(env: &Env) -> Fence {
     let fence = env.fence(1).await;
-    let facts = LogFacts { topic_id: Some("topic".to_owned()), ..LogFacts::default() };
+    let facts = LogFacts {
+        topic_id: Some("topic".to_owned()),
+        cluster_id: Some("cluster".to_owned()),
+        log_end: Some(4),
+        recover: true,
+        ..LogFacts::default()
+    };
     assert_eq!(env.store.note_log(&fence, &facts).await.answered(), Fenced::Written);
     assert_eq!(env.store.commit(&batch(&fence, 0, 4)).await.answered(), Committed::Done);
     fence
@@ -145,7 +185,9 @@ pub(crate) async fn an_accepted_log_is_another_incarnation(env: &Env) {
     assert!(env.store.resume(TOPIC, 0, Resume::Accept { at: Some(1) }).await.answered());
     let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
     assert_eq!((cursor.incarnation, cursor.next_offset), (1, Some(1)));
-    assert_eq!((cursor.witness, cursor.topic_id), (None, None));
+    // Nothing of the former log is held against the new one, on whatever cluster it is.
+    assert_eq!((cursor.witness, cursor.topic_id, cursor.cluster_id), (None, None, None));
+    assert_eq!((cursor.log_end, cursor.recover_until), (None, None));
     assert!(env.store.resume(TOPIC, 0, Resume::Accept { at: None }).await.answered());
     let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
     assert_eq!((cursor.incarnation, cursor.next_offset), (2, Some(1)));

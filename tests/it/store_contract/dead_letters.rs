@@ -84,7 +84,7 @@ pub(crate) async fn redriving_settles_the_letter_with_the_batch(env: &Env) {
     assert_eq!(env.store.redrive(ids[0], &batch).await.answered(), Committed::Done);
     assert_eq!(state(env, ids[0]).await, DeadState::Redriven);
     assert_eq!(state(env, ids[1]).await, DeadState::Open);
-    assert_eq!(env.store.backlog(&open_gate(), 10).await.answered(), 1);
+    assert_eq!(env.store.backlog(&open_gate(), 100).await.answered(), 1);
 }
 
 pub(crate) async fn a_redrive_that_is_stale_leaves_the_letter_open(env: &Env) {
@@ -94,7 +94,7 @@ pub(crate) async fn a_redrive_that_is_stale_leaves_the_letter_open(env: &Env) {
     env.keep("a", 0, Some("Haircut")).await;
     assert_eq!(env.store.redrive(ids[0], &batch).await.answered(), Committed::Stale);
     assert_eq!(state(env, ids[0]).await, DeadState::Open);
-    assert_eq!(env.store.backlog(&open_gate(), 10).await.answered(), 0);
+    assert_eq!(env.store.backlog(&open_gate(), 100).await.answered(), 0);
 }
 
 pub(crate) async fn a_settled_letter_is_not_redriven_again(env: &Env) {

@@ -54,7 +54,8 @@ impl HandClock {
         Arc::new(Self(Mutex::new(Duration::ZERO)))
     }
 
-    fn pass(&self, time: Duration) {
+    /// Lets time pass.
+    pub(crate) fn pass(&self, time: Duration) {
         *self.0.lock().expect("nobody panics while holding it") += time;
     }
 }

@@ -143,6 +143,19 @@ pub(crate) async fn the_gate_decides_what_is_leased_and_counted(env: &Env) {
     }
 }
 
+/// A calendar that is slow or dead never stalls a partition.
+pub(crate) async fn a_calendar_that_does_not_answer_is_no_backlog(env: &Env) {
+    with_due(env, &["a", "b", "c", "d", "e"]).await;
+    let count = |limit| async move { env.store.backlog(&open_gate(), limit).await.answered() };
+    assert_eq!((count(100).await, count(20).await), (5, 5));
+    assert_eq!(count(8).await, 2, "a quarter of the limit, from one connection");
+    let lane = env.lane(1).await;
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    assert_eq!(env.record(&lane, "a", unknown(LONG)).await, Fenced::Written);
+    assert_eq!(count(100).await, 0);
+    assert_eq!(env.counted(1).await.pending, 5, "all of it is owed");
+}
+
 pub(crate) async fn a_stamp_needs_the_revision_that_is_wanted(env: &Env) {
     with_due(env, &["a"]).await;
     let lane = env.lane(1).await;

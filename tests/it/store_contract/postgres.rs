@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use calendar_sync::clock::{Dice as _, SystemDice};
-use calendar_sync::store::Store as _;
 use calendar_sync::store::postgres::{PostgresOptions, PostgresStore};
+use calendar_sync::store::{Fenced, LogFacts, Store};
 use sqlx::{Connection as _, PgConnection};
 
-use super::env::{Answered as _, Env, Time, connection, new_connection};
+use super::env::{Answered as _, Env, SHORT, TOPIC, Time, connection, new_connection, token};
 
 /// An empty database of a test's own.
 pub(crate) struct Database {
@@ -89,4 +89,61 @@ mod on_postgres {
     use super::postgres_env as env;
 
     every_fact!(env);
+}
+
+/// R18, while a worker runs.
+#[tokio::test]
+async fn another_server_fences_the_owners_off_and_is_read_from_with_care() {
+    let fact = "another_server_fences_the_owners_off_and_is_read_from_with_care";
+    let Some(database) = Database::new(fact).await else { return };
+    let store = database.connect().await;
+    store.migrate().await.answered();
+    let _ = Store::open(&store, None, token(1)).await.answered();
+    let fence = store.fence(TOPIC, &[0], token(2)).await.answered().remove(0).fence;
+    assert!(!store.notice_server().await.answered(), "it is the one that it was");
+    database.run("UPDATE installation SET incarnation = 'another'").await;
+    assert!(store.notice_server().await.answered());
+    let facts = LogFacts { log_end: Some(4), ..LogFacts::default() };
+    assert_eq!(store.note_log(&fence, &facts).await.answered(), Fenced::Refused);
+    let cursor = store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+    assert_eq!((cursor.recover_until, cursor.fence.epoch), (Some(i64::MAX), 2));
+    assert!(!store.notice_server().await.answered(), "it is noticed once");
+    store.pool().close().await;
+    database.end().await;
+}
+
+/// The service's bounds on statements and locks are for the service.
+#[tokio::test]
+async fn a_migration_takes_as_long_as_it_takes() {
+    const WAITS: &str = "
+        SELECT count(*) FROM pg_stat_activity
+         WHERE datname = current_database() AND wait_event_type = 'Lock'
+           AND clock_timestamp() - query_start > interval '1500 ms'";
+    let Some(database) = Database::new("a_migration_takes_as_long_as_it_takes").await else {
+        return;
+    };
+    let mut options = PostgresOptions::new(database.url.clone().into());
+    (options.lock_timeout, options.statement_timeout) = (SHORT, Duration::from_secs(1));
+    let store = PostgresStore::connect(&options).await.answered();
+    // Somebody holds what the migration needs, until it has waited longer than both.
+    let mut holder = PgConnection::connect(&database.url).await.expect("PostgreSQL answers");
+    let hold = sqlx::raw_sql("BEGIN; CREATE TABLE cursors ()").execute(&mut holder).await;
+    hold.expect("it is held");
+    let waits = async {
+        // Not by the holder, whose transaction would see what it saw first.
+        let mut looker = PgConnection::connect(&database.url).await.expect("PostgreSQL answers");
+        loop {
+            let waiting = sqlx::query_scalar::<_, i64>(WAITS).fetch_one(&mut looker).await;
+            if waiting.expect("a count") > 0 {
+                break;
+            }
+            tokio::time::sleep(SHORT).await;
+        }
+        holder.close().await.expect("it lets go");
+    };
+    let both = async { tokio::join!(store.migrate(), waits).0 };
+    let migrated = tokio::time::timeout(Duration::from_secs(20), both).await;
+    assert_eq!(migrated.expect("it waits, and then goes on").answered(), 1);
+    store.pool().close().await;
+    database.end().await;
 }
