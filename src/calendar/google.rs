@@ -23,7 +23,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::http::{self, Http, Request, Response};
-use super::{Account, Answer, Calendar, Call, Condition, Reading, ical, zone};
+use super::{Account, Answer, Calendar, Call, Condition, Inspected, Reading, ical, zone};
 
 /// The keys of the marker among the private extended properties: at most 44 characters, their
 /// values at most 1024.
@@ -163,19 +163,24 @@ impl Calendar for Google {
     }
 
     async fn read(&self, external_id: &str) -> Reading {
+        self.inspect(external_id).await.reading
+    }
+
+    async fn inspect(&self, external_id: &str) -> Inspected {
+        let unseen = |reading| Inspected { reading, content: None };
         let found = match self.events(Some(external_id)) {
             Ok(url) => self.get(url).await,
             Err(lost) => Err(lost),
         };
         let response = match found {
             Ok(response) => response,
-            Err(lost) => return Reading::Failed(lost),
+            Err(lost) => return unseen(Reading::Failed(lost)),
         };
         match response.status {
-            200 => reading(&response, external_id),
-            410 => Reading::Tombstone,
-            404 => self.look_for_calendar().await,
-            _ => Reading::Failed(refusal(response)),
+            200 => inspected(&response, external_id),
+            410 => unseen(Reading::Tombstone),
+            404 => unseen(self.look_for_calendar().await),
+            _ => unseen(Reading::Failed(refusal(response))),
         }
     }
 }
@@ -262,6 +267,27 @@ struct Event {
     #[serde(rename = "iCalUID")]
     ical_uid: Option<String>,
     extended_properties: ExtendedProperties,
+    summary: String,
+    description: Option<String>,
+    location: Option<String>,
+    start: Moment,
+    end: Moment,
+    recurrence: Option<Value>,
+}
+
+/// A time of an event; an all-day event has none.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Moment {
+    date_time: Option<String>,
+    time_zone: Option<String>,
+}
+
+impl Moment {
+    fn at(&self) -> Option<DateTime<Utc>> {
+        let time = DateTime::parse_from_rfc3339(self.date_time.as_deref()?).ok()?;
+        Some(time.to_utc())
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -278,6 +304,23 @@ impl Event {
             connection: ConnectionId(Uuid::try_parse(text(CONNECTION)?).ok()?),
             revision: text(REVISION)?.parse().ok()?,
             digest: Digest::parse(text(DIGEST)?)?,
+        })
+    }
+
+    /// What it shows, if it is one that we could have written: once, at times of a day.
+    fn content(&self) -> Option<Content> {
+        if self.recurrence.is_some() {
+            return None;
+        }
+        let shown = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        Some(Content {
+            summary: self.summary.clone(),
+            description: shown(&self.description),
+            location: shown(&self.location),
+            start: self.start.at()?,
+            end: self.end.at()?,
+            zone: self.start.time_zone.as_deref().map_or(Ok(Tz::UTC), str::parse).ok()?,
+            tentative: self.status.as_deref() == Some("tentative"),
         })
     }
 
@@ -321,15 +364,16 @@ fn deleted(response: Response) -> Answer {
     not_googles("an empty one")
 }
 
-fn reading(response: &Response, external_id: &str) -> Reading {
+fn inspected(response: &Response, external_id: &str) -> Inspected {
     let Some(event) = named(response, external_id) else {
-        return Reading::Failed(not_googles("the event"));
+        return Inspected { reading: Reading::Failed(not_googles("the event")), content: None };
     };
     if event.status.as_deref() == Some("cancelled") {
-        return Reading::Tombstone;
+        return Inspected { reading: Reading::Tombstone, content: None };
     }
-    let marker = event.marker();
-    Reading::Live { marker, etag: event.etag(response), provider_uid: event.ical_uid }
+    let (marker, etag) = (event.marker(), event.etag(response));
+    let content = event.content();
+    Inspected { reading: Reading::Live { marker, etag, provider_uid: event.ical_uid }, content }
 }
 
 #[derive(Deserialize)]

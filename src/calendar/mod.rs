@@ -147,6 +147,21 @@ pub trait Calendar: Send + Sync + 'static {
 
     /// Reads one event.
     async fn read(&self, external_id: &str) -> Reading;
+
+    /// Reads an event that we did not write. Without a content it is taken for another one than
+    /// any booking shows.
+    async fn inspect(&self, external_id: &str) -> Inspected {
+        Inspected { reading: self.read(external_id).await, content: None }
+    }
+}
+
+/// An event that we did not write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspected {
+    /// What there is.
+    pub reading: Reading,
+    /// What it shows, if it is one that we could have written.
+    pub content: Option<Content>,
 }
 
 /// Opens the adapter of a kind on an account. `None`: this version has no adapter for it.

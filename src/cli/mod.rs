@@ -10,6 +10,8 @@ pub mod migrate;
 
 pub mod config;
 
+pub mod adopt;
+
 pub mod connections;
 
 pub mod cursor;
@@ -111,6 +113,8 @@ pub enum Command {
     /// Add, list and remove calendar accounts
     #[command(subcommand)]
     Connections(connections::ConnectionsCommand),
+    /// Take over the events that the booking application has put into calendars itself
+    Adopt(adopt::AdoptArgs),
     /// See how far each partition was read, and get a stopped one going again
     #[command(subcommand)]
     Cursor(cursor::CursorCommand),
@@ -174,6 +178,7 @@ impl Command {
             Self::Run(args) => Box::pin(run::run(args, settings, surroundings.clone())).await,
             Self::Migrate => migrate::run(&settings, surroundings, out).await,
             Self::Connections(command) => Box::pin(command.run(&settings, surroundings, out)).await,
+            Self::Adopt(args) => Box::pin(adopt::run(args, &settings, surroundings, out)).await,
             Self::Cursor(command) => command.run(&settings, surroundings, out).await,
             Self::DeadLetters(command) => Box::pin(command.run(&settings, surroundings, out)).await,
             #[cfg(feature = "demo")]

@@ -86,7 +86,7 @@ impl Drain<'_> {
         let Some(flight) = &owed.in_flight else {
             unreachable!("what is put through is in flight")
         };
-        let external_id = self.calendar.external_id(&owed.uid, owed.generation);
+        let external_id = self.external_id(owed, owed.generation);
         let mut next = first;
         let mut rounds = 0;
         // Whether nothing of this flight can have been applied before the next call: only then

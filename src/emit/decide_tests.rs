@@ -28,6 +28,7 @@ fn owed(desired: Option<&str>, desired_revision: i64, applied: Option<(i64, &str
         generation: 0,
         burned: false,
         etag: None,
+        adopted_id: None,
         in_flight: None,
         attempts: 0,
         rejections: 0,

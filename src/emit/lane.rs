@@ -253,7 +253,7 @@ impl Drain<'_> {
             revision: owed.desired_revision,
             digest: content.digest(),
         };
-        let external_id = self.calendar.external_id(&owed.uid, generation);
+        let external_id = self.external_id(owed, generation);
         let body = self.calendar.body(&external_id, &marker, content);
         let frozen = Frozen {
             start: content.start,
@@ -262,6 +262,14 @@ impl Drain<'_> {
         };
         let digest = Some(marker.digest);
         InFlight { verb, revision: owed.desired_revision, digest, body: frozen.to_bytes() }
+    }
+
+    /// The name of an event: ours, or that of one which stood before us.
+    pub(super) fn external_id(&self, owed: &Owed, generation: i32) -> String {
+        match &owed.adopted_id {
+            Some(adopted) if generation == 0 => adopted.clone(),
+            Some(_) | None => self.calendar.external_id(&owed.uid, generation),
+        }
     }
 
     /// Ends the drain after the calls that are on their way.

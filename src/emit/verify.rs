@@ -39,7 +39,7 @@ impl Drain<'_> {
         if !self.remove_all(owed, from..owed.generation, stop).await? || !self.keep_lease().await? {
             return Ok(());
         }
-        let external_id = self.calendar.external_id(&owed.uid, owed.generation);
+        let external_id = self.external_id(owed, owed.generation);
         let reading = self.calendar.read(&external_id).await;
         // Each generation was opened only after the one before it was deleted: a database that has
         // forgotten some finds them behind this one.
@@ -94,8 +94,8 @@ impl Drain<'_> {
     }
 
     async fn remove(&self, owed: &Owed, generation: i32) -> Result<Removed> {
-        let external_id = self.calendar.external_id(&owed.uid, generation);
-        if external_id == self.calendar.external_id(&owed.uid, owed.generation) {
+        let external_id = self.external_id(owed, generation);
+        if external_id == self.external_id(owed, owed.generation) {
             // One name for ever: it is the present one's.
             return Ok(Removed::Nothing);
         }

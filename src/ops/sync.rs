@@ -24,6 +24,8 @@ pub enum State {
     Due,
     /// A call is owed, and the flags or allowlists hold it back.
     Gated,
+    /// A call is owed, and the booking application's own events are not taken over yet.
+    Unadopted,
     /// A call is owed, and the connection waits for a person.
     Parked,
     /// The calendar refused it too often: a dead letter.
@@ -38,6 +40,7 @@ impl State {
             Self::Unchanged => "unchanged",
             Self::Due => "due",
             Self::Gated => "gated",
+            Self::Unadopted => "unadopted",
             Self::Parked => "parked",
             Self::Dead => "dead",
             Self::NoCalendar => "no_calendar",
@@ -53,6 +56,9 @@ impl State {
             Self::Due => "it is being sent",
             Self::Gated => {
                 "CALENDAR_SYNC_ENABLED is not true, or an allowlist leaves it out: it is sent once it may"
+            }
+            Self::Unadopted => {
+                "the calendar holds events of the booking application: run `calendar-sync adopt`"
             }
             Self::Parked => {
                 "the connection waits for a person: see `calendar-sync connections list`"
@@ -81,6 +87,7 @@ fn state(status: &BookingStatus, effect: &EffectStatus, gate: &Gate) -> State {
     match effect.standing {
         Standing::Dead => return State::Dead,
         Standing::Settled => return State::Unchanged,
+        Standing::Unadopted => return State::Unadopted,
         Standing::Due => {}
     }
     match effect.connection_state {
@@ -112,9 +119,12 @@ impl Synced {
     pub fn http_status(&self) -> StatusCode {
         match self.result {
             State::Unchanged => StatusCode::OK,
-            State::Due | State::Gated | State::Parked | State::Dead | State::NoCalendar => {
-                StatusCode::ACCEPTED
-            }
+            State::Due
+            | State::Gated
+            | State::Unadopted
+            | State::Parked
+            | State::Dead
+            | State::NoCalendar => StatusCode::ACCEPTED,
         }
     }
 

@@ -25,7 +25,7 @@ pub use types::*;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use booking::{BookingId, ConnectionId, IcalUid, ProviderId};
+use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use uuid::Uuid;
 
 /// Why the store could not answer. `operation` says what it was asked.
@@ -176,6 +176,21 @@ pub trait Store: Send + Sync + 'static {
 
     /// Parks a connection until a person has seen to it. Only under the lane's token.
     async fn park(&self, lane: &LaneLease, reason: &str) -> Result<Fenced>;
+
+    /// Events of the booking application that no connection has taken over yet, by their ids after
+    /// `after`. While a provider has any of a kind, nothing is sent on its connections of that
+    /// kind ([`Store::lease`]).
+    async fn legacy_events(
+        &self,
+        provider: ProviderId,
+        kind: CalendarKind,
+        after: Uuid,
+        limit: u32,
+    ) -> Result<Vec<LegacyEvent>>;
+
+    /// Takes rows over to a connection. Answers those that it did not, because another row is the
+    /// booking's already: they are marked as failed.
+    async fn adopt(&self, connection: ConnectionId, adopted: &[Adopted]) -> Result<Vec<Uuid>>;
 
     // ---- sending ----
 

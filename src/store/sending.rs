@@ -69,6 +69,8 @@ pub struct Owed {
     pub burned: bool,
     /// The ETag last seen.
     pub etag: Option<String>,
+    /// The name of an event that stood before us: that of generation 0.
+    pub adopted_id: Option<String>,
     /// What was sent and is not settled.
     pub in_flight: Option<InFlight>,
     /// Attempts since the last success: what backoff counts.
@@ -243,6 +245,52 @@ pub struct ExternalEvent {
     pub is_busy: bool,
 }
 
+/// The revision of an event that stood before us: it carries no marker, and its content alone
+/// tells whether it is what a booking shows.
+pub const ADOPTED_REVISION: i64 = -1;
+
+/// An event that the booking application has put into a calendar itself, and that no connection
+/// has taken over yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegacyEvent {
+    /// The row's id.
+    pub row: Uuid,
+    /// The event's name in its calendar; `local-…` where there never was one.
+    pub external_id: String,
+    /// The booking's UID, where it is known.
+    pub uid: Option<IcalUid>,
+    /// The booking, where it is known.
+    pub booking: Option<BookingId>,
+    /// Whether its event is gone already.
+    pub is_cancelled: bool,
+}
+
+/// A row that a connection takes over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adopted {
+    /// The row's id.
+    pub row: Uuid,
+    /// The booking's UID.
+    pub uid: IcalUid,
+    /// What the calendar holds; `None`: no event, so that one is made once the log asks for it.
+    pub event: Option<AdoptedEvent>,
+}
+
+/// An event that is taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdoptedEvent {
+    /// Its name.
+    pub external_id: String,
+    /// Its ETag.
+    pub etag: Option<String>,
+    /// The UID that the calendar gives it.
+    pub provider_uid: Option<String>,
+    /// What it shows.
+    pub digest: Digest,
+    /// The revision in its marker, if it is ours already; else [`ADOPTED_REVISION`].
+    pub revision: i64,
+}
+
 /// What became of a booking, for those who ask where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BookingStatus {
@@ -265,16 +313,19 @@ pub enum Standing {
     Settled,
     /// One is.
     Due,
+    /// One is, and nothing is sent on its connection before `adopt` was run.
+    Unadopted,
     /// One is, and waits for a person or for the next revision: a dead letter.
     Dead,
 }
 
 impl Standing {
-    pub(super) fn of(is_due: bool, is_dead: bool) -> Self {
-        match (is_due, is_dead) {
-            (_, true) => Self::Dead,
-            (true, false) => Self::Due,
-            (false, false) => Self::Settled,
+    pub(super) fn of(is_due: bool, is_dead: bool, is_unadopted: bool) -> Self {
+        match (is_due, is_dead, is_unadopted) {
+            (_, true, _) => Self::Dead,
+            (true, false, true) => Self::Unadopted,
+            (true, false, false) => Self::Due,
+            (false, false, _) => Self::Settled,
         }
     }
 }

@@ -33,6 +33,8 @@ mod asked;
 
 mod scenarios;
 
+mod adoption;
+
 mod broken;
 
 mod laws;
@@ -233,6 +235,8 @@ mod real {
         use super::make;
 
         every_other_fact!(make);
+
+        facts!(make, adoption, [what_the_booking_application_made_is_taken_over]);
         every_service_fact!(make);
     }
 }

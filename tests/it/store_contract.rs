@@ -14,6 +14,8 @@ mod lanes;
 
 mod records;
 
+mod adoption;
+
 mod ahead;
 
 mod dead_letters;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::rows::{bytes, stored_booking};
 use super::{PostgresStore, failed, refusal};
-use crate::store::{Advance, Batch, Committed, Result, States, StoredBooking};
+use crate::store::{ADOPTED_REVISION, Advance, Batch, Committed, Result, States, StoredBooking};
 
 /// What a write inside the transaction came to.
 pub(super) enum Written {
@@ -312,7 +312,8 @@ async fn why_not_written(
 }
 
 /// Sets what is desired, if it is newer; what is in flight or applied, and a backoff, are not
-/// ingest's to touch (rule R9). A new wish revives a dead effect (rule R13).
+/// ingest's to touch (rule R9), but for an event that was adopted and shows just this: it has no
+/// marker to say so. A new wish revives a dead effect (rule R13).
 async fn write_effects(tx: &mut Transaction<'static, Postgres>, batch: &Batch) -> Result<Written> {
     const WRITE: &str = "
         INSERT INTO effects AS e (connection_id, ical_uid, desired_revision, desired_digest,
@@ -323,6 +324,9 @@ async fn write_effects(tx: &mut Transaction<'static, Postgres>, batch: &Batch) -
         ON CONFLICT (connection_id, ical_uid) DO UPDATE
            SET desired_revision = excluded.desired_revision,
                desired_digest = excluded.desired_digest,
+               applied_revision = CASE
+                    WHEN e.applied_revision = $6 AND e.applied_digest = excluded.desired_digest
+                    THEN excluded.desired_revision ELSE e.applied_revision END,
                dead = false, rejections = 0,
                verify_from_generation = CASE WHEN excluded.verify_at IS NULL
                     THEN e.verify_from_generation ELSE 0 END,
@@ -348,6 +352,7 @@ async fn write_effects(tx: &mut Transaction<'static, Postgres>, batch: &Batch) -
         .bind(sorted.iter().map(|effect| effect.revision).collect::<Vec<_>>())
         .bind(sorted.iter().map(|effect| digest(effect.desired)).collect::<Vec<_>>())
         .bind(sorted.iter().map(|effect| effect.verify).collect::<Vec<_>>())
+        .bind(ADOPTED_REVISION)
         .execute(&mut **tx)
         .await;
     written!(result, "write effects");

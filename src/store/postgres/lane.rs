@@ -54,6 +54,11 @@ impl PostgresStore {
                    AND c.state IN ('active', 'removing')
                    AND (l.leased_until IS NULL OR l.leased_until <= clock_timestamp())
                    AND (l.rest_until IS NULL OR l.rest_until <= clock_timestamp())
+                   AND NOT EXISTS (SELECT 1 FROM external_calendar_events x
+                                    WHERE x.connection_id IS NULL AND x.sync_status <> 'CANCELLED'
+                                      AND x.sync_status <> 'FAILED'
+                                      AND x.provider_id = c.provider_id
+                                      AND x.calendar_provider = c.kind)
                    AND (cardinality($5::uuid[]) = 0 OR c.provider_id = ANY($5))
                    AND (cardinality($6::uuid[]) = 0 OR c.connection_id = ANY($6))
                    AND (EXISTS (SELECT 1 FROM effects e
@@ -341,6 +346,7 @@ fn owed(row: &PgRow) -> Result<Owed> {
         generation: row.get("generation"),
         burned: row.get("burned"),
         etag: row.get("etag"),
+        adopted_id: row.get("adopted_id"),
         in_flight: in_flight(row, &uid)?,
         attempts: row.get("attempts"),
         rejections: row.get("rejections"),

@@ -3,6 +3,8 @@
 //! What must be atomic is one transaction, and none stays open between two functions. Statements are bulk (`UNNEST`), so that a batch of a
 //! thousand events costs a handful of round trips, and rows are locked in the order of rule R16.
 
+mod adopt;
+
 mod ahead;
 
 mod bound;
@@ -29,16 +31,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use booking::{BookingId, ConnectionId, IcalUid, ProviderId};
+use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::{
-    Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LogFacts, NewConnection, Owed,
-    PutConnection, Record, Result, Resume, Stamp, States, Stop, Store, StoreError, Taken,
+    Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
+    ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent, LogFacts,
+    NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States, Stop, Store,
+    StoreError, Taken,
 };
 
 /// How to reach the database, and how long to wait for it.
@@ -310,6 +313,19 @@ impl Store for PostgresStore {
     }
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {
         self.within("count the backlog", self.count_backlog(gate, limit)).await
+    }
+    async fn legacy_events(
+        &self,
+        provider: ProviderId,
+        kind: CalendarKind,
+        after: Uuid,
+        limit: u32,
+    ) -> Result<Vec<LegacyEvent>> {
+        let reading = self.read_legacy(provider, kind, after, limit);
+        self.within("read the booking application's events", reading).await
+    }
+    async fn adopt(&self, connection: ConnectionId, adopted: &[Adopted]) -> Result<Vec<Uuid>> {
+        self.within("adopt events", self.adopt_events(connection, adopted)).await
     }
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {
         self.within("end a booking's waiting", self.hasten_booking(booking)).await

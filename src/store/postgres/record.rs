@@ -154,8 +154,9 @@ impl PostgresStore {
     }
 
     pub(super) async fn read_external_events(&self, uid: &IcalUid) -> Result<Vec<ExternalEvent>> {
-        const READ: &str =
-            "SELECT * FROM external_calendar_events WHERE ical_uid = $1 ORDER BY connection_id";
+        const READ: &str = "
+            SELECT * FROM external_calendar_events
+             WHERE ical_uid = $1 AND connection_id IS NOT NULL ORDER BY connection_id";
         let rows = sqlx::query(READ)
             .bind(uid.as_str())
             .fetch_all(&self.pool)
@@ -244,7 +245,7 @@ async fn map_event(tx: &mut Transaction<'static, Postgres>, record: &Record) -> 
         ON CONFLICT (connection_id, ical_uid) DO UPDATE
            SET external_event_id = excluded.external_event_id, start_time = excluded.start_time,
                end_time = excluded.end_time, is_busy = true, checksum = excluded.checksum,
-               sync_status = CASE WHEN x.generation = excluded.generation
+               sync_status = CASE WHEN x.external_event_id = excluded.external_event_id
                                    AND x.sync_status <> 'CANCELLED' THEN 'UPDATED'
                              ELSE 'CREATED' END,
                last_error = NULL, provider_uid = COALESCE(excluded.provider_uid, x.provider_uid),

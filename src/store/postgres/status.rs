@@ -25,7 +25,12 @@ impl PostgresStore {
               FROM held
              WHERE e.connection_id = held.connection_id AND e.ical_uid = held.ical_uid";
         const EFFECTS: &str = "
-            SELECT e.*, c.kind, c.state FROM effects e JOIN connections c USING (connection_id)
+            SELECT e.*, c.kind, c.state,
+                   EXISTS (SELECT 1 FROM external_calendar_events x
+                            WHERE x.connection_id IS NULL AND x.sync_status <> 'CANCELLED'
+                              AND x.sync_status <> 'FAILED' AND x.provider_id = c.provider_id
+                              AND x.calendar_provider = c.kind) AS unadopted
+              FROM effects e JOIN connections c USING (connection_id)
              WHERE e.ical_uid = $1 ORDER BY e.connection_id";
         self.at("hasten.booking").await;
         let row = sqlx::query(BOOKING)
@@ -71,7 +76,7 @@ fn effect(row: &PgRow) -> Result<EffectStatus> {
         is_wanted: row.get::<Option<Vec<u8>>, _>("desired_digest").is_some(),
         is_live: row.get::<Option<Vec<u8>>, _>("applied_digest").is_some(),
         applied_revision: row.get("applied_revision"),
-        standing: Standing::of(row.get("due"), row.get("dead")),
+        standing: Standing::of(row.get("due"), row.get("dead"), row.get("unadopted")),
         attempts: row.get("attempts"),
         last_error: row.get("last_error"),
     })

@@ -9,7 +9,9 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::row::{Values, list};
 use super::{SqliteStore, dead_letter, fault, result_code};
-use crate::store::{Advance, Batch, Committed, JournalEntry, Result, States, StoredBooking};
+use crate::store::{
+    ADOPTED_REVISION, Advance, Batch, Committed, JournalEntry, Result, States, StoredBooking,
+};
 
 /// See [`crate::store::Store::states`].
 pub(super) async fn states(
@@ -292,7 +294,8 @@ async fn is_there(conn: &mut SqliteConnection, booking: &Booking) -> sqlx::Resul
 }
 
 /// Rule R9: writes down what is wanted. What is in flight, what is applied and how long a backoff
-/// lasts are not ingest's to touch; a lower revision than the stored one changes nothing.
+/// lasts are not ingest's to touch (but for an event that was adopted and shows just this: it has
+/// no marker to say so); a lower revision than the stored one changes nothing.
 pub(super) async fn ask(
     conn: &mut SqliteConnection,
     effect: &Effect,
@@ -305,6 +308,9 @@ pub(super) async fn ask(
         ON CONFLICT (ical_uid, connection_id) DO UPDATE
            SET desired_revision = excluded.desired_revision,
                desired_digest = excluded.desired_digest, dead = FALSE, rejections = 0,
+               applied_revision = CASE
+                    WHEN applied_revision = ?7 AND applied_digest = excluded.desired_digest
+                    THEN excluded.desired_revision ELSE applied_revision END,
                verify_at = CASE WHEN excluded.verify_at IS NULL THEN verify_at
                     ELSE MIN(COALESCE(verify_at, excluded.verify_at), excluded.verify_at) END,
                verify_from_generation =
@@ -325,6 +331,7 @@ pub(super) async fn ask(
         .bind(digest)
         .bind(now)
         .bind(effect.verify)
+        .bind(ADOPTED_REVISION)
         .execute(conn)
         .await?;
     Ok(())

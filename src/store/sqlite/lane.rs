@@ -28,6 +28,10 @@ pub(super) async fn lease(
     const FIND: &str = "
         SELECT c.connection_id FROM connections AS c JOIN lanes AS l USING (connection_id)
          WHERE c.state IN ('active', 'removing')
+           AND NOT EXISTS (SELECT 1 FROM external_calendar_events AS x
+                            WHERE x.connection_id IS NULL
+                              AND x.sync_status NOT IN ('CANCELLED', 'FAILED')
+                              AND x.provider_id = c.provider_id AND x.calendar_provider = c.kind)
            AND (?2 = '[]' OR c.provider_id IN (SELECT value FROM json_each(?2)))
            AND (?3 = '[]' OR c.connection_id IN (SELECT value FROM json_each(?3)))
            AND (l.token IS NULL OR l.leased_until <= ?4)
@@ -249,6 +253,7 @@ fn read(row: &SqliteRow) -> Result<Owed> {
         generation: row.get("generation")?,
         burned: row.get("burned")?,
         etag: row.get("etag")?,
+        adopted_id: row.get("adopted_id")?,
         in_flight: read_flight(&row)?,
         attempts: row.get("attempts")?,
         rejections: row.get("rejections")?,

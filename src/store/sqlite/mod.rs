@@ -8,6 +8,8 @@
 //! One connection writes, and every transaction that writes begins `IMMEDIATE` (rule R16): there
 //! is one lock, so no order of locks to keep. Readers have connections of their own (WAL).
 
+mod adopt;
+
 mod ahead;
 
 mod booking;
@@ -30,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::booking::{BookingId, ConnectionId, IcalUid, ProviderId};
+use ::booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use async_trait::async_trait;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -40,9 +42,10 @@ use uuid::Uuid;
 
 use self::row::Values;
 use super::{
-    Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LogFacts, NewConnection, Owed,
-    PutConnection, Record, Result, Resume, Stamp, States, Stop, Store, StoreError, Taken,
+    Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
+    ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent, LogFacts,
+    NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States, Stop, Store,
+    StoreError, Taken,
 };
 use crate::clock::Clock;
 
@@ -374,6 +377,20 @@ impl Store for SqliteStore {
 
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {
         lane::backlog(self, gate, limit).await
+    }
+
+    async fn legacy_events(
+        &self,
+        provider: ProviderId,
+        kind: CalendarKind,
+        after: Uuid,
+        limit: u32,
+    ) -> Result<Vec<LegacyEvent>> {
+        adopt::legacy_events(self, provider, kind, after, limit).await
+    }
+
+    async fn adopt(&self, connection: ConnectionId, adopted: &[Adopted]) -> Result<Vec<Uuid>> {
+        adopt::adopt(self, connection, adopted).await
     }
 
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {

@@ -187,7 +187,7 @@ async fn present(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx
            SET external_event_id = excluded.external_event_id,
                provider_uid = COALESCE(excluded.provider_uid, provider_uid), start_time = excluded.start_time,
                end_time = excluded.end_time, is_busy = TRUE, checksum = excluded.checksum,
-               sync_status = CASE WHEN generation = excluded.generation
+               sync_status = CASE WHEN external_event_id = excluded.external_event_id
                                    AND sync_status <> 'CANCELLED' THEN 'UPDATED'
                              ELSE 'CREATED' END, last_error = NULL, generation = excluded.generation,
                applied_revision = excluded.applied_revision, etag = excluded.etag,
@@ -332,8 +332,9 @@ pub(super) async fn external_events(
     store: &SqliteStore,
     uid: &IcalUid,
 ) -> Result<Vec<ExternalEvent>> {
-    const READ: &str =
-        "SELECT * FROM external_calendar_events WHERE ical_uid = ?1 ORDER BY connection_id";
+    const READ: &str = "
+        SELECT * FROM external_calendar_events
+         WHERE ical_uid = ?1 AND connection_id IS NOT NULL ORDER BY connection_id";
     let rows = sqlx::query(READ)
         .bind(uid.to_string())
         .fetch_all(&store.read)

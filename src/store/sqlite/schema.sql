@@ -73,7 +73,7 @@ CREATE INDEX bookings_upcoming ON bookings (provider_id, ical_uid) WHERE shown;
 CREATE INDEX bookings_placed ON bookings (placed);
 
 CREATE TABLE effects (
-    ical_uid               TEXT NOT NULL REFERENCES bookings,
+    ical_uid               TEXT NOT NULL,              -- of an adopted event, before its booking
     connection_id          TEXT NOT NULL REFERENCES connections,
     desired_revision       INTEGER NOT NULL,
     desired_digest         TEXT,                       -- NULL: no event is wanted
@@ -82,6 +82,7 @@ CREATE TABLE effects (
     generation             INTEGER NOT NULL DEFAULT 0,
     burned                 INTEGER NOT NULL DEFAULT 0,
     etag                   TEXT,
+    adopted_id             TEXT,                       -- an event that stood before us: generation 0
     flight_token           TEXT,
     flight_verb            TEXT,                       -- NULL: nothing is in flight
     flight_revision        INTEGER,
@@ -116,22 +117,22 @@ CREATE INDEX effects_verify ON effects (connection_id, verify_at) WHERE verify_a
 -- The times are texts, as in RFC 3339, in UTC: people read this table with the shell.
 CREATE TABLE external_calendar_events (
     id                TEXT PRIMARY KEY,
-    provider_id       TEXT NOT NULL REFERENCES providers,
-    connection_id     TEXT NOT NULL REFERENCES connections,
+    provider_id       TEXT NOT NULL,
+    connection_id     TEXT REFERENCES connections,     -- NULL: not adopted yet
     calendar_provider TEXT NOT NULL,
     external_event_id TEXT NOT NULL,
-    ical_uid          TEXT NOT NULL REFERENCES bookings,
-    booking_id        TEXT NOT NULL,
+    ical_uid          TEXT,
+    booking_id        TEXT,
     provider_uid      TEXT,
     start_time        TEXT NOT NULL,
     end_time          TEXT NOT NULL,
     is_busy           INTEGER NOT NULL,
-    checksum          TEXT NOT NULL,
+    checksum          TEXT,
     sync_status       TEXT NOT NULL
                       CHECK (sync_status IN ('CREATED', 'UPDATED', 'CANCELLED', 'FAILED')),
     last_error        TEXT,
-    generation        INTEGER NOT NULL,
-    applied_revision  INTEGER NOT NULL,
+    generation        INTEGER NOT NULL DEFAULT 0,
+    applied_revision  INTEGER NOT NULL DEFAULT 0,
     etag              TEXT,
     created_at        TEXT NOT NULL,
     updated_at        TEXT NOT NULL,
@@ -141,6 +142,8 @@ CREATE TABLE external_calendar_events (
 ) STRICT;
 
 CREATE INDEX external_calendar_events_uid ON external_calendar_events (ical_uid);
+CREATE INDEX external_calendar_events_unadopted
+    ON external_calendar_events (provider_id, calendar_provider) WHERE connection_id IS NULL;
 
 CREATE TABLE journal (
     topic       TEXT NOT NULL,

@@ -19,7 +19,12 @@ pub(super) async fn hasten(
         UPDATE effects SET not_before = ?2, updated_at = ?2
          WHERE ical_uid = ?1 AND due AND not_before > ?2";
     const EFFECTS: &str = "
-        SELECT e.*, c.kind, c.state
+        SELECT e.*, c.kind, c.state,
+               EXISTS (SELECT 1 FROM external_calendar_events AS x
+                        WHERE x.connection_id IS NULL
+                          AND x.sync_status NOT IN ('CANCELLED', 'FAILED')
+                          AND x.provider_id = c.provider_id
+                          AND x.calendar_provider = c.kind) AS unadopted
           FROM effects AS e JOIN connections AS c ON c.connection_id = e.connection_id
          WHERE e.ical_uid = ?1 ORDER BY e.connection_id";
     let mut tx = store.begin(OPERATION).await?;
@@ -63,7 +68,7 @@ fn effect(row: &SqliteRow) -> Result<EffectStatus> {
         is_wanted: row.get::<Option<String>>("desired_digest")?.is_some(),
         is_live: row.get::<Option<String>>("applied_digest")?.is_some(),
         applied_revision: row.get("applied_revision")?,
-        standing: Standing::of(row.get("due")?, row.get("dead")?),
+        standing: Standing::of(row.get("due")?, row.get("dead")?, row.get("unadopted")?),
         attempts: row.get("attempts")?,
         last_error: row.get("last_error")?,
     })

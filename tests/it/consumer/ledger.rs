@@ -7,11 +7,12 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use booking::{BookingId, ConnectionId, IcalUid, ProviderId};
+use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
-    Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LogFacts, NewConnection, Owed,
-    PutConnection, Record, Result, Resume, Stamp, States, Stop, Store, StoreError, Taken, Witness,
+    Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
+    ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent, LogFacts,
+    NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States, Stop, Store,
+    StoreError, Taken, Witness,
 };
 use chrono::DateTime;
 use uuid::Uuid;
@@ -248,6 +249,18 @@ impl Store for Ledger {
         unreachable!("{NOT_ASKED}")
     }
     async fn backlog(&self, _: &Gate, _: u32) -> Result<u32> {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn legacy_events(
+        &self,
+        _: ProviderId,
+        _: CalendarKind,
+        _: Uuid,
+        _: u32,
+    ) -> Result<Vec<LegacyEvent>> {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn adopt(&self, _: ConnectionId, _: &[Adopted]) -> Result<Vec<Uuid>> {
         unreachable!("{NOT_ASKED}")
     }
     async fn hasten(&self, _: &BookingId) -> Result<Option<BookingStatus>> {

@@ -12,26 +12,37 @@ use sqlx::{Connection as _, PgConnection};
 use super::world::Parts;
 use crate::services;
 
-/// A new database, and what drops it. `None`: there is no PostgreSQL, and that has been written
+/// A database.
+pub(super) struct Database {
+    pub(super) store: Arc<dyn Store>,
+    /// Of PostgreSQL.
+    pub(super) url: Option<String>,
+    /// What drops it.
+    pub(super) ending: BoxFuture<'static, ()>,
+}
+
+/// A new database. `None`: there is no PostgreSQL, and that has been written
 /// down.
 pub(super) async fn store_of(
     parts: Parts,
     fact: &str,
     surroundings: &Surroundings,
-) -> Option<(Arc<dyn Store>, BoxFuture<'static, ()>)> {
+) -> Option<Database> {
     if parts == Parts::Embedded {
         let clock = Arc::clone(&surroundings.clock);
         let store = SqliteStore::open(&Place::Memory, clock).await.expect("SQLite opens");
         let store = Arc::new(store);
         let closing = Arc::clone(&store);
-        return Some((store, Box::pin(async move { closing.close().await })));
+        let ending = Box::pin(async move { closing.close().await });
+        return Some(Database { store, url: None, ending });
     }
     let url = services::postgres(fact)?;
     let name = format!("end_to_end_{}", surroundings.dice.token().simple());
     run(&url, format!("CREATE DATABASE {name}")).await;
     let mut own = url::Url::parse(&url).expect("TEST_POSTGRES_URL is a URL");
     own.set_path(&name);
-    let mut options = PostgresOptions::new(String::from(own).into());
+    let own = String::from(own);
+    let mut options = PostgresOptions::new(own.clone().into());
     options.pool_max = 4;
     let store = PostgresStore::connect(&options).await.expect("PostgreSQL answers");
     store.migrate().await.expect("a new database is migrated");
@@ -40,7 +51,7 @@ pub(super) async fn store_of(
         pool.close().await;
         run(&url, format!("DROP DATABASE {name} WITH (FORCE)")).await;
     });
-    Some((Arc::new(store), ending))
+    Some(Database { store: Arc::new(store), url: Some(own), ending })
 }
 
 async fn run(url: &str, statement: String) {

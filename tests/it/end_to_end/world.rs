@@ -34,7 +34,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::database::store_of;
+use super::database::{Database, store_of};
 use super::host::{CaldavHost, Host, Place, Shown};
 use super::story::{DOMAIN, Story, provider};
 use super::wire::Wire;
@@ -64,6 +64,8 @@ pub(super) enum Parts {
 pub(super) struct World {
     pub(super) parts: Parts,
     pub(super) store: Arc<dyn Store>,
+    /// The database's, where it is PostgreSQL.
+    pub(super) url: Option<String>,
     pub(super) host: Host,
     pub(super) rules: Rules,
     pub(super) emit: EmitOptions,
@@ -203,13 +205,14 @@ impl World {
             .with_test_writer();
         // Another test of this process may have done it already.
         drop(log.try_init());
-        let (store, ending) = store_of(parts, fact, &surroundings).await?;
+        let Database { store, url, ending } = store_of(parts, fact, &surroundings).await?;
         let fresh = surroundings.dice.token();
         let installation = store.open(None, fresh).await.expect("the database is new");
         let rules = settings(&BTreeMap::new()).content.rules(installation.installed_at);
         Some(Self {
             parts,
             store,
+            url,
             host,
             rules,
             emit: emit_options(),
@@ -236,7 +239,7 @@ impl World {
     /// The database is lost: a new one, of the same installation, knows nothing.
     pub(super) async fn lose_database(&mut self) {
         let made = store_of(self.parts, self.fact, &self.surroundings).await;
-        let (store, ending) = made.expect("there was a database before");
+        let Database { store, ending, .. } = made.expect("there was a database before");
         let wanted = Some(self.installation);
         store.open(wanted, self.installation).await.expect("the database is new");
         self.store = store;

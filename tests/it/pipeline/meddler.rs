@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use booking::{BookingId, ConnectionId, IcalUid, ProviderId};
+use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
-    Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LogFacts, NewConnection, Owed,
-    PutConnection, Record, Result, Resume, Stamp, States, Stop, Store, StoreError, Taken,
+    Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
+    ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent, LogFacts,
+    NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States, Stop, Store,
+    StoreError, Taken,
 };
 use futures::future::BoxFuture;
 use uuid::Uuid;
@@ -206,6 +207,18 @@ impl Store for Meddler {
     }
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {
         self.inner.backlog(gate, limit).await
+    }
+    async fn legacy_events(
+        &self,
+        provider: ProviderId,
+        kind: CalendarKind,
+        after: Uuid,
+        limit: u32,
+    ) -> Result<Vec<LegacyEvent>> {
+        self.inner.legacy_events(provider, kind, after, limit).await
+    }
+    async fn adopt(&self, connection: ConnectionId, adopted: &[Adopted]) -> Result<Vec<Uuid>> {
+        self.inner.adopt(connection, adopted).await
     }
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {
         self.inner.hasten(booking).await

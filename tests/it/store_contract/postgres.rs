@@ -8,6 +8,7 @@ use calendar_sync::store::postgres::{PostgresOptions, PostgresStore};
 use calendar_sync::store::{Fenced, LogFacts, Store};
 use sqlx::{Connection as _, PgConnection};
 
+use super::adoption;
 use super::env::{Answered as _, Env, SHORT, TOPIC, Time, connection, new_connection, token};
 
 /// An empty database of a test's own.
@@ -58,6 +59,22 @@ pub(crate) async fn postgres_env(fact: &str) -> Option<Env> {
         database.end().await;
     });
     Some(Env { store: Arc::new(store), time: Time::Real, ending })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stood_before_is_taken_over() {
+    let Some(database) = Database::new("what_stood_before_is_taken_over").await else { return };
+    let store = database.connect().await;
+    store.migrate().await.answered();
+    database.run(adoption::ROWS).await;
+    let pool = store.pool().clone();
+    let ending = Box::pin(async move {
+        pool.close().await;
+        database.end().await;
+    });
+    let env = Env { store: Arc::new(store), time: Time::Real, ending };
+    adoption::what_stood_before_is_taken_over(&env).await;
+    env.end().await;
 }
 
 async fn run(url: &str, statement: String) {

@@ -9,6 +9,7 @@ use calendar_sync::store::{Store, StoreError};
 use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
 
+use super::adoption;
 use super::env::{Answered as _, Env, HandClock, TOPIC, Time, token};
 
 async fn open(place: Place, clock: Arc<dyn Clock>) -> Arc<SqliteStore> {
@@ -69,6 +70,19 @@ async fn a_file_that_is_opened_again_holds_what_it_held() {
     assert_eq!(Store::open(&*store, None, token(3)).await.answered(), first);
     assert_eq!(store.cursors().await.answered(), cursors);
     store.close().await;
+}
+
+#[tokio::test]
+async fn what_stood_before_is_taken_over() {
+    let folder = TempDir::new().expect("a folder of our own");
+    let path = folder.path().join("store.db");
+    let store = open(Place::File(path.clone()), Arc::new(SystemClock::start())).await;
+    run(&path, adoption::ROWS).await;
+    let closing = Arc::clone(&store);
+    let ending = Box::pin(async move { closing.close().await });
+    let env = Env { store, time: Time::Real, ending };
+    adoption::what_stood_before_is_taken_over(&env).await;
+    env.end().await;
 }
 
 #[tokio::test]

@@ -1,0 +1,258 @@
+//! `adopt`: takes over the events that the booking application has put into calendars itself.
+//!
+//! Each is looked for in its calendar and mapped as it stands there, before anything is sent: the
+//! log that is read afterwards finds it applied where it shows what the booking does, and changes
+//! it, under its own name, where it does not. Nothing is written to any calendar.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use booking::{BookingId, ConnectionId, Digest, IcalUid, ProviderId};
+use clap::Args;
+use futures::StreamExt as _;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::open::open_installation;
+use super::out::Out;
+use super::redrive::http;
+use super::work::sealer;
+use crate::calendar::{Calendar, Reading};
+use crate::clock::Surroundings;
+use crate::config::Settings;
+use crate::connection::accounts::SealedAccounts;
+use crate::emit::backoff::Backoff;
+use crate::emit::outcome::{Unread, unread};
+use crate::emit::{Accounts as _, Unopened};
+use crate::store::{
+    ADOPTED_REVISION, Adopted, AdoptedEvent, ConnectionRow, ConnectionState, LegacyEvent, Store,
+};
+
+/// Rows that are looked up and written at once.
+const PAGE: u32 = 200;
+/// How often one event is asked for before the command gives up.
+const TRIES_MAX: u32 = 6;
+/// The longest pause that a calendar may ask for; a longer one ends the command.
+const PAUSE_MAX: Duration = Duration::from_mins(2);
+/// The name of an event that the booking application never made.
+const NEVER_MADE: &str = "local-";
+
+/// Takes over the events that the booking application has put into calendars itself.
+///
+/// Run it once, after `migrate` and `connections add` and before the first `run`: until all rows of
+/// a connected calendar are adopted, nothing is sent to it. Running it again goes on.
+#[derive(Debug, Args)]
+pub struct AdoptArgs {
+    /// Answer with one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+struct Counts {
+    /// Events that stand in a calendar, and are mapped.
+    adopted: u64,
+    /// Rows without an event (never made, gone, or cancelled): mapped, and made once the log asks.
+    without_event: u64,
+    /// Rows of which another one is the booking's already.
+    duplicates: u64,
+    /// Rows whose UID is not what the service derives from the booking's id.
+    other_uid: u64,
+}
+
+/// Adopts what is there to adopt.
+///
+/// # Errors
+/// Where a calendar does not answer, or a connection cannot be opened. What was adopted stays.
+pub async fn run(
+    args: AdoptArgs,
+    settings: &Settings,
+    surroundings: &Surroundings,
+    out: &mut Out<impl Write + Send>,
+) -> anyhow::Result<()> {
+    let (store, _) = open_installation(settings, surroundings).await?;
+    let accounts = SealedAccounts::new(sealer(&settings.secrets)?, http(settings, surroundings)?);
+    let mut groups: BTreeMap<(ProviderId, &str), Vec<ConnectionRow>> = BTreeMap::new();
+    for counted in store.connections().await? {
+        let one = counted.connection;
+        if one.state == ConnectionState::Active {
+            groups.entry((one.provider, one.kind.name())).or_default().push(one);
+        }
+    }
+    let mut counts = Counts::default();
+    for connections in groups.into_values() {
+        let mut calendars = Vec::new();
+        for connection in &connections {
+            let opened = accounts.open(connection).await.map_err(|error| match error {
+                Unopened::Credentials(reason) | Unopened::Process(reason) => {
+                    anyhow::anyhow!("cannot open connection {}: {reason}", connection.id)
+                }
+            })?;
+            calendars.push((connection.clone(), opened));
+        }
+        let adopting = Adopting { settings, surroundings, store: Arc::clone(&store), calendars };
+        adopting.group(&mut counts).await?;
+    }
+    let Counts { adopted, without_event, duplicates, other_uid } = counts;
+    if args.json {
+        out.json(&json!({
+            "adopted": adopted, "without_event": without_event, "duplicates": duplicates,
+            "other_uid": other_uid,
+        }))?;
+        return Ok(());
+    }
+    writeln!(out, "{adopted} events were adopted")?;
+    writeln!(out, "{without_event} rows have no event: one is made once the log asks for it")?;
+    if duplicates > 0 {
+        writeln!(
+            out,
+            "{duplicates} rows are a booking's second or third: they are FAILED now, and their events are not kept in step; remove those by hand"
+        )?;
+    }
+    if other_uid > 0 {
+        writeln!(
+            out,
+            "{other_uid} rows have another UID than the service derives from their booking's id: the events on the topic must carry that UID (ical_uid), or content.uid_domain must be its domain; else these bookings get a second event"
+        )?;
+    }
+    Ok(())
+}
+
+/// The connections of one provider and kind, open.
+struct Adopting<'a> {
+    settings: &'a Settings,
+    surroundings: &'a Surroundings,
+    store: Arc<dyn Store>,
+    calendars: Vec<(ConnectionRow, Arc<dyn Calendar>)>,
+}
+
+impl Adopting<'_> {
+    async fn group(&self, counts: &mut Counts) -> anyhow::Result<()> {
+        let Some((first, _)) = self.calendars.first() else {
+            return Ok(());
+        };
+        let mut after = Uuid::nil();
+        loop {
+            let page = self.store.legacy_events(first.provider, first.kind, after, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = last.row;
+            self.page(page, counts).await?;
+        }
+    }
+
+    async fn page(&self, page: Vec<LegacyEvent>, counts: &mut Counts) -> anyhow::Result<()> {
+        // A row that was refused as a duplicate before stays as it is.
+        let found: Vec<anyhow::Result<(ConnectionId, Adopted, bool)>> = futures::stream::iter(page)
+            .map(|row| self.look(row))
+            .buffered(self.settings.emit.lane_concurrency)
+            .collect()
+            .await;
+        let mut by_connection: BTreeMap<ConnectionId, Vec<Adopted>> = BTreeMap::new();
+        for one in found {
+            let (connection, adopted, is_derived) = one?;
+            counts.other_uid += u64::from(!is_derived);
+            match adopted.event {
+                Some(_) => counts.adopted += 1,
+                None => counts.without_event += 1,
+            }
+            by_connection.entry(connection).or_default().push(adopted);
+        }
+        for (connection, adopted) in by_connection {
+            let refused = self.store.adopt(connection, &adopted).await?;
+            for one in adopted.iter().filter(|one| refused.contains(&one.row)) {
+                counts.duplicates += 1;
+                match one.event {
+                    Some(_) => counts.adopted -= 1,
+                    None => counts.without_event -= 1,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds a row's event. Also tells whether its UID is the one that we derive.
+    async fn look(&self, row: LegacyEvent) -> anyhow::Result<(ConnectionId, Adopted, bool)> {
+        let domain = &self.settings.content.uid_domain;
+        let derived = |booking: &BookingId| IcalUid::of_booking(booking, domain);
+        let derived = row.booking.as_ref().map(derived).transpose();
+        let derived = derived.with_context(|| format!("row {}: no UID can be derived", row.row))?;
+        let Some(uid) = row.uid.clone().or_else(|| derived.clone()) else {
+            bail!(
+                "row {} of external_calendar_events has neither ical_uid nor booking_id",
+                row.row
+            );
+        };
+        let is_derived = derived.is_none_or(|derived| derived == uid);
+        let was_made = !row.is_cancelled && !row.external_id.starts_with(NEVER_MADE);
+        if was_made {
+            for (connection, calendar) in &self.calendars {
+                if let Some(event) = self.find(connection, calendar.as_ref(), &row, &uid).await? {
+                    let adopted = Adopted { row: row.row, uid, event: Some(event) };
+                    return Ok((connection.id, adopted, is_derived));
+                }
+            }
+        }
+        let home = self.calendars.iter().find(|(connection, _)| connection.destination);
+        let home = home.or(self.calendars.first()).map(|(connection, _)| connection.id);
+        let home = home.context("there is a connection")?;
+        Ok((home, Adopted { row: row.row, uid, event: None }, is_derived))
+    }
+
+    async fn find(
+        &self,
+        connection: &ConnectionRow,
+        calendar: &dyn Calendar,
+        row: &LegacyEvent,
+        uid: &IcalUid,
+    ) -> anyhow::Result<Option<AdoptedEvent>> {
+        let emit = &self.settings.emit;
+        let backoff = Backoff { delay_min: emit.backoff_min, delay_max: emit.backoff_max };
+        for tries in 1..=TRIES_MAX {
+            let inspected = calendar.inspect(&row.external_id).await;
+            let answer = match inspected.reading {
+                Reading::Live { marker, etag, provider_uid } => {
+                    let ours = marker
+                        .filter(|marker| marker.uid == *uid && marker.connection == connection.id);
+                    let shown = inspected.content.map(|content| content.digest());
+                    let (revision, digest) = match ours {
+                        Some(marker) => (marker.revision, marker.digest),
+                        // What no booking can show is another content than any booking's.
+                        None => (ADOPTED_REVISION, shown.unwrap_or(Digest([0; 16]))),
+                    };
+                    let external_id = row.external_id.clone();
+                    let event = AdoptedEvent { external_id, etag, provider_uid, digest, revision };
+                    return Ok(Some(event));
+                }
+                Reading::Absent | Reading::Tombstone => return Ok(None),
+                Reading::CalendarGone { message } => {
+                    bail!("the calendar of connection {} is not there: {message}", connection.id)
+                }
+                Reading::Failed(answer) => answer,
+            };
+            match unread(connection.kind, &answer) {
+                Unread::Unauthorised { reason } => {
+                    bail!("connection {} does not open: {reason}", connection.id)
+                }
+                Unread::Retry { after, reason, .. } => {
+                    let jitter = self.surroundings.dice.unit();
+                    let pause = backoff.delay(tries, jitter).max(after.unwrap_or_default());
+                    if tries == TRIES_MAX || pause > PAUSE_MAX {
+                        bail!(
+                            "the calendar of connection {} does not answer: {reason}; run this again later, it goes on where it ended",
+                            connection.id
+                        );
+                    }
+                    tracing::info!(connection_id = %connection.id, "asked again in a while: {reason}");
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+        unreachable!("the last try returns")
+    }
+}

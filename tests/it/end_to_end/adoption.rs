@@ -1,0 +1,187 @@
+//! The booking application has put events into calendars itself: they are taken over, not made
+//! again.
+
+use std::collections::BTreeMap;
+
+use booking::Verb;
+use calendar_sync::calendar::Credentials;
+use chrono::SecondsFormat;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
+
+use super::story::{DOMAIN, Story, hour, provider};
+use super::world::{Connected, KEY, World};
+use crate::settings::{program, text};
+
+/// Rows with their events.
+const EVENTS: usize = 1_000;
+/// Rows that never had one.
+const LOCAL: usize = 5;
+/// Of the events: moved since, cancelled since, deleted by the host.
+const MOVED: usize = 7;
+const CANCELLED: usize = 3;
+const GONE: usize = 2;
+
+fn name(number: usize) -> String {
+    format!("b{number:04}")
+}
+
+/// Google's ids are of `a-v0-9`.
+fn event_id(number: usize) -> String {
+    format!("made2019{number:06}")
+}
+
+/// Makes an event as the booking application did: with an id and words of its own choice.
+#[expect(clippy::disallowed_methods, reason = "this is the booking application's own client")]
+async fn make(client: &reqwest::Client, host: &Connected, number: usize) {
+    let Credentials::Bearer { token } = &host.place.credentials else {
+        unreachable!("Google's are bearer tokens")
+    };
+    let time = |hours| {
+        let at = hour(hours).with_timezone(&chrono_tz::Europe::Berlin);
+        json!({ "dateTime": at.to_rfc3339_opts(SecondsFormat::Secs, true), "timeZone": "Europe/Berlin" })
+    };
+    let event = json!({
+        "id": event_id(number), "summary": "Booking: Massage", "start": time(9), "end": time(10),
+    });
+    let url = format!("{}/calendars/{}/events", host.place.base_url, host.place.calendar);
+    let answer = client
+        .post(url)
+        .bearer_auth(token.expose_secret())
+        .body(event.to_string())
+        .header("content-type", "application/json")
+        .send()
+        .await
+        .expect("the emulator answers");
+    assert_eq!(answer.status().as_u16(), 200);
+}
+
+/// Its rows, as it wrote them.
+async fn rows_of(url: &str, host: &Connected, stories: &[Story]) -> BTreeMap<String, Uuid> {
+    const ROW: &str = "
+        INSERT INTO public.external_calendar_events
+               (provider_id, calendar_provider, external_event_id, ical_uid, booking_id,
+                start_time, end_time, is_busy, sync_status)
+        VALUES ($1, 'google', $2, $3, $4, $5, $6, true, 'CREATED') RETURNING id";
+    let mut session = PgConnection::connect(url).await.expect("PostgreSQL answers");
+    let mut rows = BTreeMap::new();
+    for (number, story) in stories.iter().enumerate() {
+        let external = if number < EVENTS { event_id(number) } else { format!("local-{number}") };
+        let id: Uuid = sqlx::query_scalar(ROW)
+            .bind(host.provider.0)
+            .bind(external)
+            .bind(story.uid().to_string())
+            .bind(name(number))
+            .bind(hour(9))
+            .bind(hour(10))
+            .fetch_one(&mut session)
+            .await
+            .expect("a row");
+        rows.insert(story.uid().to_string(), id);
+    }
+    session.close().await.expect("it closes");
+    rows
+}
+
+/// (id, external id, status) of every row, by UID.
+async fn mapped(url: &str) -> BTreeMap<String, (Uuid, String, String)> {
+    const ROWS: &str =
+        "SELECT ical_uid, id, external_event_id, sync_status FROM public.external_calendar_events";
+    let mut session = PgConnection::connect(url).await.expect("PostgreSQL answers");
+    let rows: Vec<(String, Uuid, String, String)> =
+        sqlx::query_as(ROWS).fetch_all(&mut session).await.expect("rows");
+    session.close().await.expect("it closes");
+    let count = rows.len();
+    let by_uid: BTreeMap<_, _> =
+        rows.into_iter().map(|(uid, id, external, status)| (uid, (id, external, status))).collect();
+    assert_eq!(by_uid.len(), count, "one row for each booking");
+    by_uid
+}
+
+async fn adopt(url: &str) -> Value {
+    let url = url.to_owned();
+    let answer = tokio::task::spawn_blocking(move || {
+        let environment =
+            [("DATABASE_URL", url.as_str()), ("SECRETS_KEY", KEY), ("CONTENT_UID_DOMAIN", DOMAIN)];
+        let output = program(&["adopt", "--json"], &environment, "");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    });
+    serde_json::from_str(&answer.await.expect("it ran")).expect("JSON")
+}
+
+/// Fails with: `store/postgres/lane.rs`, `lease_between`: without the condition on rows that are
+/// not adopted; `store/postgres/ingest.rs`, `write_effects`: without `applied_revision = CASE …`.
+pub(super) async fn what_the_booking_application_made_is_taken_over(world: &mut World) {
+    let url = world.url.clone().expect("PostgreSQL");
+    let host = world.connect(1).await;
+    let mut stories: Vec<_> =
+        (0..EVENTS + LOCAL).map(|number| Story::of(&name(number), provider(1))).collect();
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    for number in 0..EVENTS {
+        make(&client, &host, number).await;
+    }
+    let rows = rows_of(&url, &host, &stories).await;
+    for number in EVENTS - GONE..EVENTS {
+        world.host.delete_by_hand(&host.place, &event_id(number)).await;
+    }
+
+    // One half of the log was read before, with nobody to stop it from sending.
+    let created: Vec<_> = stories.iter_mut().map(Story::created).collect();
+    let (before, after) = created.split_at(EVENTS / 2);
+    world.tell(before.to_vec()).await;
+    assert!(world.pending().await > 0);
+    let (gate, token) = (&world.emit.gate, world.surroundings.dice.token());
+    let lease = world.store.lease(gate, host.id, token, world.emit.lease).await;
+    assert_eq!(lease.expect("the store answers"), None, "nothing is sent before");
+    let made_before = world.host.attempts().len();
+
+    let counts = adopt(&url).await;
+    let (found, lacking) = (EVENTS - GONE, LOCAL + GONE);
+    let expected =
+        json!({ "adopted": found, "without_event": lacking, "duplicates": 0, "other_uid": 0 });
+    assert_eq!(counts, expected);
+
+    world.publish(after.to_vec());
+    let moved: Vec<_> = stories[..MOVED].iter_mut().map(|story| story.moved(11)).collect();
+    let cancelled = stories[MOVED..MOVED + CANCELLED].iter_mut().map(Story::cancelled);
+    let cancelled: Vec<_> = cancelled.collect();
+    world.publish(moved.into_iter().chain(cancelled));
+    world.rewind().await;
+    world.read(300).await;
+    world.drain().await;
+
+    let sent = world.host.attempts().split_off(made_before);
+    let count = |verb| sent.iter().filter(|write| write.verb == verb).count();
+    assert_eq!(count(Verb::Create), lacking, "only what has no event is made");
+    assert_eq!(
+        (count(Verb::Update), count(Verb::Delete)),
+        (MOVED, CANCELLED),
+        "as the log demands"
+    );
+    assert!(sent.iter().all(|write| write.effective), "each once");
+    assert_eq!(world.shown(&host).await.len(), EVENTS + LOCAL - CANCELLED);
+    let starts = world.starts(&host).await;
+    assert_eq!(starts.iter().filter(|start| **start == hour(11)).count(), MOVED);
+    let after = mapped(&url).await;
+    for (number, story) in stories.iter().enumerate() {
+        let (id, external, status) = &after[story.uid().as_str()];
+        assert_eq!(*id, rows[story.uid().as_str()], "the same row");
+        if number < EVENTS - GONE {
+            assert_eq!(*external, event_id(number), "and the same event");
+        } else {
+            assert_eq!(status, "CREATED");
+            assert!(external.starts_with("booking"), "{external}");
+        }
+    }
+    // Later changes find them too.
+    let again = stories[MOVED + CANCELLED].moved(12);
+    world.tell([again]).await;
+    world.drain().await;
+    assert_eq!(world.shown(&host).await.len(), EVENTS + LOCAL - CANCELLED);
+    assert!(world.starts(&host).await.contains(&hour(12)));
+    let nothing = json!({ "adopted": 0, "without_event": 0, "duplicates": 0, "other_uid": 0 });
+    assert_eq!(adopt(&url).await, nothing, "once");
+}

@@ -1,0 +1,114 @@
+//! Facts of taking over what the booking application has put into calendars. Its rows come from
+//! outside: each store's tests run `ROWS` by a session of their own.
+
+use booking::{CalendarKind, Verb};
+use calendar_sync::store::{
+    ADOPTED_REVISION, Adopted, AdoptedEvent, Fenced, LegacyEvent, Standing,
+};
+use uuid::Uuid;
+
+use super::env::{Answered as _, Env, connection, content, id, present, provider, uid};
+
+/// Five rows of provider 1, as the booking application wrote them.
+pub(crate) const ROWS: &str = "
+    INSERT INTO external_calendar_events
+           (id, provider_id, calendar_provider, external_event_id, ical_uid, booking_id,
+            start_time, end_time, is_busy, sync_status, created_at, updated_at)
+    VALUES ('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000009090001',
+            'caldav', 'theirs1', 'booking-a@example.com', 'a', '2030-06-03T09:00:00.000Z',
+            '2030-06-03T10:00:00.000Z', TRUE, 'CREATED', '2026-01-01T00:00:00.000Z',
+            '2026-01-01T00:00:00.000Z'),
+           ('00000000-0000-0000-0000-000000000002', '00000000-0000-0000-0000-000009090001',
+            'caldav', 'theirs2', 'booking-b@example.com', 'b', '2030-06-03T09:00:00.000Z',
+            '2030-06-03T10:00:00.000Z', TRUE, 'UPDATED', '2026-01-01T00:00:00.000Z',
+            '2026-01-01T00:00:00.000Z'),
+           ('00000000-0000-0000-0000-000000000003', '00000000-0000-0000-0000-000009090001',
+            'caldav', 'theirs3', 'booking-b@example.com', 'b', '2030-06-03T09:00:00.000Z',
+            '2030-06-03T10:00:00.000Z', TRUE, 'CREATED', '2026-01-01T00:00:00.000Z',
+            '2026-01-01T00:00:00.000Z'),
+           ('00000000-0000-0000-0000-000000000004', '00000000-0000-0000-0000-000009090001',
+            'caldav', 'local-4', NULL, 'c', '2030-06-03T09:00:00.000Z',
+            '2030-06-03T10:00:00.000Z', TRUE, 'CREATED', '2026-01-01T00:00:00.000Z',
+            '2026-01-01T00:00:00.000Z'),
+           ('00000000-0000-0000-0000-000000000005', '00000000-0000-0000-0000-000009090001',
+            'caldav', 'theirs5', 'booking-d@example.com', 'd', '2030-06-03T09:00:00.000Z',
+            '2030-06-03T10:00:00.000Z', FALSE, 'CANCELLED', '2026-01-01T00:00:00.000Z',
+            '2026-01-01T00:00:00.000Z');";
+
+fn row(number: u128) -> Uuid {
+    Uuid::from_u128(number)
+}
+
+fn adopted(number: u128, name: &str, title: Option<&str>) -> Adopted {
+    let event = |title| AdoptedEvent {
+        external_id: format!("theirs{number}"),
+        etag: Some(format!("\"{number}\"")),
+        provider_uid: None,
+        digest: content(title).digest(),
+        revision: ADOPTED_REVISION,
+    };
+    Adopted { row: row(number), uid: uid(name), event: title.map(event) }
+}
+
+async fn standing(env: &Env, name: &str) -> (Standing, Option<i64>) {
+    let status = env.store.hasten(&id(name)).await.answered().expect("it is stored");
+    (status.calendars[0].standing, status.calendars[0].applied_revision)
+}
+
+/// Rows without a connection, as they were written; what a connection takes over is applied as far
+/// as it shows the booking; and nothing is sent before.
+pub(crate) async fn what_stood_before_is_taken_over(env: &Env) {
+    env.connect(1).await;
+    // Read before, and not sent.
+    env.ask("a", 0, Some("Massage")).await;
+    assert_eq!(env.lease(1).await, None, "nothing is sent while rows are not adopted");
+    assert_eq!(standing(env, "a").await, (Standing::Unadopted, None));
+
+    let legacy = async |after, limit| {
+        let kind = CalendarKind::Caldav;
+        env.store.legacy_events(provider(1), kind, row(after), limit).await.answered()
+    };
+    let all = legacy(0, 10).await;
+    let first = LegacyEvent {
+        row: row(1),
+        external_id: "theirs1".to_owned(),
+        uid: Some(uid("a")),
+        booking: Some(id("a")),
+        is_cancelled: false,
+    };
+    assert_eq!((all.len(), &all[0]), (5, &first));
+    assert_eq!((all[3].uid.clone(), all[3].booking.clone()), (None, Some(id("c"))));
+    assert_eq!(all.iter().filter(|one| one.is_cancelled).count(), 1);
+    assert_eq!(legacy(3, 1).await, all[3..4], "in pages");
+
+    let rows = [
+        adopted(1, "a", Some("Massage")),
+        adopted(2, "b", Some("Massage")),
+        adopted(3, "b", Some("Massage")),
+        adopted(4, "c", None),
+        adopted(5, "d", None),
+    ];
+    let refused = env.store.adopt(connection(1), &rows).await.answered();
+    assert_eq!(refused, [row(3)], "a booking has one row");
+    assert_eq!(env.store.adopt(connection(1), &rows[2..3]).await.answered(), [row(3)]);
+    assert_eq!(standing(env, "a").await, (Standing::Settled, Some(0)), "it shows just this");
+    let events = env.store.external_events(&uid("a")).await.answered();
+    assert_eq!((events.len(), events[0].external_id.as_str()), (1, "theirs1"));
+
+    // Read afterwards: as it is; then changed.
+    env.ask("b", 0, Some("Massage")).await;
+    assert_eq!(standing(env, "b").await, (Standing::Settled, Some(0)));
+    env.ask("b", 1, Some("Haircut")).await;
+    env.ask("c", 0, Some("Massage")).await;
+    let lane = env.lane(2).await;
+    let mut due = env.due(&lane).await;
+    due.sort_by(|one, other| one.uid.cmp(&other.uid));
+    assert_eq!(due.iter().map(|owed| owed.uid.clone()).collect::<Vec<_>>(), [uid("b"), uid("c")]);
+    let known = (due[0].adopted_id.as_deref(), due[0].etag.as_deref());
+    assert_eq!(known, (Some("theirs2"), Some("\"2\"")));
+    assert_eq!((due[1].adopted_id.as_deref(), due[1].applied), (None, None));
+    assert!(env.stamp(&lane, "c", (Verb::Create, 0, 0)).await);
+    assert_eq!(env.record(&lane, "c", present("c", 0, "Massage")).await, Fenced::Written);
+    let made = env.store.external_events(&uid("c")).await.answered();
+    assert_eq!((made.len(), made[0].sync_status.as_str()), (1, "CREATED"), "in the same row");
+}
