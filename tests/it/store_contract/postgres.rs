@@ -101,7 +101,7 @@ async fn another_server_fences_the_owners_off_and_is_read_from_with_care() {
     let _ = Store::open(&store, None, token(1)).await.answered();
     let fence = store.fence(TOPIC, &[0], token(2)).await.answered().remove(0).fence;
     assert!(!store.notice_server().await.answered(), "it is the one that it was");
-    database.run("UPDATE installation SET incarnation = 'another'").await;
+    database.run("UPDATE calendar_sync.installation SET incarnation = 'another'").await;
     assert!(store.notice_server().await.answered());
     let facts = LogFacts { log_end: Some(4), ..LogFacts::default() };
     assert_eq!(store.note_log(&fence, &facts).await.answered(), Fenced::Refused);
@@ -126,8 +126,10 @@ async fn a_migration_takes_as_long_as_it_takes() {
     (options.lock_timeout, options.statement_timeout) = (SHORT, Duration::from_secs(1));
     let store = PostgresStore::connect(&options).await.answered();
     // Somebody holds what the migration needs, until it has waited longer than both.
+    database.run("CREATE SCHEMA calendar_sync").await;
     let mut holder = PgConnection::connect(&database.url).await.expect("PostgreSQL answers");
-    let hold = sqlx::raw_sql("BEGIN; CREATE TABLE cursors ()").execute(&mut holder).await;
+    let hold =
+        sqlx::raw_sql("BEGIN; CREATE TABLE calendar_sync.cursors ()").execute(&mut holder).await;
     hold.expect("it is held");
     let waits = async {
         // Not by the holder, whose transaction would see what it saw first.
