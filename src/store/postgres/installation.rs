@@ -1,6 +1,6 @@
 //! Whose database it is, and of which version.
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use uuid::Uuid;
 
@@ -35,6 +35,15 @@ fn other_version(found: &[i64], needed: &[i64]) -> StoreError {
     StoreError::Version { found: name(found), needed: name(needed), advice }
 }
 
+/// What is said in a migration is for whoever runs it, without the driver's words around it.
+fn not_migrated(error: MigrateError) -> StoreError {
+    if let MigrateError::ExecuteMigration(sqlx::Error::Database(refusal), _) = &error {
+        return StoreError::Migration { reason: refusal.message().to_owned() };
+    }
+    let source = sqlx::Error::Migrate(Box::new(error));
+    StoreError::Failed { operation: "migrate the schema", source }
+}
+
 impl PostgresStore {
     /// Brings the schema to this version: forward only, each migration once, under a lock that
     /// lets one process do it. Answers how many were applied.
@@ -56,10 +65,7 @@ impl PostgresStore {
             migrator.create_schema(SCHEMA);
         }
         let mut conn = options.connect().await.map_err(failed(operation))?;
-        migrator.run(&mut conn).await.map_err(|error| StoreError::Failed {
-            operation,
-            source: sqlx::Error::Migrate(Box::new(error)),
-        })?;
+        migrator.run(&mut conn).await.map_err(not_migrated)?;
         conn.close().await.map_err(failed(operation))?;
         Ok(self.applied().await?.len() - before.len())
     }

@@ -31,7 +31,18 @@ impl Database {
 
     /// Opens it, without looking at what is there.
     pub(crate) async fn connect(&self) -> PostgresStore {
-        let mut options = PostgresOptions::new(self.url.clone().into());
+        Self::connect_to(self.url.clone()).await
+    }
+
+    /// Opens it as somebody else.
+    pub(crate) async fn connect_as(&self, role: &str, password: &str) -> PostgresStore {
+        let mut url = url::Url::parse(&self.url).expect("it is a URL");
+        url.set_username(role).and_then(|()| url.set_password(Some(password))).expect("a name");
+        Self::connect_to(url.into()).await
+    }
+
+    async fn connect_to(url: String) -> PostgresStore {
+        let mut options = PostgresOptions::new(url.into());
         options.pool_max = 4;
         PostgresStore::connect(&options).await.answered()
     }
@@ -47,9 +58,17 @@ impl Database {
     }
 }
 
-/// A store on a new database, dropped in the end; `None` where there is no PostgreSQL.
+/// What the booking application has in its database under our names, and nothing like ours: no
+/// statement of ours could run on these.
+const THEIRS: &str = "
+    CREATE TABLE public.bookings (id integer); CREATE TABLE public.providers (id integer);
+    CREATE TABLE public.connections (id integer); CREATE TABLE public.journal (id integer);
+    CREATE TABLE public.effects (id integer); CREATE TABLE public._sqlx_migrations (id integer);";
+
+/// A store on a new database, beside the booking application's tables, dropped in the end; `None` where there is no PostgreSQL.
 pub(crate) async fn postgres_env(fact: &str) -> Option<Env> {
     let database = Database::new(fact).await?;
+    database.run(THEIRS).await;
     let store = database.connect().await;
     store.migrate().await.answered();
     let pool = store.pool().clone();
