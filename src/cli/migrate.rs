@@ -20,6 +20,7 @@ pub async fn run(
             anyhow::Error::new(error).context(cannot_open(&settings.store))
         }
         StoreError::Version { .. }
+        | StoreError::Migration { .. }
         | StoreError::Installation { .. }
         | StoreError::Inconsistent { .. } => error.into(),
     })?;

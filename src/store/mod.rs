@@ -72,6 +72,12 @@ pub enum StoreError {
         /// What to do.
         advice: &'static str,
     },
+    /// A migration was refused, and all of it undone.
+    #[error("the database was not migrated: {reason}")]
+    Migration {
+        /// What the database, or the migration itself, has against it.
+        reason: String,
+    },
     /// The database belongs to another installation: a copy must not send (rule R17).
     #[error(
         "the database belongs to installation {found}, and the settings say {wanted}: a copy of a database must not emit"

@@ -79,7 +79,9 @@ async fn a_database_that_is_not_migrated_is_refused_with_the_command_to_run() {
 async fn a_database_of_a_newer_version_is_refused_by_every_command() {
     let Some(database) = Database::new("newer_version").await else { return };
     command(&database.url, &["migrate"], &[]).done();
-    let newer = "INSERT INTO _sqlx_migrations VALUES (9999, 'newer', now(), true, 'x', 1)";
+    let newer = "
+        INSERT INTO calendar_sync._sqlx_migrations
+        VALUES (9999, 'newer', now(), true, 'x', 1)";
     database.run(newer).await;
     for arguments in [&["run"][..], &["migrate"], &["connections", "list"]] {
         assert_eq!(

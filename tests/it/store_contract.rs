@@ -198,4 +198,6 @@ pub(crate) mod sqlite;
 
 pub(crate) mod postgres;
 
+mod booking_application;
+
 mod silence;

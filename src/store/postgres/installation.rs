@@ -1,17 +1,25 @@
 //! Whose database it is, and of which version.
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use uuid::Uuid;
 
-use super::{PostgresStore, failed};
+use super::{PostgresStore, SCHEMA, failed};
 use crate::store::{Installation, Result, StoreError};
 
-static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+/// Also what is applied is written down in our schema: in `public` there may be a table of that name
+/// that tells of somebody else's migrations.
+const MIGRATIONS: &str = "calendar_sync._sqlx_migrations";
+
+fn migrator() -> Migrator {
+    let mut migrator = sqlx::migrate!("./migrations");
+    migrator.dangerous_set_table_name(MIGRATIONS);
+    migrator
+}
 
 /// The versions that this binary was built for.
 fn needed() -> Vec<i64> {
-    MIGRATOR.iter().map(|migration| migration.version).collect()
+    migrator().iter().map(|migration| migration.version).collect()
 }
 
 fn other_version(found: &[i64], needed: &[i64]) -> StoreError {
@@ -25,6 +33,15 @@ fn other_version(found: &[i64], needed: &[i64]) -> StoreError {
         "a newer version has migrated it; run that version, or restore a backup"
     };
     StoreError::Version { found: name(found), needed: name(needed), advice }
+}
+
+/// What is said in a migration is for whoever runs it, without the driver's words around it.
+fn not_migrated(error: MigrateError) -> StoreError {
+    if let MigrateError::ExecuteMigration(sqlx::Error::Database(refusal), _) = &error {
+        return StoreError::Migration { reason: refusal.message().to_owned() };
+    }
+    let source = sqlx::Error::Migrate(Box::new(error));
+    StoreError::Failed { operation: "migrate the schema", source }
 }
 
 impl PostgresStore {
@@ -43,23 +60,31 @@ impl PostgresStore {
             .clone()
             .options([("statement_timeout", "0"), ("lock_timeout", "0")])
             .disable_statement_logging();
+        let mut migrator = migrator();
+        if !self.has_schema().await? {
+            migrator.create_schema(SCHEMA);
+        }
         let mut conn = options.connect().await.map_err(failed(operation))?;
-        MIGRATOR.run(&mut conn).await.map_err(|error| StoreError::Failed {
-            operation,
-            source: sqlx::Error::Migrate(Box::new(error)),
-        })?;
+        migrator.run(&mut conn).await.map_err(not_migrated)?;
         conn.close().await.map_err(failed(operation))?;
         Ok(self.applied().await?.len() - before.len())
     }
 
+    /// Where somebody has made it for us, we need not be allowed to.
+    async fn has_schema(&self) -> Result<bool> {
+        const EXISTS: &str = "SELECT to_regnamespace($1) IS NOT NULL";
+        let exists = sqlx::query_scalar(EXISTS).bind(SCHEMA).fetch_one(&self.pool).await;
+        exists.map_err(failed("look for our schema"))
+    }
+
     /// The versions that are applied; none in an empty database.
     async fn applied(&self) -> Result<Vec<i64>> {
-        const EXISTS: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
-        const APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
+        const EXISTS: &str = "SELECT to_regclass($1) IS NOT NULL";
+        const APPLIED: &str = "
+            SELECT version FROM calendar_sync._sqlx_migrations WHERE success ORDER BY version";
         let operation = "read the schema's version";
-        let exists: bool =
-            sqlx::query_scalar(EXISTS).fetch_one(&self.pool).await.map_err(failed(operation))?;
-        if !exists {
+        let exists = sqlx::query_scalar(EXISTS).bind(MIGRATIONS).fetch_one(&self.pool).await;
+        if !exists.map_err(failed(operation))? {
             return Ok(Vec::new());
         }
         sqlx::query_scalar(APPLIED).fetch_all(&self.pool).await.map_err(failed(operation))

@@ -44,6 +44,9 @@ use super::{
     StoreError, Taken,
 };
 
+/// Where our own tables are: in a database of somebody else's, whose tables may have their names.
+const SCHEMA: &str = "calendar_sync";
+
 /// How to reach the database, and how long to wait for it.
 #[derive(Debug, Clone)]
 pub struct PostgresOptions {
@@ -111,6 +114,8 @@ impl PostgresStore {
             // thousand keys of a table that is being filled. Planning costs far less than that.
             ("plan_cache_mode", "force_custom_plan".to_owned()),
             ("jit", "off".to_owned()),
+            // Ours are in a schema of our own; `external_calendar_events` is in `public`.
+            ("search_path", format!("{SCHEMA}, public")),
             // What is worth no warning is worth no line in our log.
             ("client_min_messages", "warning".to_owned()),
         ]);

@@ -154,9 +154,14 @@ impl PostgresStore {
     }
 
     pub(super) async fn read_external_events(&self, uid: &IcalUid) -> Result<Vec<ExternalEvent>> {
+        // Without a connection it is not ours yet.
         const READ: &str = "
-            SELECT * FROM external_calendar_events
-             WHERE ical_uid = $1 AND connection_id IS NOT NULL ORDER BY connection_id";
+            SELECT provider_id, connection_id, calendar_provider, external_event_id, ical_uid,
+                   provider_uid, sync_status, generation, applied_revision, etag, start_time,
+                   end_time, is_busy
+              FROM external_calendar_events
+             WHERE ical_uid = $1 AND connection_id IS NOT NULL
+             ORDER BY connection_id";
         let rows = sqlx::query(READ)
             .bind(uid.as_str())
             .fetch_all(&self.pool)

@@ -14,7 +14,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use reqwest::Method;
 use serde_json::Value;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use url::Url;
 use uuid::Uuid;
@@ -67,7 +67,9 @@ impl World {
         make_topic(&brokers, &name).await;
         on_server(&server_url, format!("CREATE DATABASE {name}")).await;
         let database_url = with_database(&server_url, &name);
-        let pool = PgPoolOptions::new().max_connections(4).connect(database_url.as_str()).await;
+        let looking = database_url.as_str().parse::<PgConnectOptions>().expect("it is an address");
+        let looking = looking.options([("search_path", "calendar_sync, public")]);
+        let pool = PgPoolOptions::new().max_connections(4).connect_with(looking).await;
         let mut world = Self {
             clock,
             google: google.await.expect("a port for the emulator"),

@@ -32,7 +32,18 @@ impl Database {
 
     /// Opens it, without looking at what is there.
     pub(crate) async fn connect(&self) -> PostgresStore {
-        let mut options = PostgresOptions::new(self.url.clone().into());
+        Self::connect_to(self.url.clone()).await
+    }
+
+    /// Opens it as somebody else.
+    pub(crate) async fn connect_as(&self, role: &str, password: &str) -> PostgresStore {
+        let mut url = url::Url::parse(&self.url).expect("it is a URL");
+        url.set_username(role).and_then(|()| url.set_password(Some(password))).expect("a name");
+        Self::connect_to(url.into()).await
+    }
+
+    async fn connect_to(url: String) -> PostgresStore {
+        let mut options = PostgresOptions::new(url.into());
         options.pool_max = 4;
         PostgresStore::connect(&options).await.answered()
     }
@@ -48,9 +59,17 @@ impl Database {
     }
 }
 
-/// A store on a new database, dropped in the end; `None` where there is no PostgreSQL.
+/// What the booking application has in its database under our names, and nothing like ours: no
+/// statement of ours could run on these.
+const THEIRS: &str = "
+    CREATE TABLE public.bookings (id integer); CREATE TABLE public.providers (id integer);
+    CREATE TABLE public.connections (id integer); CREATE TABLE public.journal (id integer);
+    CREATE TABLE public.effects (id integer); CREATE TABLE public._sqlx_migrations (id integer);";
+
+/// A store on a new database, beside the booking application's tables, dropped in the end; `None` where there is no PostgreSQL.
 pub(crate) async fn postgres_env(fact: &str) -> Option<Env> {
     let database = Database::new(fact).await?;
+    database.run(THEIRS).await;
     let store = database.connect().await;
     store.migrate().await.answered();
     let pool = store.pool().clone();
@@ -118,7 +137,7 @@ async fn another_server_fences_the_owners_off_and_is_read_from_with_care() {
     let _ = Store::open(&store, None, token(1)).await.answered();
     let fence = store.fence(TOPIC, &[0], token(2)).await.answered().remove(0).fence;
     assert!(!store.notice_server().await.answered(), "it is the one that it was");
-    database.run("UPDATE installation SET incarnation = 'another'").await;
+    database.run("UPDATE calendar_sync.installation SET incarnation = 'another'").await;
     assert!(store.notice_server().await.answered());
     let facts = LogFacts { log_end: Some(4), ..LogFacts::default() };
     assert_eq!(store.note_log(&fence, &facts).await.answered(), Fenced::Refused);
@@ -143,8 +162,10 @@ async fn a_migration_takes_as_long_as_it_takes() {
     (options.lock_timeout, options.statement_timeout) = (SHORT, Duration::from_secs(1));
     let store = PostgresStore::connect(&options).await.answered();
     // Somebody holds what the migration needs, until it has waited longer than both.
+    database.run("CREATE SCHEMA calendar_sync").await;
     let mut holder = PgConnection::connect(&database.url).await.expect("PostgreSQL answers");
-    let hold = sqlx::raw_sql("BEGIN; CREATE TABLE cursors ()").execute(&mut holder).await;
+    let hold =
+        sqlx::raw_sql("BEGIN; CREATE TABLE calendar_sync.cursors ()").execute(&mut holder).await;
     hold.expect("it is held");
     let waits = async {
         // Not by the holder, whose transaction would see what it saw first.
