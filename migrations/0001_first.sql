@@ -135,6 +135,7 @@ CREATE TABLE effects (
 CREATE INDEX effects_due ON effects (connection_id, not_before) WHERE due;
 -- For a person who asks about one booking.
 CREATE INDEX effects_by_booking ON effects (ical_uid);
+CREATE INDEX effects_adopted ON effects (ical_uid) WHERE adopted_id IS NOT NULL;
 CREATE INDEX effects_verify ON effects (connection_id, verify_at)
     WHERE verify_at IS NOT NULL AND NOT due AND NOT dead;
 

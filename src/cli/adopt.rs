@@ -9,8 +9,8 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use booking::{BookingId, ConnectionId, Digest, IcalUid, ProviderId};
+use anyhow::bail;
+use booking::{BookingId, ConnectionId, Digest, IcalUid, ProviderId, Verb};
 use clap::Args;
 use futures::StreamExt as _;
 use serde_json::json;
@@ -25,7 +25,7 @@ use crate::clock::Surroundings;
 use crate::config::Settings;
 use crate::connection::accounts::SealedAccounts;
 use crate::emit::backoff::Backoff;
-use crate::emit::outcome::{Unread, unread};
+use crate::emit::outcome::{Outcome, Unread, outcome, unread};
 use crate::emit::{Accounts as _, Unopened};
 use crate::store::{
     ADOPTED_REVISION, Adopted, AdoptedEvent, ConnectionRow, ConnectionState, LegacyEvent, Store,
@@ -62,6 +62,8 @@ struct Counts {
     duplicates: u64,
     /// Rows whose UID is not what the service derives from the booking's id.
     other_uid: u64,
+    /// What could not be adopted, and why.
+    failures: Vec<String>,
 }
 
 /// Adopts what is there to adopt.
@@ -85,41 +87,60 @@ pub async fn run(
     }
     let mut counts = Counts::default();
     for connections in groups.into_values() {
-        let mut calendars = Vec::new();
-        for connection in &connections {
-            let opened = accounts.open(connection).await.map_err(|error| match error {
-                Unopened::Credentials(reason) | Unopened::Process(reason) => {
-                    anyhow::anyhow!("cannot open connection {}: {reason}", connection.id)
-                }
-            })?;
-            calendars.push((connection.clone(), opened));
+        let adopting =
+            Adopting { settings, surroundings, store: Arc::clone(&store), calendars: Vec::new() };
+        // One host's trouble is no other's wait.
+        if let Err(error) = adopting.all_of(&accounts, connections, &mut counts).await {
+            counts.failures.push(format!("{error:#}"));
         }
-        let adopting = Adopting { settings, surroundings, store: Arc::clone(&store), calendars };
-        adopting.group(&mut counts).await?;
     }
-    let Counts { adopted, without_event, duplicates, other_uid } = counts;
+    report(&args, &counts, out)?;
+    match counts.failures.len() {
+        0 => Ok(()),
+        failures => bail!("{failures} calendars or rows were left out; run this again, it goes on"),
+    }
+}
+
+fn report(args: &AdoptArgs, counts: &Counts, out: &mut Out<impl Write>) -> anyhow::Result<()> {
+    let Counts { adopted, without_event, duplicates, other_uid, failures } = counts;
     if args.json {
         out.json(&json!({
             "adopted": adopted, "without_event": without_event, "duplicates": duplicates,
-            "other_uid": other_uid,
+            "other_uid": other_uid, "failures": failures,
         }))?;
         return Ok(());
     }
     writeln!(out, "{adopted} events were adopted")?;
     writeln!(out, "{without_event} rows have no event: one is made once the log asks for it")?;
-    if duplicates > 0 {
+    if *duplicates > 0 {
         writeln!(
             out,
             "{duplicates} rows are a booking's second or third: they are FAILED now, and their events are not kept in step; remove those by hand"
         )?;
     }
-    if other_uid > 0 {
+    if *other_uid > 0 {
         writeln!(
             out,
             "{other_uid} rows have another UID than the service derives from their booking's id: the events on the topic must carry that UID (ical_uid), or content.uid_domain must be its domain; else these bookings get a second event"
         )?;
     }
+    for failure in failures {
+        writeln!(out, "not adopted: {failure}")?;
+    }
     Ok(())
+}
+
+/// What keeps a row from being adopted.
+enum Missed {
+    /// This row alone.
+    Row(String),
+    /// Its calendar: so are all others of it.
+    Calendar(String),
+}
+
+/// Whether there should be an event.
+fn was_made(row: &LegacyEvent) -> bool {
+    !row.is_cancelled && !row.external_id.starts_with(NEVER_MADE)
 }
 
 /// The connections of one provider and kind, open.
@@ -131,7 +152,26 @@ struct Adopting<'a> {
 }
 
 impl Adopting<'_> {
-    async fn group(&self, counts: &mut Counts) -> anyhow::Result<()> {
+    async fn all_of(
+        mut self,
+        accounts: &SealedAccounts,
+        connections: Vec<ConnectionRow>,
+        counts: &mut Counts,
+    ) -> anyhow::Result<()> {
+        for connection in connections {
+            let opened = accounts.open(&connection).await.map_err(|error| match error {
+                Unopened::Credentials(reason) | Unopened::Process(reason) => {
+                    anyhow::anyhow!("connection {} cannot be opened: {reason}", connection.id)
+                }
+            })?;
+            self.calendars.push((connection, opened));
+        }
+        // First what stands in a calendar: of a booking's rows, that one is kept.
+        self.pass(true, counts).await?;
+        self.pass(false, counts).await
+    }
+
+    async fn pass(&self, only_events: bool, counts: &mut Counts) -> anyhow::Result<()> {
         let Some((first, _)) = self.calendars.first() else {
             return Ok(());
         };
@@ -142,20 +182,37 @@ impl Adopting<'_> {
                 return Ok(());
             };
             after = last.row;
-            self.page(page, counts).await?;
+            self.page(page, only_events, counts).await?;
         }
     }
 
-    async fn page(&self, page: Vec<LegacyEvent>, counts: &mut Counts) -> anyhow::Result<()> {
-        // A row that was refused as a duplicate before stays as it is.
-        let found: Vec<anyhow::Result<(ConnectionId, Adopted, bool)>> = futures::stream::iter(page)
+    async fn page(
+        &self,
+        page: Vec<LegacyEvent>,
+        only_events: bool,
+        counts: &mut Counts,
+    ) -> anyhow::Result<()> {
+        let looked = page.into_iter().filter(|row| !only_events || was_made(row));
+        let found: Vec<_> = futures::stream::iter(looked)
             .map(|row| self.look(row))
             .buffered(self.settings.emit.lane_concurrency)
             .collect()
             .await;
         let mut by_connection: BTreeMap<ConnectionId, Vec<Adopted>> = BTreeMap::new();
         for one in found {
-            let (connection, adopted, is_derived) = one?;
+            let (connection, adopted, is_derived) = match one {
+                Ok(one) => one,
+                Err(Missed::Row(why)) => {
+                    if !only_events {
+                        counts.failures.push(why);
+                    }
+                    continue;
+                }
+                Err(Missed::Calendar(why)) => bail!(why),
+            };
+            if only_events && adopted.event.is_none() {
+                continue;
+            }
             counts.other_uid += u64::from(!is_derived);
             match adopted.event {
                 Some(_) => counts.adopted += 1,
@@ -177,20 +234,18 @@ impl Adopting<'_> {
     }
 
     /// Finds a row's event. Also tells whether its UID is the one that we derive.
-    async fn look(&self, row: LegacyEvent) -> anyhow::Result<(ConnectionId, Adopted, bool)> {
+    async fn look(&self, row: LegacyEvent) -> Result<(ConnectionId, Adopted, bool), Missed> {
         let domain = &self.settings.content.uid_domain;
         let derived = |booking: &BookingId| IcalUid::of_booking(booking, domain);
         let derived = row.booking.as_ref().map(derived).transpose();
-        let derived = derived.with_context(|| format!("row {}: no UID can be derived", row.row))?;
+        let derived =
+            derived.map_err(|error| Missed::Row(format!("row {}: no UID: {error}", row.row)))?;
         let Some(uid) = row.uid.clone().or_else(|| derived.clone()) else {
-            bail!(
-                "row {} of external_calendar_events has neither ical_uid nor booking_id",
-                row.row
-            );
+            let why = "has neither ical_uid nor booking_id";
+            return Err(Missed::Row(format!("row {} {why}", row.row)));
         };
         let is_derived = derived.is_none_or(|derived| derived == uid);
-        let was_made = !row.is_cancelled && !row.external_id.starts_with(NEVER_MADE);
-        if was_made {
+        if was_made(&row) {
             for (connection, calendar) in &self.calendars {
                 if let Some(event) = self.find(connection, calendar.as_ref(), &row, &uid).await? {
                     let adopted = Adopted { row: row.row, uid, event: Some(event) };
@@ -200,7 +255,9 @@ impl Adopting<'_> {
         }
         let home = self.calendars.iter().find(|(connection, _)| connection.destination);
         let home = home.or(self.calendars.first()).map(|(connection, _)| connection.id);
-        let home = home.context("there is a connection")?;
+        let Some(home) = home else {
+            return Err(Missed::Calendar("the provider has no connection".to_owned()));
+        };
         Ok((home, Adopted { row: row.row, uid, event: None }, is_derived))
     }
 
@@ -210,7 +267,7 @@ impl Adopting<'_> {
         calendar: &dyn Calendar,
         row: &LegacyEvent,
         uid: &IcalUid,
-    ) -> anyhow::Result<Option<AdoptedEvent>> {
+    ) -> Result<Option<AdoptedEvent>, Missed> {
         let emit = &self.settings.emit;
         let backoff = Backoff { delay_min: emit.backoff_min, delay_max: emit.backoff_max };
         for tries in 1..=TRIES_MAX {
@@ -231,24 +288,34 @@ impl Adopting<'_> {
                 }
                 Reading::Absent | Reading::Tombstone => return Ok(None),
                 Reading::CalendarGone { message } => {
-                    bail!("the calendar of connection {} is not there: {message}", connection.id)
+                    let id = connection.id;
+                    let why = format!("the calendar of connection {id} is not there: {message}");
+                    return Err(Missed::Calendar(why));
                 }
                 Reading::Failed(answer) => answer,
             };
+            let id = connection.id;
+            // About this event alone: asking again does not mend it.
+            if let Outcome::Rejected { reason, .. } =
+                outcome(connection.kind, Verb::Update, &answer)
+            {
+                return Err(Missed::Row(format!("row {} on {id}: {reason}", row.row)));
+            }
             match unread(connection.kind, &answer) {
                 Unread::Unauthorised { reason } => {
-                    bail!("connection {} does not open: {reason}", connection.id)
+                    return Err(Missed::Calendar(format!(
+                        "connection {id} does not open: {reason}"
+                    )));
                 }
                 Unread::Retry { after, reason, .. } => {
                     let jitter = self.surroundings.dice.unit();
                     let pause = backoff.delay(tries, jitter).max(after.unwrap_or_default());
                     if tries == TRIES_MAX || pause > PAUSE_MAX {
-                        bail!(
-                            "the calendar of connection {} does not answer: {reason}; run this again later, it goes on where it ended",
-                            connection.id
-                        );
+                        let why =
+                            format!("the calendar of connection {id} does not answer: {reason}");
+                        return Err(Missed::Calendar(why));
                     }
-                    tracing::info!(connection_id = %connection.id, "asked again in a while: {reason}");
+                    tracing::info!(connection_id = %id, "asked again in a while: {reason}");
                     tokio::time::sleep(pause).await;
                 }
             }

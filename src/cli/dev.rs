@@ -272,6 +272,13 @@ fn sql(settings: &Settings) -> String {
         Backend::Postgres => {
             let shown = url::Url::parse(url).ok().and_then(|mut url| {
                 url.set_password(None).ok()?;
+                let pairs = url.query_pairs().into_owned();
+                let kept: Vec<(String, String)> =
+                    pairs.filter(|(name, _)| name != "password").collect();
+                url.set_query(None);
+                if !kept.is_empty() {
+                    url.query_pairs_mut().extend_pairs(kept);
+                }
                 Some(url.to_string())
             });
             format!("psql \"{}\" -c", shown.unwrap_or_default())

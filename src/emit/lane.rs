@@ -180,12 +180,15 @@ impl Drain<'_> {
     /// Answers how long the lane may rest at least.
     async fn run(&self, stop: &CancellationToken) -> Result<Duration> {
         let options = &self.emitter.options;
-        for _ in 0..ROUNDS_MAX {
+        for round in 0..ROUNDS_MAX {
             if stop.is_cancelled() || self.is_over() {
                 break;
             }
             let due = self.emitter.store.due(&self.lease, options.claim_batch).await?;
-            if due.is_empty() || !self.keep_lease().await? {
+            if due.is_empty() {
+                return Ok(if round == 0 { REST_WITHOUT_WORK } else { Duration::ZERO });
+            }
+            if !self.keep_lease().await? {
                 return Ok(Duration::ZERO);
             }
             self.state().due += due.len();

@@ -83,6 +83,16 @@ impl Bookings {
         last.comparable(&position) && position.offset <= last.offset
     }
 
+    /// An event that was adopted is where its booking is placed, from the first change of it on.
+    fn stand_where(&mut self, adopted: &HashMap<IcalUid, ConnectionId>) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.placed.is_none()) {
+            if let Some(at) = adopted.get(&entry.booking.uid) {
+                entry.placed = Some(*at);
+                entry.visible |= entry.changed;
+            }
+        }
+    }
+
     fn fold(
         &mut self,
         event: &BookingEvent,
@@ -145,6 +155,7 @@ pub(super) async fn fold_items(
             take_event(&mut bookings, &mut batch, item, event, arrival, rules);
         }
     }
+    bookings.stand_where(&states.adopted.into_iter().collect());
     read_missing(store, &bookings, &mut destinations).await?;
     plan_all(bookings, &destinations, rules, &mut batch);
     if recovering {

@@ -169,6 +169,9 @@ pub struct States {
     pub bookings: Vec<StoredBooking>,
     /// The providers asked for and their destinations; `None`: no connection yet.
     pub destinations: Vec<(ProviderId, Option<ConnectionId>)>,
+    /// Which of the UIDs have an event that was adopted, and where it stands: a booking that was
+    /// never placed is placed there.
+    pub adopted: Vec<(IcalUid, ConnectionId)>,
 }
 
 /// A booking as stored.

@@ -1,7 +1,7 @@
 //! A stand-in for the booking service: its three endpoints, and the topic that it publishes to.
 //!
 //! A booking is made, changed or cancelled when Kafka has acknowledged its event, and not before:
-//! with the broker away the answer is 503 and nothing has happened. Bookings live in memory.
+//! with the broker away the answer is 503, and the booking is as it was. Bookings live in memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -273,9 +273,10 @@ async fn change(
     }
     let fields = merged(booked.fields.clone(), &body);
     check(&fields)?;
-    let sequence = booked.sequence + 1;
-    desk.publish("BookingUpdated", &id, sequence, &fields).await?;
-    (booked.fields, booked.sequence) = (fields, sequence);
+    // A sequence is used once, also where Kafka did not say whether it has the event.
+    booked.sequence += 1;
+    desk.publish("BookingUpdated", &id, booked.sequence, &fields).await?;
+    booked.fields = fields;
     Ok(axum::Json(shown(&id, &booked)).into_response())
 }
 
@@ -289,11 +290,11 @@ async fn cancel(
     let booked = desk.find(&id)?;
     let mut booked = booked.lock().await;
     if !booked.cancelled {
-        let sequence = booked.sequence + 1;
+        booked.sequence += 1;
         let provider = booked.fields.get("provider_id").cloned().unwrap_or_default();
         let fields = Map::from_iter([("provider_id".to_owned(), provider)]);
-        desk.publish("BookingCancelled", &id, sequence, &fields).await?;
-        (booked.cancelled, booked.sequence) = (true, sequence);
+        desk.publish("BookingCancelled", &id, booked.sequence, &fields).await?;
+        booked.cancelled = true;
     }
     Ok(axum::Json(shown(&id, &booked)).into_response())
 }

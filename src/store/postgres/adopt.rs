@@ -24,8 +24,8 @@ impl PostgresStore {
         const READ: &str = "
             SELECT id, external_event_id, ical_uid, booking_id::text AS booking_id, sync_status
               FROM external_calendar_events
-             WHERE connection_id IS NULL AND provider_id = $1 AND calendar_provider = $2
-               AND id > $3
+             WHERE connection_id IS NULL AND generation >= 0 AND provider_id = $1
+               AND calendar_provider = $2 AND id > $3
              ORDER BY id LIMIT $4";
         let rows = sqlx::query(READ)
             .bind(provider.0)
@@ -49,7 +49,7 @@ impl PostgresStore {
              WHERE connection_id = $1 AND ical_uid = ANY($2)";
         const DUPLICATES: &str = "
             UPDATE external_calendar_events
-               SET sync_status = 'FAILED', updated_at = clock_timestamp(),
+               SET sync_status = 'FAILED', generation = -1, updated_at = clock_timestamp(),
                    last_error = 'another row is this booking''s: this event is not kept in step'
              WHERE id = ANY($1)";
         let mut tx = self.begin(OPERATION).await?;
@@ -75,7 +75,8 @@ impl PostgresStore {
     }
 }
 
-/// What the calendar holds is applied, and for the time being what is wanted.
+/// What the calendar holds is applied, and for the time being what is wanted: but for a booking
+/// that the log has cancelled or placed elsewhere already.
 async fn known(
     tx: &mut Transaction<'static, Postgres>,
     connection: ConnectionId,
@@ -84,9 +85,14 @@ async fn known(
     const KNOWN: &str = "
         INSERT INTO effects AS e (connection_id, ical_uid, desired_revision, desired_digest,
                                   applied_revision, applied_digest, etag, adopted_id)
-        SELECT $1, u, r, d, r, d, t, x
-          FROM UNNEST($2::text[], $3::bytea[], $4::bigint[], $5::text[], $7::text[])
-               AS w (u, d, r, t, x)
+        SELECT $1, u, CASE WHEN past THEN revision ELSE r END, CASE WHEN past THEN NULL ELSE d END,
+               r, d, t, x
+          FROM (SELECT w.*, b.revision,
+                       b.ical_uid IS NOT NULL
+                       AND (b.shown_digest IS NULL OR b.placed <> $1) IS TRUE AS past
+                  FROM UNNEST($2::text[], $3::bytea[], $4::bigint[], $5::text[], $7::text[])
+                       AS w (u, d, r, t, x)
+                  LEFT JOIN bookings b ON b.ical_uid = w.u) AS found
          ORDER BY u
         ON CONFLICT (connection_id, ical_uid) DO UPDATE
            SET applied_digest = excluded.applied_digest, etag = excluded.etag,

@@ -176,6 +176,8 @@ impl PostgresStore {
             WITH held AS (
                 SELECT e.ical_uid, b.revision FROM effects e JOIN bookings b USING (ical_uid)
                  WHERE e.connection_id = $1 AND b.placed IS DISTINCT FROM $1
+                   AND NOT (e.adopted_id IS NOT NULL AND b.placed IS NULL
+                            AND b.shown_digest IS NOT NULL)
                  ORDER BY e.ical_uid FOR UPDATE OF e)
             UPDATE effects e
                SET desired_digest = NULL,
@@ -269,7 +271,8 @@ impl PostgresStore {
         Ok(true)
     }
 
-    /// Fences what is in flight on a connection, and takes its bookings off it.
+    /// Fences what is in flight on a connection, and takes its bookings off it. An adopted event
+    /// whose booking was never heard of is not ours to withdraw.
     async fn take_down(
         &self,
         tx: &mut Transaction<'static, Postgres>,
@@ -290,7 +293,9 @@ impl PostgresStore {
             UPDATE effects
                SET flight_token = CASE WHEN flight_verb IS NULL THEN NULL
                                        ELSE gen_random_uuid() END,
-                   desired_digest = CASE WHEN $2 THEN NULL ELSE desired_digest END,
+                   desired_digest = CASE WHEN $2 AND EXISTS (
+                        SELECT 1 FROM bookings b WHERE b.ical_uid = effects.ical_uid)
+                        THEN NULL ELSE desired_digest END,
                    dead = dead AND NOT $2,
                    rejections = CASE WHEN $2 THEN 0 ELSE rejections END,
                    not_before = CASE WHEN $2 THEN clock_timestamp() ELSE not_before END,
@@ -324,6 +329,8 @@ impl PostgresStore {
              WHERE connection_id = $1 AND state = 'removing'
                AND NOT EXISTS (SELECT 1 FROM effects
                                 WHERE connection_id = $1
+                                  AND EXISTS (SELECT 1 FROM bookings b
+                                               WHERE b.ical_uid = effects.ical_uid)
                                   AND (due OR dead OR flight_verb IS NOT NULL
                                        OR verify_at IS NOT NULL OR applied_digest IS NOT NULL))";
         self.at("connection.finish").await;

@@ -11,7 +11,7 @@ use booking::{BookingId, ConnectionId, Desired, IcalUid, ProviderId};
 use sqlx::{Postgres, Row as _, Transaction};
 use uuid::Uuid;
 
-use super::rows::{bytes, stored_booking};
+use super::rows::{bytes, stored_booking, uid};
 use super::{PostgresStore, failed, refusal};
 use crate::store::{ADOPTED_REVISION, Advance, Batch, Committed, Result, States, StoredBooking};
 
@@ -45,6 +45,10 @@ impl PostgresStore {
              WHERE ical_uid = ANY($1) OR booking_id = ANY($2)";
         const DESTINATIONS: &str =
             "SELECT provider_id, destination FROM providers WHERE provider_id = ANY($1)";
+        const ADOPTED: &str = "
+            SELECT ical_uid, connection_id FROM effects
+             WHERE ical_uid = ANY($1) AND adopted_id IS NOT NULL AND generation = 0
+               AND applied_digest IS NOT NULL";
         let ids: Vec<&str> = bookings.iter().map(|(id, _)| id.as_str()).collect();
         let uids: Vec<&str> = bookings.iter().map(|(_, uid)| uid.as_str()).collect();
         self.at("states.bookings").await;
@@ -66,7 +70,15 @@ impl PostgresStore {
             rows.iter().map(|row| (row.get("provider_id"), row.get("destination"))).collect();
         let destination = |id: &ProviderId| found.get(&id.0).copied().flatten().map(ConnectionId);
         let destinations = providers.iter().map(|id| (*id, destination(id))).collect();
-        Ok(States { bookings, destinations })
+        self.at("states.adopted").await;
+        let rows = sqlx::query(ADOPTED)
+            .bind(&uids)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read adopted events"))?;
+        let adopted = |row| Ok((uid(row)?, ConnectionId(row.get("connection_id"))));
+        let adopted = rows.iter().map(adopted).collect::<Result<_>>()?;
+        Ok(States { bookings, destinations, adopted })
     }
 
     pub(super) async fn commit_batch(&self, batch: &Batch) -> Result<Committed> {

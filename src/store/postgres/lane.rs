@@ -54,11 +54,11 @@ impl PostgresStore {
                    AND c.state IN ('active', 'removing')
                    AND (l.leased_until IS NULL OR l.leased_until <= clock_timestamp())
                    AND (l.rest_until IS NULL OR l.rest_until <= clock_timestamp())
-                   AND NOT EXISTS (SELECT 1 FROM external_calendar_events x
-                                    WHERE x.connection_id IS NULL AND x.sync_status <> 'CANCELLED'
-                                      AND x.sync_status <> 'FAILED'
-                                      AND x.provider_id = c.provider_id
-                                      AND x.calendar_provider = c.kind)
+                   AND (c.state = 'removing' OR NOT EXISTS (
+                        SELECT 1 FROM external_calendar_events x
+                         WHERE x.connection_id IS NULL AND x.sync_status <> 'CANCELLED'
+                           AND x.generation >= 0 AND x.provider_id = c.provider_id
+                           AND x.calendar_provider = c.kind))
                    AND (cardinality($5::uuid[]) = 0 OR c.provider_id = ANY($5))
                    AND (cardinality($6::uuid[]) = 0 OR c.connection_id = ANY($6))
                    AND (EXISTS (SELECT 1 FROM effects e
@@ -313,6 +313,11 @@ impl PostgresStore {
                    AND NOT EXISTS (SELECT 1 FROM effects e
                                     WHERE e.connection_id = c.connection_id AND e.due
                                       AND e.not_before > now())
+                   AND (c.state = 'removing' OR NOT EXISTS (
+                        SELECT 1 FROM external_calendar_events x
+                         WHERE x.connection_id IS NULL AND x.sync_status <> 'CANCELLED'
+                           AND x.generation >= 0 AND x.provider_id = c.provider_id
+                           AND x.calendar_provider = c.kind))
                  LIMIT $3) AS found";
         if !gate.enabled {
             return Ok(0);

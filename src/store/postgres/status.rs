@@ -28,7 +28,7 @@ impl PostgresStore {
             SELECT e.*, c.kind, c.state,
                    EXISTS (SELECT 1 FROM external_calendar_events x
                             WHERE x.connection_id IS NULL AND x.sync_status <> 'CANCELLED'
-                              AND x.sync_status <> 'FAILED' AND x.provider_id = c.provider_id
+                              AND x.generation >= 0 AND x.provider_id = c.provider_id
                               AND x.calendar_provider = c.kind) AS unadopted
               FROM effects e JOIN connections c USING (connection_id)
              WHERE e.ical_uid = $1 ORDER BY e.connection_id";

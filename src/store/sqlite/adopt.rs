@@ -21,7 +21,8 @@ pub(super) async fn legacy_events(
     const READ: &str = "
         SELECT id, external_event_id, ical_uid, booking_id, sync_status
           FROM external_calendar_events
-         WHERE connection_id IS NULL AND provider_id = ?1 AND calendar_provider = ?2 AND id > ?3
+         WHERE connection_id IS NULL AND generation >= 0 AND provider_id = ?1
+           AND calendar_provider = ?2 AND id > ?3
          ORDER BY id LIMIT ?4";
     let rows = sqlx::query(READ)
         .bind(provider.to_string())
@@ -39,7 +40,10 @@ fn legacy(row: &SqliteRow) -> Result<LegacyEvent> {
     Ok(LegacyEvent {
         row: row.uuid("id")?,
         external_id: row.get("external_event_id")?,
-        uid: row.parsed_maybe("ical_uid", |text| IcalUid::parse(text).ok())?,
+        uid: match row.get::<Option<&str>>("ical_uid")? {
+            None | Some("") => None,
+            Some(_) => row.parsed_maybe("ical_uid", |text| IcalUid::parse(text).ok())?,
+        },
         booking: row.parsed_maybe("booking_id", |text| BookingId::parse(text).ok())?,
         is_cancelled: row.get::<&str>("sync_status")? == "CANCELLED",
     })
@@ -99,7 +103,13 @@ async fn known(
         INSERT INTO effects (connection_id, ical_uid, desired_revision, desired_digest,
                              applied_revision, applied_digest, etag, adopted_id, not_before,
                              updated_at)
-        VALUES (?1, ?2, ?3, ?4, ?3, ?4, ?5, ?6, ?7, ?7)
+        SELECT ?1, ?2, CASE WHEN past THEN revision ELSE ?3 END,
+               CASE WHEN past THEN NULL ELSE ?4 END, ?3, ?4, ?5, ?6, ?7, ?7
+          FROM (SELECT b.revision,
+                       b.ical_uid IS NOT NULL
+                       AND (NOT b.shown OR (b.placed <> ?1) IS TRUE) AS past
+                  FROM (SELECT 1) LEFT JOIN bookings AS b ON b.ical_uid = ?2)
+         WHERE TRUE
         ON CONFLICT (ical_uid, connection_id) DO UPDATE
            SET applied_digest = excluded.applied_digest, etag = excluded.etag,
                adopted_id = excluded.adopted_id,
@@ -149,7 +159,7 @@ async fn map(
 async fn refuse(conn: &mut SqliteConnection, row: Uuid) -> sqlx::Result<()> {
     const REFUSE: &str = "
         UPDATE external_calendar_events
-           SET sync_status = 'FAILED',
+           SET sync_status = 'FAILED', generation = -1,
                last_error = 'another row is this booking''s: this event is not kept in step'
          WHERE id = ?1";
     sqlx::query(REFUSE).bind(row.to_string()).execute(conn).await?;

@@ -27,9 +27,14 @@ pub(super) async fn states(
     const DESTINATIONS: &str = "
         SELECT provider_id, destination FROM providers
          WHERE provider_id IN (SELECT value FROM json_each(?1))";
+    const ADOPTED: &str = "
+        SELECT ical_uid, connection_id FROM effects
+         WHERE ical_uid IN (SELECT value FROM json_each(?1)) AND adopted_id IS NOT NULL
+           AND generation = 0 AND applied_digest IS NOT NULL";
+    let uids = list(bookings.iter().map(|(_, uid)| uid));
     let rows = sqlx::query(BOOKINGS)
         .bind(list(bookings.iter().map(|(id, _)| id)))
-        .bind(list(bookings.iter().map(|(_, uid)| uid)))
+        .bind(uids.clone())
         .fetch_all(&store.read)
         .await
         .map_err(fault(OPERATION))?;
@@ -49,7 +54,15 @@ pub(super) async fn states(
         .iter()
         .map(|provider| (*provider, found.get(provider).copied().flatten()))
         .collect();
-    Ok(States { bookings, destinations })
+    let rows =
+        sqlx::query(ADOPTED).bind(uids).fetch_all(&store.read).await.map_err(fault(OPERATION))?;
+    let adopted = |row| {
+        let row = Values::of(row, "effects", "ical_uid");
+        let uid = row.parsed("ical_uid", |text| IcalUid::parse(text).ok())?;
+        Ok((uid, ConnectionId(row.uuid("connection_id")?)))
+    };
+    let adopted = rows.iter().map(adopted).collect::<Result<_>>()?;
+    Ok(States { bookings, destinations, adopted })
 }
 
 /// Reads a row of `bookings`: its columns `ical_uid`, `placed`, `version` and `state`.

@@ -198,8 +198,10 @@ async fn let_go(conn: &mut SqliteConnection, id: ConnectionId, now: i64) -> sqlx
         UPDATE effects
            SET desired_digest = NULL, desired_revision = MAX(desired_revision, b.revision),
                dead = FALSE, rejections = 0, not_before = ?2, updated_at = ?2
-          FROM (SELECT ical_uid AS uid, revision FROM bookings WHERE placed IS NOT ?1) AS b
-         WHERE connection_id = ?1 AND ical_uid = b.uid";
+          FROM (SELECT ical_uid AS uid, revision, placed, shown FROM bookings
+                 WHERE placed IS NOT ?1) AS b
+         WHERE connection_id = ?1 AND ical_uid = b.uid
+           AND NOT (adopted_id IS NOT NULL AND b.placed IS NULL AND b.shown)";
     sqlx::query(LET_GO).bind(id.to_string()).bind(now).execute(conn).await?;
     Ok(())
 }
@@ -291,7 +293,8 @@ pub(super) async fn remove_connection(
     const WITHDRAW: &str = "
         UPDATE effects SET desired_digest = NULL, dead = FALSE, rejections = 0, not_before = ?2,
                updated_at = ?2
-         WHERE connection_id = ?1";
+         WHERE connection_id = ?1
+           AND EXISTS (SELECT 1 FROM bookings AS b WHERE b.ical_uid = effects.ical_uid)";
     const FORGET: &str = "
         UPDATE connections SET state = 'removed', sealed = x'', updated_at = ?2
          WHERE connection_id = ?1";
@@ -322,6 +325,8 @@ pub(super) async fn finish_removal(
          WHERE connection_id = ?1 AND state = 'removing'
            AND NOT EXISTS (SELECT 1 FROM effects AS e
                             WHERE e.connection_id = ?1
+                              AND EXISTS (SELECT 1 FROM bookings AS b
+                                           WHERE b.ical_uid = e.ical_uid)
                               AND (e.due OR e.dead OR e.applied_digest IS NOT NULL
                                    OR e.flight_verb IS NOT NULL OR e.verify_at IS NOT NULL))";
     sqlx::query(FINISH).bind(id.to_string()).bind(now).execute(conn).await?;

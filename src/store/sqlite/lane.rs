@@ -28,10 +28,11 @@ pub(super) async fn lease(
     const FIND: &str = "
         SELECT c.connection_id FROM connections AS c JOIN lanes AS l USING (connection_id)
          WHERE c.state IN ('active', 'removing')
-           AND NOT EXISTS (SELECT 1 FROM external_calendar_events AS x
-                            WHERE x.connection_id IS NULL
-                              AND x.sync_status NOT IN ('CANCELLED', 'FAILED')
-                              AND x.provider_id = c.provider_id AND x.calendar_provider = c.kind)
+           AND (c.state = 'removing' OR NOT EXISTS (
+                SELECT 1 FROM external_calendar_events AS x
+                 WHERE x.connection_id IS NULL AND x.sync_status <> 'CANCELLED'
+                   AND x.generation >= 0 AND x.provider_id = c.provider_id
+                   AND x.calendar_provider = c.kind))
            AND (?2 = '[]' OR c.provider_id IN (SELECT value FROM json_each(?2)))
            AND (?3 = '[]' OR c.connection_id IN (SELECT value FROM json_each(?3)))
            AND (l.token IS NULL OR l.leased_until <= ?4)
@@ -353,7 +354,12 @@ pub(super) async fn backlog(store: &SqliteStore, gate: &Gate, limit: u32) -> Res
            AND (?2 = '[]' OR c.connection_id IN (SELECT value FROM json_each(?2)))
            AND NOT EXISTS (SELECT 1 FROM effects AS e
                             WHERE e.connection_id = c.connection_id AND e.due
-                              AND e.not_before > ?5)";
+                              AND e.not_before > ?5)
+           AND (c.state = 'removing' OR NOT EXISTS (
+                SELECT 1 FROM external_calendar_events AS x
+                 WHERE x.connection_id IS NULL AND x.sync_status <> 'CANCELLED'
+                   AND x.generation >= 0 AND x.provider_id = c.provider_id
+                   AND x.calendar_provider = c.kind))";
     if !gate.enabled {
         return Ok(0);
     }

@@ -22,7 +22,7 @@ pub(super) async fn hasten(
         SELECT e.*, c.kind, c.state,
                EXISTS (SELECT 1 FROM external_calendar_events AS x
                         WHERE x.connection_id IS NULL
-                          AND x.sync_status NOT IN ('CANCELLED', 'FAILED')
+                          AND x.sync_status <> 'CANCELLED' AND x.generation >= 0
                           AND x.provider_id = c.provider_id
                           AND x.calendar_provider = c.kind) AS unadopted
           FROM effects AS e JOIN connections AS c ON c.connection_id = e.connection_id
