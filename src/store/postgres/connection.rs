@@ -202,7 +202,8 @@ impl PostgresStore {
         id: ConnectionId,
         uids: &[String],
     ) -> Result<()> {
-        // Present at the new place; absent where they were placed before (R19).
+        // Present at the new place; absent where they were placed before (R19). An event that was
+        // adopted (`ADOPTED_REVISION`) and shows just this is applied.
         const EFFECTS: &str = "
             INSERT INTO effects AS e (connection_id, ical_uid, desired_revision, desired_digest)
             SELECT * FROM (
@@ -215,6 +216,9 @@ impl PostgresStore {
             ON CONFLICT (connection_id, ical_uid) DO UPDATE
                SET desired_revision = excluded.desired_revision,
                    desired_digest = excluded.desired_digest,
+                   applied_revision = CASE
+                        WHEN e.applied_revision = -1 AND e.applied_digest = excluded.desired_digest
+                        THEN excluded.desired_revision ELSE e.applied_revision END,
                    dead = false, rejections = 0, updated_at = clock_timestamp()
              WHERE e.desired_revision <= excluded.desired_revision";
         const PLACE: &str = "

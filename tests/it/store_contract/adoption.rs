@@ -1,13 +1,16 @@
 //! Facts of taking over what the booking application has put into calendars. Its rows come from
 //! outside: each store's tests run `ROWS` by a session of their own.
 
+use std::time::Duration;
+
 use booking::{CalendarKind, Verb};
 use calendar_sync::store::{
-    ADOPTED_REVISION, Adopted, AdoptedEvent, Fenced, LegacyEvent, Standing,
+    ADOPTED_REVISION, Adopted, AdoptedEvent, ConnectionState, Fenced, Finding, LegacyEvent,
+    Standing,
 };
 use uuid::Uuid;
 
-use super::env::{Answered as _, Env, connection, content, id, present, provider, uid};
+use super::env::{Answered as _, Env, connection, content, id, open_gate, present, provider, uid};
 
 /// Five rows of provider 1, as the booking application wrote them.
 pub(crate) const ROWS: &str = "
@@ -20,7 +23,7 @@ pub(crate) const ROWS: &str = "
             '2026-01-01T00:00:00.000Z'),
            ('00000000-0000-0000-0000-000000000002', '00000000-0000-0000-0000-000009090001',
             'caldav', 'theirs2', 'booking-b@example.com', 'b', '2030-06-03T09:00:00.000Z',
-            '2030-06-03T10:00:00.000Z', TRUE, 'UPDATED', '2026-01-01T00:00:00.000Z',
+            '2030-06-03T10:00:00.000Z', TRUE, 'FAILED', '2026-01-01T00:00:00.000Z',
             '2026-01-01T00:00:00.000Z'),
            ('00000000-0000-0000-0000-000000000003', '00000000-0000-0000-0000-000009090001',
             'caldav', 'theirs3', 'booking-b@example.com', 'b', '2030-06-03T09:00:00.000Z',
@@ -111,4 +114,46 @@ pub(crate) async fn what_stood_before_is_taken_over(env: &Env) {
     assert_eq!(env.record(&lane, "c", present("c", 0, "Massage")).await, Fenced::Written);
     let made = env.store.external_events(&uid("c")).await.answered();
     assert_eq!((made.len(), made[0].sync_status.as_str()), (1, "CREATED"), "in the same row");
+}
+
+/// What is adopted and never placed is left alone when its connection comes back, and withdrawn
+/// with it only where its booking is known. What waits for the adoption is no backlog.
+pub(crate) async fn a_removal_knows_what_was_adopted(env: &Env) {
+    env.connect(1).await;
+    // Shown, and never put in a calendar: it ended before the horizon.
+    env.keep("a", 0, Some("Massage")).await;
+    env.ask("x", 0, Some("Massage")).await;
+    let backlog = async || env.store.backlog(&open_gate(), 100).await.answered();
+    assert_eq!(backlog().await, 0, "nobody can send it now");
+    let rows = [adopted(1, "a", Some("Massage")), adopted(4, "c", None), adopted(5, "d", None)];
+    assert!(env.store.adopt(connection(1), &rows).await.answered().is_empty());
+    assert_eq!(env.lease(1).await, None, "a row that failed may have its event all the same");
+    let rest = [adopted(2, "b", Some("Massage")), adopted(3, "b", Some("Massage"))];
+    assert_eq!(env.store.adopt(connection(1), &rest).await.answered(), [row(3)]);
+    assert_eq!(backlog().await, 1);
+    let lane = env.lane(2).await;
+    env.apply(&lane, "x", 0, "Massage").await;
+    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+
+    assert!(env.store.remove_connection(connection(1), false).await.answered());
+    env.connect(1).await;
+    // What is upcoming is placed again, and nothing is asked of the adopted ones.
+    if let Some(lane) = env.lease(3).await {
+        let asked: Vec<_> = env.due(&lane).await.into_iter().map(|owed| owed.uid).collect();
+        assert!(!asked.contains(&uid("a")) && !asked.contains(&uid("b")), "{asked:?}");
+        assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    }
+
+    assert!(env.store.remove_connection(connection(1), true).await.answered());
+    let lane = env.eventually("the events are due to go", || env.lease(4)).await;
+    let mut withdrawn: Vec<_> = env.due(&lane).await.into_iter().map(|owed| owed.uid).collect();
+    withdrawn.sort();
+    assert_eq!(withdrawn, [uid("a"), uid("x")], "of the other nobody has heard");
+    for name in ["a", "x"] {
+        assert!(env.stamp(&lane, name, (Verb::Delete, 0, 0)).await);
+        let gone = Finding::Absent { revision: 0 };
+        assert_eq!(env.record(&lane, name, gone).await, Fenced::Written);
+    }
+    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.state(1).await, ConnectionState::Removed, "it ends");
 }

@@ -80,9 +80,9 @@ pub(crate) async fn postgres_env(fact: &str) -> Option<Env> {
     Some(Env { store: Arc::new(store), time: Time::Real, ending })
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_stood_before_is_taken_over() {
-    let Some(database) = Database::new("what_stood_before_is_taken_over").await else { return };
+/// A database with rows of the booking application in it.
+async fn with_rows(fact: &str) -> Option<Env> {
+    let database = Database::new(fact).await?;
     let store = database.connect().await;
     store.migrate().await.answered();
     database.run(adoption::ROWS).await;
@@ -91,8 +91,20 @@ async fn what_stood_before_is_taken_over() {
         pool.close().await;
         database.end().await;
     });
-    let env = Env { store: Arc::new(store), time: Time::Real, ending };
+    Some(Env { store: Arc::new(store), time: Time::Real, ending })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stood_before_is_taken_over() {
+    let Some(env) = with_rows("what_stood_before_is_taken_over").await else { return };
     adoption::what_stood_before_is_taken_over(&env).await;
+    env.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_knows_what_was_adopted() {
+    let Some(env) = with_rows("a_removal_knows_what_was_adopted").await else { return };
+    adoption::a_removal_knows_what_was_adopted(&env).await;
     env.end().await;
 }
 

@@ -72,16 +72,31 @@ async fn a_file_that_is_opened_again_holds_what_it_held() {
     store.close().await;
 }
 
-#[tokio::test]
-async fn what_stood_before_is_taken_over() {
+/// A file with rows of the booking application in it.
+async fn with_rows() -> Env {
     let folder = TempDir::new().expect("a folder of our own");
     let path = folder.path().join("store.db");
     let store = open(Place::File(path.clone()), Arc::new(SystemClock::start())).await;
     run(&path, adoption::ROWS).await;
     let closing = Arc::clone(&store);
-    let ending = Box::pin(async move { closing.close().await });
-    let env = Env { store, time: Time::Real, ending };
+    let ending = Box::pin(async move {
+        closing.close().await;
+        drop(folder);
+    });
+    Env { store, time: Time::Real, ending }
+}
+
+#[tokio::test]
+async fn what_stood_before_is_taken_over() {
+    let env = with_rows().await;
     adoption::what_stood_before_is_taken_over(&env).await;
+    env.end().await;
+}
+
+#[tokio::test]
+async fn a_removal_knows_what_was_adopted() {
+    let env = with_rows().await;
+    adoption::a_removal_knows_what_was_adopted(&env).await;
     env.end().await;
 }
 
