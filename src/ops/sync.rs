@@ -67,7 +67,8 @@ impl State {
                 "the calendar refused it too often: see `calendar-sync dead-letters list`"
             }
             Self::NoCalendar => {
-                "its provider has no connected calendar: see `calendar-sync connections add --help`"
+                "no calendar is to show it: its provider has none connected (see `calendar-sync \
+                 connections add --help`), or it ended before content.horizon"
             }
         }
     }
@@ -75,15 +76,14 @@ impl State {
 
 /// Judges a booking's status.
 pub fn look(status: &BookingStatus, gate: &Gate) -> Synced {
-    let calendars: Vec<_> =
-        status.calendars.iter().map(|effect| state(status, effect, gate)).collect();
+    let calendars: Vec<_> = status.calendars.iter().map(|effect| state(effect, gate)).collect();
     let lacks = status.is_shown && !status.calendars.iter().any(|effect| effect.is_wanted);
     let worst = calendars.iter().copied().max().unwrap_or(State::Unchanged);
     let result = if lacks { worst.max(State::NoCalendar) } else { worst };
     Synced { result, calendars }
 }
 
-fn state(status: &BookingStatus, effect: &EffectStatus, gate: &Gate) -> State {
+fn state(effect: &EffectStatus, gate: &Gate) -> State {
     match effect.standing {
         Standing::Dead => return State::Dead,
         Standing::Settled => return State::Unchanged,
@@ -96,7 +96,7 @@ fn state(status: &BookingStatus, effect: &EffectStatus, gate: &Gate) -> State {
     }
     let on = |list: &[uuid::Uuid], id| list.is_empty() || list.contains(&id);
     let passes = gate.enabled
-        && on(&gate.providers, status.provider.0)
+        && on(&gate.providers, effect.provider.0)
         && on(&gate.connections, effect.connection.0);
     if passes { State::Due } else { State::Gated }
 }
@@ -166,6 +166,7 @@ mod tests {
     fn effect() -> EffectStatus {
         EffectStatus {
             connection: ConnectionId(Uuid::from_u128(1)),
+            provider: ProviderId(Uuid::from_u128(2)),
             kind: CalendarKind::Google,
             connection_state: ConnectionState::Active,
             is_wanted: true,
@@ -202,6 +203,23 @@ mod tests {
         assert_eq!(of(vec![due.clone(), effect()]), State::Due);
         assert_eq!(of(vec![parked.clone(), due]), State::Parked);
         assert_eq!(of(vec![parked, dead]), State::Dead);
+    }
+
+    /// As the lease does: a move leaves an event to withdraw with the former provider.
+    #[test]
+    fn the_allowlist_asks_for_the_connections_provider() {
+        let due = EffectStatus {
+            standing: Standing::Due,
+            provider: ProviderId(Uuid::from_u128(9)),
+            ..effect()
+        };
+        let allows = |provider: u128| Gate {
+            enabled: true,
+            providers: vec![Uuid::from_u128(provider)],
+            connections: Vec::new(),
+        };
+        assert_eq!(state(&due, &allows(9)), State::Due);
+        assert_eq!(state(&due, &allows(2)), State::Gated);
     }
 
     #[test]

@@ -335,6 +335,8 @@ impl Standing {
 pub struct EffectStatus {
     /// The connection.
     pub connection: ConnectionId,
+    /// Whose it is: not the booking's provider any more, once that has changed hands.
+    pub provider: ProviderId,
     /// What kind of calendar.
     pub kind: CalendarKind,
     /// Whether it is sent to.

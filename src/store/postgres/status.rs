@@ -25,7 +25,7 @@ impl PostgresStore {
               FROM held
              WHERE e.connection_id = held.connection_id AND e.ical_uid = held.ical_uid";
         const EFFECTS: &str = "
-            SELECT e.*, c.kind, c.state,
+            SELECT e.*, c.provider_id, c.kind, c.state,
                    EXISTS (SELECT 1 FROM external_calendar_events x
                             WHERE x.connection_id IS NULL AND x.sync_status <> 'CANCELLED'
                               AND x.generation >= 0 AND x.provider_id = c.provider_id
@@ -71,6 +71,7 @@ fn effect(row: &PgRow) -> Result<EffectStatus> {
     let (kind, state): (&str, &str) = (row.get("kind"), row.get("state"));
     Ok(EffectStatus {
         connection: ConnectionId(id),
+        provider: ProviderId(row.get("provider_id")),
         kind: CalendarKind::parse(kind).ok_or_else(|| wrong("kind", kind))?,
         connection_state: ConnectionState::parse(state).ok_or_else(|| wrong("state", state))?,
         is_wanted: row.get::<Option<Vec<u8>>, _>("desired_digest").is_some(),

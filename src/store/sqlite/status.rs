@@ -19,7 +19,7 @@ pub(super) async fn hasten(
         UPDATE effects SET not_before = ?2, updated_at = ?2
          WHERE ical_uid = ?1 AND due AND not_before > ?2";
     const EFFECTS: &str = "
-        SELECT e.*, c.kind, c.state,
+        SELECT e.*, c.provider_id, c.kind, c.state,
                EXISTS (SELECT 1 FROM external_calendar_events AS x
                         WHERE x.connection_id IS NULL
                           AND x.sync_status <> 'CANCELLED' AND x.generation >= 0
@@ -63,6 +63,7 @@ fn effect(row: &SqliteRow) -> Result<EffectStatus> {
     let row = Values::of(row, "effects", "ical_uid");
     Ok(EffectStatus {
         connection: ConnectionId(row.uuid("connection_id")?),
+        provider: ProviderId(row.uuid("provider_id")?),
         kind: row.parsed("kind", CalendarKind::parse)?,
         connection_state: row.parsed("state", ConnectionState::parse)?,
         is_wanted: row.get::<Option<String>>("desired_digest")?.is_some(),
