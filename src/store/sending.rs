@@ -214,6 +214,22 @@ pub enum Finding {
     },
 }
 
+impl Finding {
+    /// Whether it comes from reading back what was settled, with nothing in flight.
+    pub(super) fn is_verification(&self) -> bool {
+        match self {
+            Self::Verified | Self::Unverified | Self::Differs { .. } => true,
+            Self::Present { .. }
+            | Self::Absent { .. }
+            | Self::Gone
+            | Self::NotApplied { .. }
+            | Self::Unknown { .. }
+            | Self::Ahead { .. }
+            | Self::Dead { .. } => false,
+        }
+    }
+}
+
 /// A row of `external_calendar_events`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExternalEvent {

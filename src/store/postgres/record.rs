@@ -88,7 +88,7 @@ impl PostgresStore {
             return self.settle_ahead(record, *revision, *after, error).await;
         }
         let mut tx = self.begin(OPERATION).await?;
-        if is_verification(&record.finding) {
+        if record.finding.is_verification() {
             // Nothing in flight carries the token: the lane itself keeps the next holder away
             // until this is written.
             self.at("record.lane").await;
@@ -168,20 +168,6 @@ impl PostgresStore {
             .await
             .map_err(failed("read external events"))?;
         rows.iter().map(external_event).collect()
-    }
-}
-
-/// Whether this comes from reading back what was settled, with nothing in flight.
-fn is_verification(finding: &Finding) -> bool {
-    match finding {
-        Finding::Verified | Finding::Unverified | Finding::Differs { .. } => true,
-        Finding::Present { .. }
-        | Finding::Absent { .. }
-        | Finding::Gone
-        | Finding::NotApplied { .. }
-        | Finding::Unknown { .. }
-        | Finding::Ahead { .. }
-        | Finding::Dead { .. } => false,
     }
 }
 

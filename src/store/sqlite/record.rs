@@ -47,20 +47,6 @@ pub(super) async fn record(store: &SqliteStore, record: &Record) -> Result<Fence
     Ok(Fenced::Written)
 }
 
-/// Whether this finding comes from reading back what was settled, with nothing in flight.
-fn is_verification(finding: &Finding) -> bool {
-    match finding {
-        Finding::Verified | Finding::Unverified | Finding::Differs { .. } => true,
-        Finding::Present { .. }
-        | Finding::Absent { .. }
-        | Finding::Gone
-        | Finding::Ahead { .. }
-        | Finding::NotApplied { .. }
-        | Finding::Unknown { .. }
-        | Finding::Dead { .. } => false,
-    }
-}
-
 /// An attempt's finding needs the attempt, under our token; a verification's needs the lane.
 async fn is_held(conn: &mut SqliteConnection, record: &Record) -> sqlx::Result<bool> {
     const FLIGHT: &str = "
@@ -71,7 +57,7 @@ async fn is_held(conn: &mut SqliteConnection, record: &Record) -> sqlx::Result<b
         SELECT 1 FROM effects AS e JOIN lanes AS l USING (connection_id)
          WHERE e.connection_id = ?1 AND e.ical_uid = ?2 AND l.token = ?3
            AND e.flight_verb IS NULL";
-    let row = sqlx::query(if is_verification(&record.finding) { LANE } else { FLIGHT })
+    let row = sqlx::query(if record.finding.is_verification() { LANE } else { FLIGHT })
         .bind(record.lane.connection.to_string())
         .bind(record.uid.to_string())
         .bind(record.lane.token.to_string())
@@ -123,7 +109,7 @@ async fn schedule(conn: &mut SqliteConnection, record: &Record, now: i64) -> sql
         on_row(LATER, record, now).bind(at).execute(conn).await?;
         return Ok(());
     }
-    let query = match (is_verification(&record.finding), at) {
+    let query = match (record.finding.is_verification(), at) {
         (false, None) => return Ok(()),
         (false, Some(at)) => on_row(OPEN, record, now).bind(at),
         (true, Some(at)) => on_row(NEXT, record, now).bind(at),
