@@ -7,6 +7,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Postgres, Row as _, Transaction};
 use uuid::Uuid;
 
+use super::adopt::unadopted;
 use super::rows::{self, bytes, digest, inconsistent};
 use super::{PostgresStore, failed, fenced, seconds};
 use crate::store::sending::backlog_share;
@@ -43,7 +44,8 @@ impl PostgresStore {
         token: Uuid,
         lease: Duration,
     ) -> Result<Option<LaneLease>> {
-        const LEASE: &str = "
+        const LEASE: &str = concat!(
+            "
             UPDATE lanes
                SET token = $1, leased_until = clock_timestamp() + make_interval(secs => $2),
                    rest_until = NULL
@@ -54,11 +56,9 @@ impl PostgresStore {
                    AND c.state IN ('active', 'removing')
                    AND (l.leased_until IS NULL OR l.leased_until <= clock_timestamp())
                    AND (l.rest_until IS NULL OR l.rest_until <= clock_timestamp())
-                   AND (c.state = 'removing' OR NOT EXISTS (
-                        SELECT 1 FROM external_calendar_events x
-                         WHERE x.connection_id IS NULL AND x.sync_status <> 'CANCELLED'
-                           AND x.generation >= 0 AND x.provider_id = c.provider_id
-                           AND x.calendar_provider = c.kind))
+                   AND NOT ",
+            unadopted!(),
+            "
                    AND (cardinality($5::uuid[]) = 0 OR c.provider_id = ANY($5))
                    AND (cardinality($6::uuid[]) = 0 OR c.connection_id = ANY($6))
                    AND (EXISTS (SELECT 1 FROM effects e
@@ -71,7 +71,8 @@ impl PostgresStore {
                  ORDER BY l.connection_id
                  LIMIT 1
                    FOR NO KEY UPDATE OF l SKIP LOCKED)
-            RETURNING connection_id";
+            RETURNING connection_id"
+        );
         self.at("lease").await;
         let leased: Option<Uuid> = sqlx::query_scalar(LEASE)
             .bind(token)
@@ -300,7 +301,8 @@ impl PostgresStore {
     }
 
     pub(super) async fn count_backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {
-        const COUNT: &str = "
+        const COUNT: &str = concat!(
+            "
             SELECT count(*) FROM (
                 SELECT 1 FROM connections c
                  CROSS JOIN LATERAL (
@@ -313,12 +315,11 @@ impl PostgresStore {
                    AND NOT EXISTS (SELECT 1 FROM effects e
                                     WHERE e.connection_id = c.connection_id AND e.due
                                       AND e.not_before > now())
-                   AND (c.state = 'removing' OR NOT EXISTS (
-                        SELECT 1 FROM external_calendar_events x
-                         WHERE x.connection_id IS NULL AND x.sync_status <> 'CANCELLED'
-                           AND x.generation >= 0 AND x.provider_id = c.provider_id
-                           AND x.calendar_provider = c.kind))
-                 LIMIT $3) AS found";
+                   AND NOT ",
+            unadopted!(),
+            "
+                 LIMIT $3) AS found"
+        );
         if !gate.enabled {
             return Ok(0);
         }

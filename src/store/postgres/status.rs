@@ -4,6 +4,7 @@ use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
+use super::adopt::unadopted;
 use super::rows::inconsistent;
 use super::{PostgresStore, failed};
 use crate::store::{BookingStatus, ConnectionState, EffectStatus, Result, Standing};
@@ -24,14 +25,15 @@ impl PostgresStore {
             UPDATE effects e SET not_before = clock_timestamp(), updated_at = clock_timestamp()
               FROM held
              WHERE e.connection_id = held.connection_id AND e.ical_uid = held.ical_uid";
-        const EFFECTS: &str = "
+        const EFFECTS: &str = concat!(
+            "
             SELECT e.*, c.provider_id, c.kind, c.state,
-                   EXISTS (SELECT 1 FROM external_calendar_events x
-                            WHERE x.connection_id IS NULL AND x.sync_status <> 'CANCELLED'
-                              AND x.generation >= 0 AND x.provider_id = c.provider_id
-                              AND x.calendar_provider = c.kind) AS unadopted
+                   ",
+            unadopted!(),
+            " AS unadopted
               FROM effects e JOIN connections c USING (connection_id)
-             WHERE e.ical_uid = $1 ORDER BY e.connection_id";
+             WHERE e.ical_uid = $1 ORDER BY e.connection_id"
+        );
         self.at("hasten.booking").await;
         let row = sqlx::query(BOOKING)
             .bind(booking.as_str())

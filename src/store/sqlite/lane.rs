@@ -8,6 +8,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
+use super::adopt::unadopted;
 use super::row::{Values, later, list};
 use super::{SqliteStore, booking, connection, fault, fenced};
 use crate::store::sending::backlog_share;
@@ -25,14 +26,13 @@ pub(super) async fn lease(
     lease: Duration,
 ) -> Result<Option<LaneLease>> {
     const OPERATION: &str = "lease a lane";
-    const FIND: &str = "
+    const FIND: &str = concat!(
+        "
         SELECT c.connection_id FROM connections AS c JOIN lanes AS l USING (connection_id)
          WHERE c.state IN ('active', 'removing')
-           AND (c.state = 'removing' OR NOT EXISTS (
-                SELECT 1 FROM external_calendar_events AS x
-                 WHERE x.connection_id IS NULL AND x.sync_status <> 'CANCELLED'
-                   AND x.generation >= 0 AND x.provider_id = c.provider_id
-                   AND x.calendar_provider = c.kind))
+           AND NOT ",
+        unadopted!(),
+        "
            AND (?2 = '[]' OR c.provider_id IN (SELECT value FROM json_each(?2)))
            AND (?3 = '[]' OR c.connection_id IN (SELECT value FROM json_each(?3)))
            AND (l.token IS NULL OR l.leased_until <= ?4)
@@ -44,7 +44,8 @@ pub(super) async fn lease(
                             WHERE e.connection_id = c.connection_id AND NOT e.due AND NOT e.dead
                               AND e.verify_at <= ?4))
          ORDER BY c.connection_id < ?1, c.connection_id
-         LIMIT 1";
+         LIMIT 1"
+    );
     const TAKE: &str = "
         UPDATE lanes SET token = ?2, leased_until = ?3, rest_until = NULL
          WHERE connection_id = ?1";
@@ -344,7 +345,8 @@ async fn stamp_one(
 
 /// See [`crate::store::Store::backlog`].
 pub(super) async fn backlog(store: &SqliteStore, gate: &Gate, limit: u32) -> Result<u32> {
-    const COUNT: &str = "
+    const COUNT: &str = concat!(
+        "
         SELECT MIN(?3, COALESCE(SUM(MIN(?4, (
                    SELECT COUNT(*) FROM effects AS e
                     WHERE e.connection_id = c.connection_id AND e.due AND e.not_before <= ?5))), 0))
@@ -355,11 +357,9 @@ pub(super) async fn backlog(store: &SqliteStore, gate: &Gate, limit: u32) -> Res
            AND NOT EXISTS (SELECT 1 FROM effects AS e
                             WHERE e.connection_id = c.connection_id AND e.due
                               AND e.not_before > ?5)
-           AND (c.state = 'removing' OR NOT EXISTS (
-                SELECT 1 FROM external_calendar_events AS x
-                 WHERE x.connection_id IS NULL AND x.sync_status <> 'CANCELLED'
-                   AND x.generation >= 0 AND x.provider_id = c.provider_id
-                   AND x.calendar_provider = c.kind))";
+           AND NOT ",
+        unadopted!()
+    );
     if !gate.enabled {
         return Ok(0);
     }

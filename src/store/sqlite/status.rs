@@ -3,6 +3,7 @@
 use ::booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use sqlx::sqlite::SqliteRow;
 
+use super::adopt::unadopted;
 use super::row::Values;
 use super::{SqliteStore, fault};
 use crate::store::{BookingStatus, ConnectionState, EffectStatus, Result, Standing};
@@ -18,15 +19,15 @@ pub(super) async fn hasten(
     const HASTEN: &str = "
         UPDATE effects SET not_before = ?2, updated_at = ?2
          WHERE ical_uid = ?1 AND due AND not_before > ?2";
-    const EFFECTS: &str = "
+    const EFFECTS: &str = concat!(
+        "
         SELECT e.*, c.provider_id, c.kind, c.state,
-               EXISTS (SELECT 1 FROM external_calendar_events AS x
-                        WHERE x.connection_id IS NULL
-                          AND x.sync_status <> 'CANCELLED' AND x.generation >= 0
-                          AND x.provider_id = c.provider_id
-                          AND x.calendar_provider = c.kind) AS unadopted
+               ",
+        unadopted!(),
+        " AS unadopted
           FROM effects AS e JOIN connections AS c ON c.connection_id = e.connection_id
-         WHERE e.ical_uid = ?1 ORDER BY e.connection_id";
+         WHERE e.ical_uid = ?1 ORDER BY e.connection_id"
+    );
     let mut tx = store.begin(OPERATION).await?;
     let row = sqlx::query(BOOKING)
         .bind(booking.to_string())
