@@ -8,7 +8,7 @@ use sqlx::{Postgres, Row as _, Transaction};
 
 use super::rows::{bytes, inconsistent};
 use super::{PostgresStore, failed, fenced, seconds};
-use crate::store::{EFFECT_REJECTED, ExternalEvent, Fenced, Finding, LaneLease, Record, Result};
+use crate::store::{EFFECT_REJECTED, ExternalEvent, Fenced, Finding, Record, Result};
 
 type Statement = Query<'static, Postgres, PgArguments>;
 
@@ -82,6 +82,36 @@ const DEAD_UNKNOWN: &str = under_row_token!(
      rejections = rejections + 1, last_error = $5"
 );
 
+/// A verification, with nothing in flight, is written under the lane's token.
+macro_rules! under_lane_token {
+    ($set:literal) => {
+        concat!(
+            "UPDATE effects SET ",
+            $set,
+            ", updated_at = clock_timestamp()
+              WHERE connection_id = $1 AND ical_uid = $2 AND flight_verb IS NULL
+                AND EXISTS (SELECT 1 FROM lanes WHERE connection_id = $1 AND token = $3)"
+        )
+    };
+}
+
+const VERIFIED: &str = under_lane_token!(
+    "verify_at = clock_timestamp() + make_interval(secs => $4),
+     verify_stage = verify_stage + 1, ahead_since = NULL,
+     verify_deletes = verify_deletes AND $4 IS NOT NULL"
+);
+// What was asked for stands, for later.
+const UNVERIFIED: &str = under_lane_token!(
+    "verify_at = COALESCE(clock_timestamp() + make_interval(secs => $4), verify_at)"
+);
+const DIFFERS: &str = under_lane_token!(
+    "applied_revision = COALESCE($5, applied_revision), applied_digest = $6, etag = $7,
+     generation = generation + CASE WHEN $8 THEN 1 ELSE 0 END, burned = burned AND NOT $8,
+     not_before = clock_timestamp(), verify_at = clock_timestamp() + make_interval(secs => $4),
+     verify_stage = verify_stage + 1, ahead_since = NULL,
+     verify_deletes = verify_deletes AND $4 IS NOT NULL"
+);
+
 impl PostgresStore {
     pub(super) async fn record_finding(&self, record: &Record) -> Result<Fenced> {
         if let Finding::Ahead { revision, after, error } = &record.finding {
@@ -137,16 +167,12 @@ impl PostgresStore {
             Finding::Dead { error, unknown: false } => led(DEAD_SURELY).bind(error.clone()),
             Finding::Dead { error, unknown: true } => led(DEAD_UNKNOWN).bind(error.clone()),
             Finding::Ahead { .. } => unreachable!("settled in a transaction of its own"),
-            Finding::Verified => verified(&record.lane, &record.uid, wait),
-            Finding::Unverified => unverified(&record.lane, &record.uid, wait),
+            Finding::Verified => led(VERIFIED),
+            Finding::Unverified => led(UNVERIFIED),
             Finding::Differs { present, etag, gone } => {
                 let there = present.map(|(revision, digest)| (revision, bytes(digest)));
                 let (revision, digest) = there.unzip();
-                differs(&record.lane, &record.uid, wait)
-                    .bind(revision)
-                    .bind(digest)
-                    .bind(etag.clone())
-                    .bind(*gone)
+                led(DIFFERS).bind(revision).bind(digest).bind(etag.clone()).bind(*gone)
             }
         };
         let done = statement.execute(&mut **tx).await.map_err(failed(OPERATION))?;
@@ -169,55 +195,6 @@ impl PostgresStore {
             .map_err(failed("read external events"))?;
         rows.iter().map(external_event).collect()
     }
-}
-
-/// A verification without anything in flight is written under the lane's token.
-fn verified(lane: &LaneLease, uid: &IcalUid, wait: Option<f64>) -> Statement {
-    const VERIFIED: &str = "
-        UPDATE effects
-           SET verify_at = clock_timestamp() + make_interval(secs => $4),
-               verify_stage = verify_stage + 1, ahead_since = NULL,
-               verify_deletes = verify_deletes AND $4 IS NOT NULL, updated_at = clock_timestamp()
-         WHERE connection_id = $1 AND ical_uid = $2 AND flight_verb IS NULL
-           AND EXISTS (SELECT 1 FROM lanes WHERE connection_id = $1 AND token = $3)";
-    sqlx::query(VERIFIED)
-        .bind(lane.connection.0)
-        .bind(uid.as_str().to_owned())
-        .bind(lane.token)
-        .bind(wait)
-}
-
-/// What was asked for stands, for later.
-fn unverified(lane: &LaneLease, uid: &IcalUid, wait: Option<f64>) -> Statement {
-    const UNVERIFIED: &str = "
-        UPDATE effects
-           SET verify_at = COALESCE(clock_timestamp() + make_interval(secs => $4), verify_at),
-               updated_at = clock_timestamp()
-         WHERE connection_id = $1 AND ical_uid = $2 AND flight_verb IS NULL
-           AND EXISTS (SELECT 1 FROM lanes WHERE connection_id = $1 AND token = $3)";
-    sqlx::query(UNVERIFIED)
-        .bind(lane.connection.0)
-        .bind(uid.as_str().to_owned())
-        .bind(lane.token)
-        .bind(wait)
-}
-
-fn differs(lane: &LaneLease, uid: &IcalUid, wait: Option<f64>) -> Statement {
-    const DIFFERS: &str = "
-        UPDATE effects
-           SET applied_revision = COALESCE($5, applied_revision), applied_digest = $6, etag = $7,
-               generation = generation + CASE WHEN $8 THEN 1 ELSE 0 END,
-               burned = burned AND NOT $8, not_before = clock_timestamp(),
-               verify_at = clock_timestamp() + make_interval(secs => $4),
-               verify_stage = verify_stage + 1, ahead_since = NULL,
-               verify_deletes = verify_deletes AND $4 IS NOT NULL, updated_at = clock_timestamp()
-         WHERE connection_id = $1 AND ical_uid = $2 AND flight_verb IS NULL
-           AND EXISTS (SELECT 1 FROM lanes WHERE connection_id = $1 AND token = $3)";
-    sqlx::query(DIFFERS)
-        .bind(lane.connection.0)
-        .bind(uid.as_str().to_owned())
-        .bind(lane.token)
-        .bind(wait)
 }
 
 /// Keeps the booking application's own table in step with what was acknowledged.
