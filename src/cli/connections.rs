@@ -13,6 +13,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::UsageError;
+use super::account::Account;
 use super::columns::{Columns, printable};
 use super::open::open_installation;
 use super::out::Out;
@@ -21,8 +22,8 @@ use super::work::sealer;
 use crate::calendar::Credentials;
 use crate::clock::Surroundings;
 use crate::config::Settings;
-use crate::connection::{calendar_name, connection_id};
-use crate::store::{ConnectionState, CountedConnection, NewConnection, PutConnection, Store};
+use crate::connection::calendar_name;
+use crate::store::{ConnectionState, CountedConnection, PutConnection, Store};
 
 /// Adds, lists and removes calendar accounts.
 #[derive(Debug, Subcommand)]
@@ -132,15 +133,6 @@ pub struct RemoveArgs {
     /// withdrawn
     #[arg(long, conflicts_with = "withdraw")]
     leave_events: bool,
-}
-
-/// An account, before it has a name.
-struct Account {
-    kind: CalendarKind,
-    subject: String,
-    calendar: String,
-    base_url: String,
-    credentials: Credentials,
 }
 
 impl ConnectionsCommand {
@@ -273,21 +265,11 @@ async fn add(
     let sealer = sealer(&settings.secrets)?;
     let (store, installation) = open_installation(settings, surroundings).await?;
     let provider = ProviderId(common.provider_id);
-    let Account { kind, subject, calendar, base_url, credentials } = account;
-    let id = connection_id(installation.id, provider, kind, &subject, &calendar);
-    let connection = NewConnection {
-        id,
-        provider,
-        kind,
-        subject,
-        calendar,
-        base_url,
-        sealed: sealer.seal(id, &credentials, &*surroundings.dice)?,
-        make_destination: common.make_destination,
-        horizon: settings.content.horizon_of(installation.installed_at),
-    };
+    let mut connection =
+        account.connection(provider, &installation, settings, &sealer, &*surroundings.dice)?;
+    connection.make_destination = common.make_destination;
     let put = store.put_connection(&connection).await.context("cannot store the connection")?;
-    tell_added(id, &put, common.json, out)?;
+    tell_added(connection.id, &put, common.json, out)?;
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use booking::{CalendarKind, ProviderId};
+use booking::ProviderId;
 use clap::Args;
 use data_encoding::BASE64;
 use rdkafka::ClientConfig;
@@ -29,17 +29,15 @@ use uuid::Uuid;
 
 use self::bookings::Desk;
 use self::paste::Places;
+use super::account::Account;
 use super::open::open_installation;
 use super::out::Out;
 use super::stop::{Signals, until_stopped};
-use super::work::{Shared, ops, work};
-use crate::calendar::Credentials;
+use super::work::{Shared, ops, sealer, work};
 use crate::clock::Surroundings;
 use crate::config::{Backend, Given, KafkaSettings, Settings};
-use crate::connection::{Sealer, connection_id};
 use crate::consumer::embedded::EmbeddedCluster;
 use crate::emulator::{GoogleEmulator, Options};
-use crate::store::{Installation, NewConnection, Store};
 
 /// Keeps the service up with a booking service to play with: prints the runbook's commands, ready
 /// to be pasted.
@@ -86,18 +84,14 @@ pub async fn run(
     let producing: ClientConfig = settings.kafka.connection_properties().into_iter().collect();
     make_topic(&parts, &settings.kafka, &producing).await?;
     let calendar_token = surroundings.dice.token().simple().to_string();
-    parts.google.add_account(&calendar_token, ACCOUNT);
-    let provider = ProviderId(args.provider_id);
-    connect(
-        &settings,
-        &*store,
+    let connection = Account::emulated(&parts.google, ACCOUNT, &calendar_token).connection(
+        ProviderId(args.provider_id),
         &installation,
-        provider,
-        &parts.google,
-        &calendar_token,
-        surroundings,
-    )
-    .await?;
+        &settings,
+        &sealer(&settings.secrets)?,
+        &*surroundings.dice,
+    )?;
+    store.put_connection(&connection).await.context("cannot connect the calendar")?;
 
     let shared = Shared::default();
     let (listener, ops) = ops(&settings, &store, &shared).await?;
@@ -230,34 +224,6 @@ async fn make_topic(
             Err((topic, error)) => anyhow::bail!("cannot make the topic {topic}: {error}"),
         }
     }
-    Ok(())
-}
-
-async fn connect(
-    settings: &Settings,
-    store: &dyn Store,
-    installation: &Installation,
-    provider: ProviderId,
-    google: &GoogleEmulator,
-    token: &str,
-    surroundings: &Surroundings,
-) -> anyhow::Result<()> {
-    let kind = CalendarKind::Google;
-    let id = connection_id(installation.id, provider, kind, ACCOUNT, ACCOUNT);
-    let credentials = Credentials::Bearer { token: SecretString::from(token) };
-    let sealer = Sealer::from_settings(&settings.secrets)?;
-    let connection = NewConnection {
-        id,
-        provider,
-        kind,
-        subject: ACCOUNT.to_owned(),
-        calendar: ACCOUNT.to_owned(),
-        base_url: google.base_url(),
-        sealed: sealer.seal(id, &credentials, &*surroundings.dice)?,
-        make_destination: true,
-        horizon: settings.content.horizon_of(installation.installed_at),
-    };
-    store.put_connection(&connection).await.context("cannot connect the calendar")?;
     Ok(())
 }
 

@@ -36,6 +36,8 @@ pub mod open;
 
 pub mod out;
 
+mod account;
+
 mod columns;
 
 mod secret_input;

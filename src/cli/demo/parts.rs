@@ -8,21 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use booking::{CalendarKind, ProviderId};
+use booking::ProviderId;
 use data_encoding::BASE64;
-use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use super::day::Provider;
-use crate::calendar::Credentials;
+use crate::cli::account::Account;
 use crate::cli::open::open_installation;
 use crate::clock::{Dice, Surroundings};
 use crate::config::{Given, Settings};
-use crate::connection::{Sealer, connection_id};
+use crate::connection::Sealer;
 use crate::consumer::embedded::EmbeddedCluster;
 use crate::emulator::{GoogleEmulator, Options};
-use crate::store::{NewConnection, Store};
+use crate::store::Store;
 
 /// The topic.
 pub(super) const TOPIC: &str = "booking.events";
@@ -70,26 +69,17 @@ impl Parts {
         fs::create_dir(dir.path().join(CURL))?;
         for provider in providers {
             let token = surroundings.dice.token().simple().to_string();
-            google.add_account(&token, provider.account);
             write_private(
                 &curl_file(dir.path(), provider),
                 &format!("header = \"Authorization: Bearer {token}\"\n"),
             )?;
-            let (id, kind) = (ProviderId(provider.id), CalendarKind::Google);
-            let (subject, calendar) = (provider.account, provider.account);
-            let id_of = connection_id(installation.id, id, kind, subject, calendar);
-            let credentials = Credentials::Bearer { token: SecretString::from(token) };
-            let connection = NewConnection {
-                id: id_of,
-                provider: id,
-                kind,
-                subject: subject.to_owned(),
-                calendar: calendar.to_owned(),
-                base_url: google.base_url(),
-                sealed: sealer.seal(id_of, &credentials, &*surroundings.dice)?,
-                make_destination: true,
-                horizon: settings.content.horizon_of(installation.installed_at),
-            };
+            let connection = Account::emulated(&google, provider.account, &token).connection(
+                ProviderId(provider.id),
+                &installation,
+                &settings,
+                &sealer,
+                &*surroundings.dice,
+            )?;
             store.put_connection(&connection).await.context("cannot connect a calendar")?;
         }
         Ok(Self { broker, google, store, dir })

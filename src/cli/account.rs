@@ -1,0 +1,63 @@
+//! An account of a calendar, and the connection that a provider has to it.
+
+use booking::{CalendarKind, ProviderId};
+#[cfg(feature = "demo")]
+use secrecy::SecretString;
+
+use crate::calendar::Credentials;
+use crate::clock::Dice;
+use crate::config::Settings;
+use crate::connection::seal::SealError;
+use crate::connection::{Sealer, connection_id};
+#[cfg(feature = "demo")]
+use crate::emulator::GoogleEmulator;
+use crate::store::{Installation, NewConnection};
+
+/// An account, before it has a name.
+pub(super) struct Account {
+    pub(super) kind: CalendarKind,
+    pub(super) subject: String,
+    pub(super) calendar: String,
+    pub(super) base_url: String,
+    pub(super) credentials: Credentials,
+}
+
+impl Account {
+    /// The connection of a provider to this account, its credentials sealed; its provider's
+    /// destination.
+    pub(super) fn connection(
+        self,
+        provider: ProviderId,
+        installation: &Installation,
+        settings: &Settings,
+        sealer: &Sealer,
+        dice: &dyn Dice,
+    ) -> Result<NewConnection, SealError> {
+        let Self { kind, subject, calendar, base_url, credentials } = self;
+        let id = connection_id(installation.id, provider, kind, &subject, &calendar);
+        Ok(NewConnection {
+            id,
+            provider,
+            kind,
+            subject,
+            calendar,
+            base_url,
+            sealed: sealer.seal(id, &credentials, dice)?,
+            make_destination: true,
+            horizon: settings.content.horizon_of(installation.installed_at),
+        })
+    }
+
+    /// An account of Google's emulator, with its one calendar, opened by a new token.
+    #[cfg(feature = "demo")]
+    pub(super) fn emulated(google: &GoogleEmulator, account: &str, token: &str) -> Self {
+        google.add_account(token, account);
+        Self {
+            kind: CalendarKind::Google,
+            subject: account.to_owned(),
+            calendar: account.to_owned(),
+            base_url: google.base_url(),
+            credentials: Credentials::Bearer { token: SecretString::from(token) },
+        }
+    }
+}
