@@ -2,7 +2,11 @@
 
 use booking::{CalendarKind, ProviderId};
 #[cfg(feature = "demo")]
+use data_encoding::BASE64;
+#[cfg(feature = "demo")]
 use secrecy::SecretString;
+#[cfg(feature = "demo")]
+use sha2::{Digest as _, Sha256};
 
 use crate::calendar::Credentials;
 use crate::clock::Dice;
@@ -60,4 +64,14 @@ impl Account {
             credentials: Credentials::Bearer { token: SecretString::from(token) },
         }
     }
+}
+
+/// A key that seals, as one writes it in the settings: 32 bytes, where a token has 122 random bits.
+#[cfg(feature = "demo")]
+pub(super) fn fresh_key(dice: &dyn Dice) -> String {
+    let mut hash = Sha256::new();
+    for _ in 0..4 {
+        hash.update(dice.token().as_bytes());
+    }
+    BASE64.encode(&hash.finalize())
 }

@@ -17,7 +17,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use booking::ProviderId;
 use clap::Args;
-use data_encoding::BASE64;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -29,7 +28,7 @@ use uuid::Uuid;
 
 use self::bookings::Desk;
 use self::paste::Places;
-use super::account::Account;
+use super::account::{Account, fresh_key};
 use super::open::open_installation;
 use super::out::Out;
 use super::stop::{Signals, until_stopped};
@@ -188,9 +187,7 @@ async fn settings_and_parts(
     let file = format!("sqlite://{}", dir.path().join("calendar-sync.db").display());
     given.fall_back("store.url", &file);
     if !given.is_given("secrets.key_file") {
-        let (one, two) = (surroundings.dice.token(), surroundings.dice.token());
-        given
-            .fall_back("secrets.key", &BASE64.encode(&[*one.as_bytes(), *two.as_bytes()].concat()));
+        given.fall_back("secrets.key", &fresh_key(&*surroundings.dice));
     }
     given.fall_back("emit.enabled", "true");
     given.fall_back("emit.idle_ms", "100");

@@ -79,8 +79,7 @@ pub async fn publish(
     dice: &dyn Dice,
     out: &mut (dyn Write + Send),
 ) -> Result<PublishReport, PublishError> {
-    let producer = producer(config);
-    let producer = producer.map_err(|error| PublishError::Producer(without_value(error)))?;
+    let producer = producer(config).map_err(PublishError::Producer)?;
     let mut publisher = Publisher {
         producer,
         topic,
@@ -103,7 +102,8 @@ pub async fn publish(
     publisher.finish().await
 }
 
-fn producer(mut config: ClientConfig) -> Result<FutureProducer, KafkaError> {
+/// A producer as the booking service's should be: idempotent, with Java's partitioner.
+pub(super) fn producer(mut config: ClientConfig) -> Result<FutureProducer, KafkaError> {
     config.set("enable.idempotence", "true").set("acks", "all");
     for (key, value) in [
         ("message.timeout.ms", DELIVERY_TIMEOUT_MS),
@@ -114,7 +114,7 @@ fn producer(mut config: ClientConfig) -> Result<FutureProducer, KafkaError> {
             config.set(key, value);
         }
     }
-    config.create()
+    config.create().map_err(without_value)
 }
 
 /// What was found of a line.

@@ -9,14 +9,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use booking::ProviderId;
-use data_encoding::BASE64;
-use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use super::day::Provider;
-use crate::cli::account::Account;
+use crate::cli::account::{Account, fresh_key};
 use crate::cli::open::open_installation;
-use crate::clock::{Dice, Surroundings};
+use crate::clock::Surroundings;
 use crate::config::{Given, Settings};
 use crate::connection::Sealer;
 use crate::consumer::embedded::EmbeddedCluster;
@@ -59,7 +57,7 @@ impl Parts {
         broker.create_topic(TOPIC, PARTITIONS)?;
         let google = GoogleEmulator::start(Options::strict(Arc::clone(&surroundings.clock)));
         let google = google.await.context("cannot start Google's emulator")?;
-        let key = BASE64.encode(&fresh_key(&*surroundings.dice));
+        let key = fresh_key(&*surroundings.dice);
         write_private(&dir.path().join("sealing.key"), &key)?;
         let config = dir.path().join(CONFIG);
         write_private(&config, &settings_text(dir.path(), broker.bootstrap()))?;
@@ -133,15 +131,6 @@ fn curl_file(dir: &Path, provider: &Provider) -> PathBuf {
     dir.join(CURL).join(name)
 }
 
-/// 32 bytes; a token has 122 random bits.
-fn fresh_key(dice: &dyn Dice) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for _ in 0..4 {
-        hash.update(dice.token().as_bytes());
-    }
-    hash.finalize().into()
-}
-
 fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
@@ -191,6 +180,8 @@ fn read_settings(path: &Path) -> anyhow::Result<Settings> {
 
 #[cfg(test)]
 mod tests {
+    use data_encoding::BASE64;
+
     use super::*;
 
     #[test]

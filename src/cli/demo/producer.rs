@@ -9,6 +9,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use super::day::{Payload, Record};
 use super::parts::TOPIC;
 use crate::cli::encode::read_line;
+use crate::cli::publish::producer;
 use crate::clock::Dice;
 
 /// How long a record may take to be acknowledged, in milliseconds.
@@ -22,14 +23,9 @@ pub(super) struct Producer {
 
 impl Producer {
     pub(super) fn new(brokers: &str) -> anyhow::Result<Self> {
-        let kafka = ClientConfig::new()
-            .set("bootstrap.servers", brokers)
-            .set("enable.idempotence", "true")
-            .set("message.timeout.ms", DELIVERY_TIMEOUT_MS)
-            // As Java's producers do it.
-            .set("partitioner", "murmur2_random")
-            .create()
-            .context("cannot make a producer")?;
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers).set("message.timeout.ms", DELIVERY_TIMEOUT_MS);
+        let kafka = producer(config).context("cannot make a producer")?;
         Ok(Self { kafka, ends: BTreeMap::new() })
     }
 

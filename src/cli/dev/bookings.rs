@@ -21,6 +21,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
 use crate::cli::encode::{LineError, read_line};
+use crate::cli::publish::producer;
 use crate::clock::Surroundings;
 use crate::ops::BODY_LEN_MAX;
 use crate::ops::answer::{Refusal, bearer, object};
@@ -85,15 +86,8 @@ impl Desk {
         made: impl Fn(&str) + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
         let mut properties = properties;
-        properties
-            .set("enable.idempotence", "true")
-            .set("message.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string())
-            // As Java's producers do it.
-            .set("partitioner", "murmur2_random");
-        let producer = properties
-            .create()
-            .map_err(crate::consumer::without_value)
-            .context("cannot make a producer")?;
+        properties.set("message.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string());
+        let producer = producer(properties).context("cannot make a producer")?;
         Ok(Self(Arc::new(Inner {
             producer,
             topic: topic.to_owned(),
