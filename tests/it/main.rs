@@ -1,6 +1,25 @@
 //! The integration tests: one binary, one module for each thing that is held.
 
+/// The facts of one module of a suite, each a test on the store that `$make` makes.
+macro_rules! facts {
+    ($make:ident, $suite:ident, $module:ident, [$($fact:ident),* $(,)?]) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $fact() {
+                    if let Some(env) = super::$make(stringify!($fact)).await {
+                        crate::$suite::$module::$fact(&env).await;
+                        env.end().await;
+                    }
+                }
+            )*
+        }
+    };
+}
+
 mod services;
+
+mod wait;
 
 mod readme;
 

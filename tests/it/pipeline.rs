@@ -17,28 +17,12 @@ mod redriving;
 #[cfg(feature = "demo")]
 mod registry;
 
-/// The facts of one module, each a test on the store that `$make` makes.
-macro_rules! facts {
-    ($make:ident, $module:ident, [$($fact:ident),* $(,)?]) => {
-        mod $module {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $fact() {
-                    if let Some(env) = super::$make(stringify!($fact)).await {
-                        crate::pipeline::$module::$fact(&env).await;
-                        env.end().await;
-                    }
-                }
-            )*
-        }
-    };
-}
-
 /// Every fact, on the store that `$make` makes.
 macro_rules! every_fact {
     ($make:ident) => {
         facts!(
             $make,
+            pipeline,
             poison,
             [
                 what_cannot_be_read_is_a_dead_letter_and_its_neighbours_are_folded,
@@ -50,6 +34,7 @@ macro_rules! every_fact {
         );
         facts!(
             $make,
+            pipeline,
             commits,
             [
                 what_the_database_refuses_is_bisected_down_to_the_record,
@@ -66,11 +51,13 @@ macro_rules! every_fact {
         );
         facts!(
             $make,
+            pipeline,
             replay,
             [any_batching_ends_in_the_same_bookings, a_replay_from_the_beginning_changes_nothing,]
         );
         facts!(
             $make,
+            pipeline,
             redriving,
             [
                 an_unknown_schema_is_redriven_once_the_registry_has_learned_it,

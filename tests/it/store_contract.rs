@@ -20,28 +20,12 @@ mod ahead;
 
 mod dead_letters;
 
-/// The facts of one module, each a test on the store that `$make` makes.
-macro_rules! facts {
-    ($make:ident, $module:ident, [$($fact:ident),* $(,)?]) => {
-        mod $module {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $fact() {
-                    if let Some(env) = super::$make(stringify!($fact)).await {
-                        crate::store_contract::$module::$fact(&env).await;
-                        env.end().await;
-                    }
-                }
-            )*
-        }
-    };
-}
-
 /// Every fact, on the store that `$make` makes.
 macro_rules! every_fact {
     ($make:ident) => {
         facts!(
             $make,
+            store_contract,
             cursors,
             [
                 an_installation_keeps_its_first_id,
@@ -63,6 +47,7 @@ macro_rules! every_fact {
         );
         facts!(
             $make,
+            store_contract,
             ingest,
             [
                 a_batch_is_stored_whole,
@@ -85,6 +70,7 @@ macro_rules! every_fact {
         );
         facts!(
             $make,
+            store_contract,
             connections,
             [
                 upcoming_bookings_become_due_once,
@@ -111,6 +97,7 @@ macro_rules! every_fact {
         );
         facts!(
             $make,
+            store_contract,
             lanes,
             [
                 a_connection_with_nothing_due_is_not_leased,
@@ -137,6 +124,7 @@ macro_rules! every_fact {
         );
         facts!(
             $make,
+            store_contract,
             records,
             [
                 what_is_acknowledged_is_applied,
@@ -166,6 +154,7 @@ macro_rules! every_fact {
         );
         facts!(
             $make,
+            store_contract,
             ahead,
             [
                 a_log_end_of_before_the_calendar_was_seen_ahead_does_not_count,
@@ -177,6 +166,7 @@ macro_rules! every_fact {
         );
         facts!(
             $make,
+            store_contract,
             dead_letters,
             [
                 a_record_is_kept_whole,
