@@ -8,9 +8,7 @@ use tempfile::NamedTempFile;
 use tokio::process::{Child, Command};
 
 use crate::settings::KEY;
-
-/// The longest that anything is waited for.
-pub(super) const PATIENCE: Duration = Duration::from_mins(1);
+use crate::wait::{LOOK, PATIENCE};
 
 /// A worker; killed when it is dropped.
 pub(super) struct Worker {
@@ -46,7 +44,7 @@ impl Worker {
     pub(super) async fn logs(&self, text: &str) {
         let waiting = async {
             while !self.logged().contains(text) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(LOOK).await;
             }
         };
         let found = tokio::time::timeout(PATIENCE, waiting).await;
@@ -66,17 +64,4 @@ impl Worker {
         let status = ended.unwrap_or_else(|_| panic!("it goes on:\n{}", self.logged()));
         (status.expect("it is our child"), self.logged())
     }
-}
-
-/// Waits until it is so.
-pub(super) async fn until<F>(what: &str, mut is_so: impl FnMut() -> F)
-where
-    F: Future<Output = bool>,
-{
-    let waiting = async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "waited in vain until {what}");
 }

@@ -13,12 +13,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::process::{PATIENCE, Worker, until};
+use super::process::Worker;
 use super::proxy::Proxy;
 use super::{command, command_reading};
 use crate::settings::PROVIDER;
 use crate::store_contract::env::Answered as _;
 use crate::store_contract::postgres::Database;
+use crate::wait::{PATIENCE, until};
 
 /// `shutdown.deadline_s`, and a little for starting and ending a process.
 const DEADLINE: Duration = Duration::from_secs(28);
@@ -73,6 +74,17 @@ impl Place {
         ];
         let ours = ours.into_iter().filter(|(name, _)| more.iter().all(|(other, _)| other != name));
         ours.chain(more.iter().copied()).collect()
+    }
+
+    /// Connects [`PROVIDER`] to a calendar that takes connections, and answers nothing.
+    async fn add_a_calendar_that_never_answers(&self) -> TcpListener {
+        let calendar = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/calendar/", calendar.local_addr().unwrap());
+        let add = ["connections", "add", "caldav", "--provider-id", PROVIDER, "--username", "anna"];
+        let add: Vec<_> = add.into_iter().chain(["--calendar-url", &address]).collect();
+        let password = [("CALENDAR_SYNC_PASSWORD", "hunter2")];
+        command(&self.database.url, &add, &password).done();
+        calendar
     }
 
     /// Publishes bookings of [`PROVIDER`] by the program itself.
@@ -196,12 +208,7 @@ async fn a_worker_whose_database_goes_away_waits_for_it_and_can_be_stopped() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_with_a_call_that_is_not_answered_can_be_stopped() {
     let Some(place) = Place::with_topic("stop_in_a_call").await else { return };
-    let calendar = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}/calendar/", calendar.local_addr().unwrap());
-    let add = ["connections", "add", "caldav", "--provider-id", PROVIDER, "--username", "anna"];
-    let add: Vec<_> = add.into_iter().chain(["--calendar-url", &address]).collect();
-    let password = [("CALENDAR_SYNC_PASSWORD", "hunter2")];
-    command(&place.database.url, &add, &password).done();
+    let calendar = place.add_a_calendar_that_never_answers().await;
     let emitting = [
         ("CALENDAR_SYNC_ENABLED", "true"),
         ("EMIT_CALL_TIMEOUT_S", "4"),
@@ -252,12 +259,7 @@ async fn a_worker_without_a_broker_says_so_and_can_be_stopped() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unanswered_stop_is_insisted_on_by_a_second_signal() {
     let Some(place) = Place::with_topic("second_signal").await else { return };
-    let calendar = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}/calendar/", calendar.local_addr().unwrap());
-    let add = ["connections", "add", "caldav", "--provider-id", PROVIDER, "--username", "anna"];
-    let add: Vec<_> = add.into_iter().chain(["--calendar-url", &address]).collect();
-    let password = [("CALENDAR_SYNC_PASSWORD", "hunter2")];
-    command(&place.database.url, &add, &password).done();
+    let calendar = place.add_a_calendar_that_never_answers().await;
     let emitting = [("CALENDAR_SYNC_ENABLED", "true")];
     let worker = Worker::start(&place.environment(&place.database.url, &emitting));
     place.publish(&["a"]);

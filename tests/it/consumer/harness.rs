@@ -26,18 +26,11 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::ledger::Ledger;
-
-/// The longest that anything is waited for.
-const PATIENCE: Duration = Duration::from_secs(40);
+use crate::wait::PATIENCE;
 
 /// Waits until it is so.
 pub(super) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let waiting = async {
-        while !is_so() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "waited in vain until {what}");
+    crate::wait::until(what, async || is_so()).await;
 }
 
 /// A broker with one topic.

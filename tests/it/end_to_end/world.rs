@@ -39,13 +39,10 @@ use super::host::{CaldavHost, Host, Place, Shown};
 use super::story::{DOMAIN, Story, provider};
 use super::wire::Wire;
 use crate::services;
+pub(super) use crate::wait::{PATIENCE, until};
 
 /// The topic of the facts that do without a broker.
 pub(super) const TOPIC: &str = "booking.events";
-/// The longest that anything is waited for.
-pub(super) const PATIENCE: Duration = Duration::from_mins(1);
-/// How often a condition is looked at.
-const LOOK: Duration = Duration::from_millis(10);
 /// Seals credentials, in base64 and in bytes.
 pub(super) const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 /// After so many refusals an effect is a dead letter.
@@ -105,16 +102,6 @@ impl Worker {
     pub(super) async fn kill(mut self) {
         self.tasks.shutdown().await;
     }
-}
-
-/// Waits until it is so.
-pub(super) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !is_so().await {
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "waited in vain until {what}");
 }
 
 fn client(surroundings: &Surroundings) -> Http {
