@@ -1,11 +1,13 @@
 //! Recording what became of an attempt, while everybody else goes on (rules R9 and R15).
 
 use booking::ConnectionId;
-use calendar_sync::store::{DeadState, Fence, Fenced, Finding, LaneLease, Store as _};
+use calendar_sync::store::postgres::PostgresStore;
+use calendar_sync::store::{DeadState, Fence, Fenced, Finding, LaneLease, Result, Store as _};
 
 use super::schedule::race;
 use super::world::{
-    EffectRow, World, account, connection, created, ingest, record, send, succeed, updated,
+    EffectRow, Ingested, World, account, connection, created, ingest, record, send, succeed,
+    updated,
 };
 
 const NAME: &str = "a";
@@ -67,6 +69,16 @@ async fn is_applied(world: &World, attempt: &Attempt, written: Fenced) -> Effect
     row
 }
 
+/// The attempt's own record.
+async fn recorded(store: PostgresStore, it: &Attempt) -> Result<Fenced> {
+    record(&store, &it.lane, NAME, it.finding.clone()).await
+}
+
+/// The booking's next revision.
+async fn moved_on(store: PostgresStore, it: &Attempt) -> Result<Ingested> {
+    ingest(&store, &it.fence, &[updated(NAME, 1)]).await
+}
+
 /// Fails without `AND flight_token = $3` in `under_row_token`.
 #[tokio::test]
 async fn a_former_holder_records_nothing_that_was_taken_over() {
@@ -89,7 +101,7 @@ async fn a_former_holder_records_nothing_that_was_taken_over() {
         &world,
         fact,
         acknowledged,
-        async |store, it: &Attempt| record(&store, &it.lane, NAME, it.finding.clone()).await,
+        recorded,
         async |store, _: &_| succeed(&store, here()).await,
         then,
     )
@@ -152,15 +164,7 @@ async fn what_is_acknowledged_and_what_is_desired_meet() {
         assert_ne!(row.desired.1, attempt.before.desired.1);
         assert!(row.due);
     };
-    race(
-        &world,
-        fact,
-        acknowledged,
-        async |store, it: &Attempt| record(&store, &it.lane, NAME, it.finding.clone()).await,
-        async |store, it: &Attempt| ingest(&store, &it.fence, &[updated(NAME, 1)]).await,
-        then,
-    )
-    .await;
+    race(&world, fact, acknowledged, recorded, moved_on, then).await;
     world.end().await;
 }
 
@@ -182,8 +186,8 @@ async fn a_new_revision_does_not_die_with_the_former() {
             &world,
             fact,
             async |world: &World| dead(world, unknown).await,
-            async |store, it: &Attempt| record(&store, &it.lane, NAME, it.finding.clone()).await,
-            async |store, it: &Attempt| ingest(&store, &it.fence, &[updated(NAME, 1)]).await,
+            recorded,
+            moved_on,
             then,
         )
         .await;
@@ -211,7 +215,7 @@ async fn a_removal_fences_what_is_on_its_way() {
             &world,
             fact,
             acknowledged,
-            async |store, it: &Attempt| record(&store, &it.lane, NAME, it.finding.clone()).await,
+            recorded,
             async |store, _: &_| {
                 assert!(store.remove_connection(here(), withdraw).await?);
                 Ok(world.effect(here(), NAME).await)
@@ -238,7 +242,7 @@ async fn a_late_acknowledgement_at_the_former_destination_is_withdrawn() {
         &world,
         fact,
         acknowledged,
-        async |store, it: &Attempt| record(&store, &it.lane, NAME, it.finding.clone()).await,
+        recorded,
         async |store, _: &_| store.put_connection(&account(2)).await,
         then,
     )
@@ -273,14 +277,6 @@ async fn a_calendar_that_is_ahead_raises_the_booking_that_is_there() {
         assert!(stored.booking.revision > 5, "{stored:?}");
         assert!(world.effect(here(), NAME).await.due);
     };
-    race(
-        &world,
-        fact,
-        given,
-        async |store, it: &Attempt| record(&store, &it.lane, NAME, it.finding.clone()).await,
-        async |store, it: &Attempt| ingest(&store, &it.fence, &[updated(NAME, 1)]).await,
-        then,
-    )
-    .await;
+    race(&world, fact, given, recorded, moved_on, then).await;
     world.end().await;
 }
