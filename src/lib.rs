@@ -30,6 +30,9 @@
 //! | what cannot be read is a dead letter, kept whole, and the partition goes on (R4) | `it`: `pipeline` |
 //! | a commit holds only if nothing changed that it was folded from (R8, R16) | `it`: `races` |
 //! | what is in flight is settled before anything supersedes it (R13) | `emit`: `what_is_in_flight_is_settled_before_anything_else` |
+//! | what was not applied gives way to what is wanted by now, where it cannot land unseen (R13, R14) | `emit`: `what_was_not_applied_makes_room_for_what_is_wanted_by_now`; `it`: `an_update_that_is_refused_makes_room_for_the_cancellation` |
+//! | nothing is sent before its time, and no row holds up another (R9) | `it`: `store_contract`, `a_verification_waits_for_what_is_owed_and_for_the_dead` and `a_take_over_keeps_the_backoff` |
+//! | what the booking application made is taken over, not made again | `it`: `what_the_booking_application_made_is_taken_over` |
 //! | only a marker, or the calendar's own yes, makes something applied (R13, R15) | `emit`: `decide` and `outcome`; `it`: `store_contract`, `what_is_not_acknowledged_stays_due` |
 //! | a stale holder records nothing (R15) | `it`: `store_contract` and `races` |
 //! | a generation that was to be deleted is never used again (R12) | `emit`: `a_burned_generation_is_never_used_again` |

@@ -233,7 +233,7 @@ const STORE: &[Key] = &[
         "store.url",
         Allowed::StoreUrl,
         None,
-        "Where the state is kept. Needed by every command but `publish` and `demo`.",
+        "Where the state is kept. Needed by every command but `publish`, `demo` and `dev`.",
     )
     .legacy("DATABASE_URL")
     .secret(),
