@@ -236,7 +236,14 @@ mod real {
 
         every_other_fact!(make);
 
-        facts!(make, adoption, [what_the_booking_application_made_is_taken_over]);
+        facts!(
+            make,
+            adoption,
+            [
+                what_the_booking_application_made_is_taken_over,
+                one_hosts_trouble_holds_up_no_others_adoption,
+            ]
+        );
         every_service_fact!(make);
     }
 }

@@ -12,7 +12,7 @@ use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::story::{DOMAIN, Story, hour, provider};
-use super::world::{Connected, KEY, World};
+use super::world::{Connected, KEY, World, until};
 use crate::settings::{program, text};
 
 /// Rows with their events.
@@ -119,16 +119,17 @@ async fn mapped(url: &str) -> BTreeMap<String, (Uuid, String, String)> {
     by_uid
 }
 
-async fn adopt(url: &str) -> Value {
+/// What it says, and whether it was all done.
+async fn adopt(url: &str) -> (bool, Value) {
     let url = url.to_owned();
     let answer = tokio::task::spawn_blocking(move || {
         let environment =
             [("DATABASE_URL", url.as_str()), ("SECRETS_KEY", KEY), ("CONTENT_UID_DOMAIN", DOMAIN)];
         let output = program(&["adopt", "--json"], &environment, "");
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        text(&output.stdout)
+        (output.status.success(), text(&output.stdout))
     });
-    serde_json::from_str(&answer.await.expect("it ran")).expect("JSON")
+    let (done, said) = answer.await.expect("it ran");
+    (done, serde_json::from_str(&said).expect("JSON"))
 }
 
 /// Each booking has the row that it had, of the event that it had.
@@ -175,7 +176,8 @@ pub(super) async fn what_the_booking_application_made_is_taken_over(world: &mut 
     assert_eq!(lease.expect("the store answers"), None, "nothing is sent before");
     let made_before = world.host.attempts().len();
 
-    let counts = adopt(&url).await;
+    let (done, counts) = adopt(&url).await;
+    assert!(done, "{counts}");
     let (found, lacking) = (EVENTS - GONE, LOCAL + GONE);
     let expected = json!({ "adopted": found, "without_event": lacking, "duplicates": 1, "other_uid": 0, "failures": [] });
     assert_eq!(counts, expected);
@@ -219,5 +221,63 @@ pub(super) async fn what_the_booking_application_made_is_taken_over(world: &mut 
     let nothing = json!({
         "adopted": 0, "without_event": 0, "duplicates": 0, "other_uid": 0, "failures": [],
     });
-    assert_eq!(adopt(&url).await, nothing, "once");
+    assert_eq!(adopt(&url).await, (true, nothing), "once");
+}
+
+/// Fails with: `cli/adopt.rs`, `run`: `?` for the failure that is noted.
+pub(super) async fn one_hosts_trouble_holds_up_no_others_adoption(world: &mut World) {
+    const ROW: &str = "
+        INSERT INTO public.external_calendar_events
+               (provider_id, calendar_provider, external_event_id, ical_uid, booking_id,
+                start_time, end_time, is_busy, sync_status)
+        VALUES ($1, 'google', $2, $3, $4, $5, $6, true, 'CREATED')";
+    let url = world.url.clone().expect("PostgreSQL");
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let mut session = PgConnection::connect(&url).await.expect("PostgreSQL answers");
+    let (mut hosts, mut stories) = (Vec::new(), Vec::new());
+    for number in [1, 2] {
+        let host = world.connect(u128::try_from(number).expect("a small number")).await;
+        let story = Story::of(&name(number), host.provider);
+        make(&client, &host, number).await;
+        sqlx::query(ROW)
+            .bind(host.provider.0)
+            .bind(event_id(number))
+            .bind(story.uid().to_string())
+            .bind(name(number))
+            .bind(hour(9))
+            .bind(hour(10))
+            .execute(&mut session)
+            .await
+            .expect("a row");
+        hosts.push(host);
+        stories.push(story);
+    }
+    session.close().await.expect("it closes");
+    let lock = world.host.lock_out(&hosts[0].place);
+    let (done, counts) = adopt(&url).await;
+    assert!(!done, "not all of it is done");
+    assert_eq!(counts["adopted"], 1, "{counts}");
+    let failures = counts["failures"].as_array().expect("a list");
+    let told = failures[0].as_str().expect("a text");
+    assert!(failures.len() == 1 && told.contains(&hosts[0].id.to_string()), "{counts}");
+    let mapped = mapped(&url).await;
+    assert!(mapped.contains_key(stories[1].uid().as_str()) && mapped.len() == 1);
+
+    // Only the other one is sent to.
+    let created: Vec<_> = stories.iter_mut().map(Story::created).collect();
+    world.tell(created).await;
+    let moved: Vec<_> = stories.iter_mut().map(|story| story.moved(11)).collect();
+    world.tell(moved).await;
+    let worker = world.worker();
+    until("it is moved", async || world.starts(&hosts[1]).await == [hour(11)]).await;
+    worker.stop().await;
+    assert_eq!(world.attempts_on(&hosts[0]), 1, "the booking application's own");
+
+    let credentials = world.host.let_in(&hosts[0].place, lock);
+    hosts[0].new.sealed = world.seal(hosts[0].id, &credentials);
+    world.put(&hosts[0]).await;
+    let (done, counts) = adopt(&url).await;
+    assert!(done && counts["adopted"] == 1, "{counts}");
+    world.drain().await;
+    assert_eq!(world.starts(&hosts[0]).await, [hour(11)]);
 }
