@@ -1,10 +1,12 @@
-//! Time and chance, as arguments: everything that needs the hour or a random number is given it
-//! by one of these, so that tests can move the clock and seed the dice.
+//! Time, chance and tasks, as arguments: everything that needs the hour or a random number, or
+//! begins something beside itself, is given the means by one of these, so that tests can move the
+//! clock, seed the dice, and end a worker between any two of its steps.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
 use rand::RngExt as _;
 use uuid::Uuid;
 
@@ -25,19 +27,46 @@ pub trait Dice: Send + Sync + 'static {
     fn unit(&self) -> f64;
 }
 
-/// Both, shared.
+/// Sees every task that a worker begins beside itself, before it runs.
+pub trait Tasks: Send + Sync + 'static {
+    /// The task as it is to be run.
+    fn seen(&self, task: BoxFuture<'static, ()>) -> BoxFuture<'static, ()>;
+}
+
+/// All of them, shared.
 #[derive(Clone)]
 pub struct Surroundings {
     /// The hour.
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub dice: Arc<dyn Dice>,
+    /// Who sees the tasks.
+    pub tasks: Arc<dyn Tasks>,
 }
 
 impl Surroundings {
-    /// The machine's own clock and randomness.
+    /// The machine's own clock and randomness; tasks run as they are.
     pub fn real() -> Self {
-        Self { clock: Arc::new(SystemClock::start()), dice: Arc::new(SystemDice) }
+        Self::new(Arc::new(SystemClock::start()), Arc::new(SystemDice))
+    }
+
+    /// This clock and these dice; tasks run as they are.
+    pub fn new(clock: Arc<dyn Clock>, dice: Arc<dyn Dice>) -> Self {
+        Self { clock, dice, tasks: Arc::new(AsTheyAre) }
+    }
+
+    /// A task, for whoever spawns it.
+    pub fn task(&self, task: impl Future<Output = ()> + Send + 'static) -> BoxFuture<'static, ()> {
+        self.tasks.seen(Box::pin(task))
+    }
+}
+
+/// Nobody sees the tasks.
+struct AsTheyAre;
+
+impl Tasks for AsTheyAre {
+    fn seen(&self, task: BoxFuture<'static, ()>) -> BoxFuture<'static, ()> {
+        task
     }
 }
 

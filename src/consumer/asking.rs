@@ -1,15 +1,18 @@
-//! Questions to a broker about the log: who it is, where it begins and ends. Decides nothing.
+//! Kafka's answers to the questions about the log: who it is, where it begins and ends. Decides
+//! nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaResult;
 use rdkafka::metadata::MetadataBroker;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Semaphore;
 
+use super::broker::{AskError, Asking};
 use super::context::{AskingContext, Complaints};
 use super::log_check::Identity;
 use super::native;
@@ -20,7 +23,7 @@ const QUESTIONS_AT_ONCE: usize = 4;
 
 /// Asks a broker about the log, as a client of its own that is no member of the group: its calls
 /// block, and must not hold up the member or outlive it.
-pub(super) struct Asking {
+pub(super) struct KafkaAsking {
     /// `None` only while it is dropped.
     client: Option<Arc<BaseConsumer<AskingContext>>>,
     permits: Semaphore,
@@ -28,47 +31,7 @@ pub(super) struct Asking {
     timeout: Duration,
 }
 
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum AskError {
-    /// Kafka says no, or nothing.
-    #[error("the broker did not tell {what}")]
-    Kafka {
-        /// What it was asked for.
-        what: &'static str,
-        /// What librdkafka says.
-        #[source]
-        source: KafkaError,
-    },
-    /// The runtime is going down.
-    #[error("the question for {what} was given up")]
-    GivenUp {
-        /// What it was.
-        what: &'static str,
-    },
-}
-
-impl AskError {
-    /// What librdkafka says, in words.
-    pub(super) fn detail(&self) -> String {
-        match self {
-            Self::Kafka { what, source } => format!("{what}: {source}"),
-            Self::GivenUp { what } => (*what).to_owned(),
-        }
-    }
-
-    /// Whether the topic is not there.
-    pub(super) fn is_topic_missing(&self) -> bool {
-        match self {
-            Self::Kafka { source, .. } => {
-                super::context::is_topic_missing(source.rdkafka_error_code())
-            }
-            Self::GivenUp { .. } => false,
-        }
-    }
-}
-
-impl Asking {
+impl KafkaAsking {
     /// A client of its own.
     pub(super) fn new(
         options: &ConsumerOptions,
@@ -109,9 +72,11 @@ impl Asking {
         let answer = answer.await.map_err(|_| given_up())?;
         answer.map_err(|source| AskError::Kafka { what, source })
     }
+}
 
-    /// Who the log says it is.
-    pub(super) async fn identity(&self) -> Result<Identity, AskError> {
+#[async_trait]
+impl Asking for KafkaAsking {
+    async fn identity(&self) -> Result<Identity, AskError> {
         self.ask("the topic's id", |client, topic, timeout| {
             let metadata = client.fetch_metadata(Some(topic), timeout)?;
             // Who answers on a bootstrap address has no number yet; those that it tells of have.
@@ -124,17 +89,14 @@ impl Asking {
         .await
     }
 
-    /// A partition's first offset and the one after its last.
-    pub(super) async fn watermarks(&self, partition: i32) -> Result<(i64, i64), AskError> {
+    async fn watermarks(&self, partition: i32) -> Result<(i64, i64), AskError> {
         self.ask("the ends of a partition's log", move |client, topic, timeout| {
             client.fetch_watermarks(topic, partition, timeout)
         })
         .await
     }
 
-    /// Kafka's trailing copy of a partition's cursor, which nothing is ever read from; it tells of
-    /// a database that lost its tail (rule R18). `None`: there is none.
-    pub(super) async fn committed(&self, partition: i32) -> Result<Option<i64>, AskError> {
+    async fn committed(&self, partition: i32) -> Result<Option<i64>, AskError> {
         self.ask("the committed offset", move |client, topic, timeout| {
             let mut list = TopicPartitionList::new();
             list.add_partition(topic, partition);
@@ -152,8 +114,7 @@ impl Asking {
         .await
     }
 
-    /// How many partitions the topic has.
-    pub(super) async fn partition_count(&self) -> Result<i32, AskError> {
+    async fn partition_count(&self) -> Result<i32, AskError> {
         self.ask("the topic's partitions", |client, topic, timeout| {
             let metadata = client.fetch_metadata(Some(topic), timeout)?;
             let topic = metadata.topics().first();
@@ -163,7 +124,7 @@ impl Asking {
     }
 }
 
-impl Drop for Asking {
+impl Drop for KafkaAsking {
     /// librdkafka's destructor waits for its threads: not on one of the runtime's.
     fn drop(&mut self) {
         let client = self.client.take();

@@ -8,72 +8,15 @@ use std::time::Duration;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::watch;
 
+use super::broker::{Owned, Trailing, is_topic_missing};
 use super::status::Status;
 use crate::clock::Surroundings;
-
-/// What Kafka has assigned to us: partition, and the number of this ownership. A partition that
-/// leaves and comes back has another number, so that nothing meant for the first reaches the
-/// second.
-pub(super) type Owned = BTreeMap<i32, u64>;
-
-/// Kafka's trailing copy of the cursors: what is to be committed to it.
-#[derive(Debug, Default)]
-pub(super) struct Trailing {
-    offsets: Mutex<BTreeMap<i32, Offer>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Offer {
-    offset: i64,
-    is_committed: bool,
-}
-
-impl Trailing {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<i32, Offer>> {
-        self.offsets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The cursor has reached `offset`, durably.
-    pub(super) fn note(&self, partition: i32, offset: i64) {
-        self.lock().insert(partition, Offer { offset, is_committed: false });
-    }
-
-    /// What is not committed yet, of the partitions that `of` picks. It counts as committed now.
-    fn take(&self, topic: &str, of: impl Fn(i32) -> bool) -> KafkaResult<TopicPartitionList> {
-        let mut list = TopicPartitionList::new();
-        for (partition, offer) in self.lock().iter_mut() {
-            if offer.is_committed || !of(*partition) {
-                continue;
-            }
-            list.add_partition_offset(topic, *partition, Offset::Offset(offer.offset))?;
-            offer.is_committed = true;
-        }
-        Ok(list)
-    }
-
-    /// A commit failed: it is due again, unless the cursor has moved on since.
-    fn give_back(&self, list: &TopicPartitionList) {
-        let mut offers = self.lock();
-        for element in list.elements() {
-            if let Some(offer) = offers.get_mut(&element.partition())
-                && element.offset() == Offset::Offset(offer.offset)
-            {
-                offer.is_committed = false;
-            }
-        }
-    }
-
-    /// The partition is not ours any more.
-    fn forget(&self, partition: i32) {
-        self.lock().remove(&partition);
-    }
-}
 
 /// Lets the same kind of trouble through once in a while.
 pub(super) struct Limiter {
@@ -131,21 +74,24 @@ impl Complaints {
     }
 }
 
-/// Whether a broker says that there is no such topic or partition.
-pub(super) fn is_topic_missing(code: Option<RDKafkaErrorCode>) -> bool {
-    matches!(
-        code,
-        Some(
-            RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownTopicId
-                | RDKafkaErrorCode::UnknownPartition
-        )
-    )
-}
-
 fn partitions(list: &TopicPartitionList) -> Vec<i32> {
     list.elements().iter().map(TopicPartitionListElem::partition).collect()
+}
+
+fn list_of(topic: &str, offsets: &[(i32, i64)]) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in offsets {
+        list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+    }
+    Ok(list)
+}
+
+fn offsets_of(list: &TopicPartitionList) -> Vec<(i32, i64)> {
+    let elements = list.elements();
+    let offset = |element: &TopicPartitionListElem<'_>| {
+        element.offset().to_raw().map(|offset| (element.partition(), offset))
+    };
+    elements.iter().filter_map(offset).collect()
 }
 
 fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -263,8 +209,11 @@ impl GroupContext {
         mode: CommitMode,
         of: impl Fn(i32) -> bool,
     ) {
-        let list = match self.trailing.take(&self.topic, of) {
-            Ok(list) if list.count() == 0 => return,
+        let offsets = self.trailing.take(of);
+        if offsets.is_empty() {
+            return;
+        }
+        let list = match list_of(&self.topic, &offsets) {
             Ok(list) => list,
             Err(error) => {
                 self.complaints.say("an offset could not be written down", &error.to_string());
@@ -272,7 +221,7 @@ impl GroupContext {
             }
         };
         if let Err(error) = consumer.commit(&list, mode) {
-            self.trailing.give_back(&list);
+            self.trailing.give_back(&offsets);
             self.complaints.say("offsets could not be committed", &error.to_string());
         }
     }
@@ -304,7 +253,7 @@ impl ConsumerContext for GroupContext {
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
         if let Err(error) = result {
-            self.trailing.give_back(offsets);
+            self.trailing.give_back(&offsets_of(offsets));
             self.complaints.say("offsets could not be committed", &error.to_string());
         }
     }
@@ -321,20 +270,5 @@ mod tests {
         assert!(!limiter.lets("a", Duration::from_secs(29)));
         assert!(limiter.lets("b", Duration::from_secs(29)));
         assert!(limiter.lets("a", Duration::from_secs(30)));
-    }
-
-    #[test]
-    fn what_failed_to_be_committed_is_due_again_unless_the_cursor_moved_on() {
-        let trailing = Trailing::default();
-        trailing.note(0, 5);
-        let failed = trailing.take("t", |_| true).unwrap();
-        assert_eq!(failed.count(), 1);
-        assert_eq!(trailing.take("t", |_| true).unwrap().count(), 0);
-        trailing.give_back(&failed);
-        assert_eq!(trailing.take("t", |_| true).unwrap().count(), 1);
-        trailing.note(0, 6);
-        trailing.give_back(&failed);
-        let due = trailing.take("t", |_| true).unwrap();
-        assert_eq!(due.elements()[0].offset(), Offset::Offset(6));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::asking::AskError;
+use super::broker::AskError;
 use super::group::{Shared, describe};
 use super::log_check::Identity;
 use super::settings::StartFrom;

@@ -13,13 +13,14 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::asking::Asking;
-use super::context::{Complaints, GroupContext, Limiter, Owned, Trailing};
+use super::asking::KafkaAsking;
+use super::broker::{Asking, Bell, COMMANDS_MAX, Command, Ended, Member, Owned, Trailing};
+use super::context::{Complaints, GroupContext, Limiter};
 use super::fencing::{Waiting, fence_all};
 use super::log_check::Identity;
 use super::partition::PartitionTask;
 use super::status::Status;
-use super::thread::{Bell, COMMANDS_MAX, Command, Ended, Limits, Reader};
+use super::thread::{Limits, Reader};
 use super::{BatchSink, ConsumerError, ConsumerOptions};
 use crate::clock::Surroundings;
 use crate::store::Store;
@@ -33,7 +34,7 @@ pub(super) struct Shared {
     pub(super) status: Arc<Status>,
     /// No batch is handed over while this is `true`.
     pub(super) hold: watch::Receiver<bool>,
-    pub(super) asking: Asking,
+    pub(super) asking: Arc<dyn Asking>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) bell: Arc<Bell>,
     pub(super) owned: watch::Receiver<Owned>,
@@ -80,12 +81,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), ConsumerError> {
     options.check()?;
-    let complaints = Complaints {
-        surroundings: surroundings.clone(),
-        status: Arc::clone(&status),
-        limiter: Arc::new(Limiter::new(options.log_interval)),
-        topic: options.topic.clone(),
-    };
+    let complaints = complaints(&options, &surroundings, &status);
     let (owned_sender, owned) = watch::channel(Owned::new());
     let trailing = Arc::new(Trailing::default());
     let context = GroupContext {
@@ -96,11 +92,30 @@ pub async fn run(
         next_owner: Mutex::default(),
         complaints: complaints.clone(),
     };
-    let asking = Asking::new(&options, complaints.clone())?;
+    let asking = KafkaAsking::new(&options, complaints)?;
     let (commands, waiting) = mpsc::channel(COMMANDS_MAX);
     let bell = Arc::new(Bell::default());
     let reader = reader(&options, context, Arc::clone(&bell), waiting, surroundings.clone())?;
     let ended = reader.start().map_err(ConsumerError::Thread)?;
+    let member = Member { owned, commands, trailing, ended, bell };
+    let broker = (member, Arc::new(asking) as Arc<dyn Asking>);
+    run_as(broker, options, store, sink, surroundings, status, hold, stop).await
+}
+
+/// The same, as this member of a group; questions are answered by somebody who is none.
+#[expect(clippy::too_many_arguments, reason = "a worker's parts, each with its own type")]
+pub async fn run_as(
+    (member, asking): (Member, Arc<dyn Asking>),
+    options: ConsumerOptions,
+    store: Arc<dyn Store>,
+    sink: Arc<dyn BatchSink>,
+    surroundings: Surroundings,
+    status: Arc<Status>,
+    hold: watch::Receiver<bool>,
+    stop: CancellationToken,
+) -> Result<(), ConsumerError> {
+    let complaints = complaints(&options, &surroundings, &status);
+    let Member { owned, commands, trailing, ended, bell } = member;
     let (identity_sender, identity) = watch::channel(None);
     // A stop of our own too: when the thread fails, the tasks have to end as well.
     let stop = stop.child_token();
@@ -123,10 +138,23 @@ pub async fn run(
         stop,
     });
     let mut group = Group { shared, tasks: JoinSet::new(), running: BTreeMap::new(), ended };
-    group.tasks.spawn(watch_identity(Arc::clone(&group.shared), identity_sender));
-    group.tasks.spawn(watch_server(Arc::clone(&group.shared)));
+    group.spawn(watch_identity(Arc::clone(&group.shared), identity_sender));
+    group.spawn(watch_server(Arc::clone(&group.shared)));
     let outcome = group.follow().await;
     group.end(outcome).await
+}
+
+fn complaints(
+    options: &ConsumerOptions,
+    surroundings: &Surroundings,
+    status: &Arc<Status>,
+) -> Complaints {
+    Complaints {
+        surroundings: surroundings.clone(),
+        status: Arc::clone(status),
+        limiter: Arc::new(Limiter::new(options.log_interval)),
+        topic: options.topic.clone(),
+    }
 }
 
 fn reader(
@@ -173,6 +201,11 @@ enum Outcome {
 }
 
 impl Group {
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        let task = self.shared.surroundings.task(task);
+        self.tasks.spawn(task);
+    }
+
     /// Follows Kafka's assignment until something ends it.
     async fn follow(&mut self) -> Outcome {
         let mut owned = self.shared.owned.clone();
@@ -214,12 +247,12 @@ impl Group {
             status.add(partition, owner);
             let shared = Arc::clone(&self.shared);
             let task = PartitionTask { shared, partition, owner, stop: stop.clone() };
-            self.tasks.spawn(task.run(first));
+            self.spawn(task.run(first));
             self.running.insert(partition, Running { owner, stop: stop.clone() });
             waiting.push(Waiting { partition, stop, held });
         }
         if !waiting.is_empty() {
-            self.tasks.spawn(fence_all(Arc::clone(&self.shared), waiting));
+            self.spawn(fence_all(Arc::clone(&self.shared), waiting));
         }
     }
 
@@ -292,6 +325,7 @@ async fn watch_server(shared: Arc<Shared>) {
 async fn watch_identity(shared: Arc<Shared>, identity: watch::Sender<Option<Identity>>) {
     loop {
         tokio::select! {
+            biased;
             () = shared.stop.cancelled() => return,
             () = sleep(shared.options.identity_interval) => {}
             () = shared.look_again.notified() => {}

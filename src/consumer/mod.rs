@@ -57,6 +57,8 @@ pub mod status;
 
 pub mod log_check;
 
+pub mod broker;
+
 mod asking;
 
 mod group;
@@ -84,7 +86,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use tokio_util::sync::CancellationToken;
 
-pub use group::run;
+pub use group::{run, run_as};
 pub use settings::{ConsumerOptions, GroupProtocol, KafkaOptions, SettingsError, StartFrom};
 pub use status::{PartitionStatus, Phase, Snapshot, Status, Trouble};
 

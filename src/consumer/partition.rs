@@ -9,14 +9,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::asking::AskError;
 use super::batch::Batch;
+use super::broker::{AskError, Command, Gauge, Read};
 use super::fencing::{self, Held};
 use super::group::{Shared, describe};
 use super::log_check::{Log, Reading, Verdict, judge};
 use super::reading::Reader;
 use super::status::{PartitionStatus, Phase};
-use super::thread::{Command, Gauge, Read};
 use crate::store::{Cursor, Fence, Fenced, LogFacts, Stop};
 
 /// One ownership of one partition.

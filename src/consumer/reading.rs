@@ -9,13 +9,11 @@ use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::{mpsc, watch};
 use tokio::time::interval;
 
-use super::asking::AskError;
 use super::batch::Batch;
-use super::context::is_topic_missing;
+use super::broker::{AskError, Fetched, Gauge, is_topic_missing};
 use super::group::describe;
 use super::log_check::{Expected, First, first_record, recreated};
 use super::partition::{End, LogEnds, PartitionTask};
-use super::thread::{Fetched, Gauge};
 use super::{BatchPlace, RawRecord, Taken};
 use crate::store::{Cursor, Fenced, LogFacts, Passed, Stop};
 

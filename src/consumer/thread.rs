@@ -11,9 +11,9 @@
 //! it has room again or wants something. A ring that is lost costs a [`TICK`], never a stall.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::thread::{self, Thread};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
 
 use rdkafka::consumer::base_consumer::PartitionQueue;
@@ -22,6 +22,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::{mpsc, oneshot};
 
+use super::broker::{Bell, Command, Ended, Fetched, Gauge, Read};
 use super::context::GroupContext;
 use super::{RawRecord, native};
 use crate::clock::Surroundings;
@@ -35,66 +36,6 @@ const EVENTS_AT_ONCE: usize = 16;
 /// Records moved for one partition before the next one has its turn.
 const RECORDS_AT_ONCE: usize = 512;
 
-/// How many commands may wait for the thread.
-pub(super) const COMMANDS_MAX: usize = 1024;
-
-/// Wakes the thread.
-#[derive(Default)]
-pub(super) struct Bell(OnceLock<Thread>);
-
-impl Bell {
-    /// Wakes it, or keeps it from falling asleep once.
-    pub(super) fn ring(&self) {
-        if let Some(thread) = self.0.get() {
-            thread.unpark();
-        }
-    }
-}
-
-/// What waits between librdkafka and a partition's task.
-#[derive(Default)]
-pub(super) struct Gauge {
-    /// Bytes waiting.
-    pub(super) bytes: AtomicUsize,
-    /// The thread left records in librdkafka for want of room: ring when there is some.
-    pub(super) is_starved: AtomicBool,
-    /// The log end that the last fetch told; below 0: none yet.
-    pub(super) log_end: AtomicI64,
-}
-
-/// What a partition's task receives.
-#[derive(Debug)]
-pub(super) enum Fetched {
-    /// A record.
-    Record(RawRecord),
-    /// Up to this offset there is nothing more that is delivered.
-    Passed(i64),
-    /// librdkafka says that reading this partition is in trouble.
-    Trouble(RDKafkaErrorCode, String),
-}
-
-/// A partition's task asks for its records from `offset` on.
-pub(super) struct Read {
-    /// The partition.
-    pub(super) partition: i32,
-    /// The ownership that this is meant for.
-    pub(super) owner: u64,
-    /// Where to begin.
-    pub(super) offset: i64,
-    /// Where the records go. Once nobody receives, the partition is not read any more.
-    pub(super) records: mpsc::Sender<Fetched>,
-    /// What waits there.
-    pub(super) gauge: Arc<Gauge>,
-}
-
-/// What the thread is asked.
-pub(super) enum Command {
-    /// Read a partition.
-    Read(Read),
-    /// Commit, leave the group, end.
-    Close,
-}
-
 /// A partition that is being read.
 struct Lane {
     owner: u64,
@@ -106,14 +47,6 @@ struct Lane {
     /// What librdkafka's position was before this reading began: not of this reading, if it still
     /// is that.
     position_before: Option<i64>,
-}
-
-/// Why the thread ended.
-pub(super) enum Ended {
-    /// It was asked to, and has left the group.
-    Closed,
-    /// librdkafka cannot go on.
-    Fatal(KafkaError),
 }
 
 /// Bounds and intervals.
@@ -163,7 +96,7 @@ impl Reader {
     pub(super) fn start(self) -> std::io::Result<oneshot::Receiver<Ended>> {
         let (ended, end) = oneshot::channel();
         thread::Builder::new().name("kafka".to_owned()).spawn(move || {
-            self.bell.0.get_or_init(thread::current);
+            self.bell.is_of(thread::current());
             if ended.send(self.run()).is_err() {
                 tracing::debug!("nobody waits for the kafka thread any more");
             }

@@ -144,10 +144,10 @@ impl Emitter {
                 Ok(Some(lease)) => {
                     troubles = 0;
                     let (emitter, stop) = (Arc::clone(&self), stop.clone());
-                    lanes.spawn(async move {
+                    lanes.spawn(self.surroundings.task(async move {
                         emitter.drain(lease, before, &stop).await;
                         drop(place);
-                    });
+                    }));
                 }
                 Ok(None) => {
                     troubles = 0;
@@ -180,6 +180,7 @@ impl Emitter {
 
     async fn rest(&self, time: Duration, stop: &CancellationToken) {
         tokio::select! {
+            biased;
             () = stop.cancelled() => {}
             () = self.wake.notified() => {}
             () = tokio::time::sleep(time) => {}

@@ -67,7 +67,7 @@ impl World {
         let store = Arc::new(Meddler::over(Arc::clone(&env.store)));
         let dice = Arc::new(Hurried::default());
         let surroundings =
-            Surroundings { clock: Arc::new(SystemClock::start()), dice: Arc::clone(&dice) as _ };
+            Surroundings::new(Arc::new(SystemClock::start()), Arc::clone(&dice) as _);
         let text = |text| Template::parse(text).unwrap();
         let rules = Rules {
             uid_domain: DOMAIN.to_owned(),
