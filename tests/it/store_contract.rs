@@ -1,5 +1,5 @@
 //! What both stores promise, one fact at a time: every fact runs on SQLite in memory, on SQLite in
-//! a file and on PostgreSQL. A fact that needs time to pass awaits its condition: with a clock of
+//! a file, on PostgreSQL and on the simulator's model of them. A fact that needs time to pass awaits its condition: with a clock of
 //! our own that is moved on, with PostgreSQL's the test waits.
 
 pub(crate) mod env;
@@ -187,6 +187,8 @@ macro_rules! every_fact {
 pub(crate) mod sqlite;
 
 pub(crate) mod postgres;
+
+pub(crate) mod model;
 
 mod booking_application;
 

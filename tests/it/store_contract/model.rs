@@ -1,0 +1,168 @@
+//! The facts on the simulator's model of the store; and what is said of the model alone.
+
+use std::sync::Arc;
+
+use booking::{CalendarKind, Verb};
+use calendar_sync::store::{Batch, Committed, Fenced, LogFacts, Stop, Store, Taken};
+use simulate::store::{Broken, History, LegacyRow, ModelStore};
+use uuid::Uuid;
+
+use super::adoption;
+use super::env::{
+    Answered as _, Env, HandClock, LONG, TOPIC, Time, advance, hour, id, present, provider, token,
+    uid,
+};
+
+fn env_of(store: ModelStore, clock: Arc<HandClock>) -> (Arc<ModelStore>, Env) {
+    let store = Arc::new(store);
+    let env = Env {
+        store: Arc::clone(&store) as _,
+        time: Time::Given(clock),
+        ending: Box::pin(std::future::ready(())),
+    };
+    (store, env)
+}
+
+fn new() -> (Arc<ModelStore>, Env) {
+    broken(Broken::default())
+}
+
+fn broken(broken: Broken) -> (Arc<ModelStore>, Env) {
+    let clock = HandClock::new();
+    env_of(ModelStore::broken(Arc::clone(&clock) as _, broken), clock)
+}
+
+async fn model_env(_fact: &str) -> Option<Env> {
+    Some(new().1)
+}
+
+mod in_the_model {
+    use super::model_env as env;
+
+    every_fact!(env);
+}
+
+/// A store with the rows of [`adoption::ROWS`] in it.
+fn with_rows() -> Env {
+    let (store, env) = new();
+    let rows = [
+        (1, "theirs1", Some("a"), "a", "CREATED"),
+        (2, "theirs2", Some("b"), "b", "FAILED"),
+        (3, "theirs3", Some("b"), "b", "CREATED"),
+        (4, "local-4", None, "c", "CREATED"),
+        (5, "theirs5", Some("d"), "d", "CANCELLED"),
+    ];
+    for (row, external_id, named, booking, sync_status) in rows {
+        store.put_legacy(&LegacyRow {
+            row: Uuid::from_u128(row),
+            provider: provider(1),
+            kind: CalendarKind::Caldav,
+            external_id: external_id.to_owned(),
+            uid: named.map(uid),
+            booking: Some(id(booking)),
+            sync_status,
+            start: hour(9),
+            end: hour(10),
+        });
+    }
+    env
+}
+
+#[tokio::test]
+async fn what_stood_before_is_taken_over() {
+    adoption::what_stood_before_is_taken_over(&with_rows()).await;
+}
+
+#[tokio::test]
+async fn a_removal_knows_what_was_adopted() {
+    adoption::a_removal_knows_what_was_adopted(&with_rows()).await;
+}
+
+/// R18, while a worker runs: as on PostgreSQL.
+#[tokio::test]
+async fn a_database_that_fell_back_is_noticed_once_and_read_from_with_care() {
+    let (model, env) = new();
+    let _ = model.open(None, token(1)).await.answered();
+    env.connect(1).await;
+    env.fence(2).await;
+    let before = model.snapshot();
+    env.ask("a", 0, Some("Massage")).await;
+    let fence = env.fence(3).await;
+    assert!(!model.notice_server().await.answered(), "it is the one that it was");
+
+    model.restore(&before, History::Another);
+    assert_eq!(env.stored("a").await, None, "it is lost");
+    assert!(model.notice_server().await.answered());
+    let cursor = model.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+    assert_eq!((cursor.recover_until, cursor.fence.epoch), (Some(i64::MAX), 2));
+    let facts = LogFacts { log_end: Some(4), ..LogFacts::default() };
+    // Of the same epoch by number, but not of the same owner.
+    assert_eq!(fence.epoch, cursor.fence.epoch);
+    assert_eq!(model.note_log(&fence, &facts).await.answered(), Fenced::Refused);
+    assert!(!model.notice_server().await.answered(), "it is noticed once");
+
+    model.restore(&before, History::Same);
+    assert!(!model.notice_server().await.answered(), "it cannot be told from what it was");
+}
+
+#[tokio::test]
+async fn what_changes_nothing_is_no_commit() {
+    let (model, env) = new();
+    env.connect(1).await;
+    let fence = env.fence(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    let lane = env.lane(1).await;
+    let commits = model.commits();
+    assert_eq!(env.lease(2).await, None);
+    assert_eq!(model.take_over(&lane, LONG).await.answered(), Taken::Over(0));
+    assert_eq!(env.record(&lane, "a", present("a", 0, "Massage")).await, Fenced::Refused);
+    assert_eq!(env.due(&lane).await.len(), 1);
+    let elsewhere = Batch { advance: Some(advance(&fence, 0, 1)), ..Batch::default() };
+    assert_eq!(model.commit(&elsewhere).await.answered(), Committed::Done);
+    assert_eq!(model.commits(), commits + 1);
+    let again = Committed::Elsewhere { next_offset: Some(1) };
+    assert_eq!(model.commit(&elsewhere).await.answered(), again);
+    assert_eq!(model.commits(), commits + 1);
+}
+
+/// The negative controls do what they are there for.
+#[tokio::test]
+async fn without_an_owner_epoch_a_stale_owner_writes() {
+    let (model, env) = broken(Broken { no_owner_epoch: true, ..Broken::default() });
+    let stale = env.fence(1).await;
+    env.fence(2).await;
+    let batch = Batch { advance: Some(advance(&stale, 0, 1)), ..Batch::default() };
+    assert_eq!(model.commit(&batch).await.answered(), Committed::Done);
+    let elsewhere = Committed::Elsewhere { next_offset: Some(1) };
+    assert_eq!(model.commit(&batch).await.answered(), elsewhere, "the offset still counts");
+    let stop = Stop { kind: "truncated".to_owned(), found: "another".to_owned() };
+    assert_eq!(model.stop(&stale, &stop).await.answered(), Fenced::Written);
+}
+
+#[tokio::test]
+async fn without_tokens_a_former_holder_stamps_and_records() {
+    let (model, env) = broken(Broken { no_token: true, ..Broken::default() });
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    let former = env.lane(1).await;
+    let Time::Given(clock) = &env.time else { unreachable!("it is ours") };
+    clock.pass(LONG);
+    let holder = env.lane(2).await;
+    assert!(env.stamp(&former, "a", (Verb::Create, 0, 0)).await, "its lease has run out");
+    assert!(env.stamp(&holder, "a", (Verb::Create, 0, 0)).await);
+    assert_eq!(env.record(&former, "a", present("a", 0, "Massage")).await, Fenced::Written);
+    assert_eq!(model.park(&former, "no reason").await.answered(), Fenced::Written);
+    assert_eq!(model.release(&former, LONG).await.answered(), Fenced::Written);
+}
+
+#[tokio::test]
+async fn where_rows_are_deleted_nothing_is_left_of_what_is_settled() {
+    for rows_deleted_at_record in [false, true] {
+        let (model, env) = broken(Broken { rows_deleted_at_record, ..Broken::default() });
+        env.connect(1).await;
+        env.ask("a", 0, Some("Massage")).await;
+        let lane = env.lane(1).await;
+        env.apply(&lane, "a", 0, "Massage").await;
+        assert_eq!(model.look(|rows| rows.effects().count()), usize::from(!rows_deleted_at_record));
+    }
+}
