@@ -2,3 +2,5 @@
 //! calendars, clocks and processes are simulated, and fail in every way that we know of.
 
 pub mod store;
+
+pub mod calendars;

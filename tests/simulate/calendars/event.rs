@@ -1,0 +1,116 @@
+//! What stands in a simulated calendar, as the oracle sees it, and what stood there before.
+
+use std::time::Duration;
+
+/// The service's marker as texts, as it stands in an event.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Marker {
+    /// The booking's iCal UID.
+    pub uid: String,
+    /// The connection.
+    pub connection: String,
+    /// The revision.
+    pub revision: i64,
+    /// The digest of the content.
+    pub digest: String,
+}
+
+/// Who did something to a calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The service, by the request of this number.
+    Request(u64),
+    /// The host, by hand.
+    Host,
+    /// The server, of its own accord.
+    Server,
+}
+
+/// An event, of the service's making or of the host's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Google's id, CalDAV's href, Graph's `transactionId`; a name of the server's own for what
+    /// the host made.
+    pub name: String,
+    /// The UID that the calendar itself gives it: Google's `iCalUID`, Graph's `iCalUId`; with
+    /// CalDAV the UID in the text.
+    pub provider_uid: String,
+    /// Our marker, whole or not at all.
+    pub marker: Option<Marker>,
+    /// Its title.
+    pub summary: String,
+    /// Its text.
+    pub description: Option<String>,
+    /// Its place.
+    pub location: Option<String>,
+    /// First instant: RFC 3339, in UTC.
+    pub start: String,
+    /// First instant after it: RFC 3339, in UTC.
+    pub end: String,
+    /// Whether it is shown as not yet confirmed.
+    pub tentative: bool,
+    /// The ETag that reading it gives; `None` where the server gives none.
+    pub etag: Option<String>,
+    /// Who made it.
+    pub made_by: By,
+    /// Of which event the host made it as a copy.
+    pub copy_of: Option<String>,
+    /// When a request wrote it last.
+    pub written_at: Option<Duration>,
+    /// When the host touched it last.
+    pub touched_by_host_at: Option<Duration>,
+    /// What the host noted on it, where the service writes nothing (colour, reminders, a property
+    /// of another application's). A merging update leaves it; only CalDAV's PUT, which replaces
+    /// the whole event, takes it away.
+    pub host_note: Option<String>,
+}
+
+impl Event {
+    /// An event that shows nothing yet.
+    pub(super) fn blank(name: &str, provider_uid: String, made_by: By) -> Self {
+        Self {
+            name: name.to_owned(),
+            provider_uid,
+            marker: None,
+            summary: String::new(),
+            description: None,
+            location: None,
+            start: String::new(),
+            end: String::new(),
+            tentative: false,
+            etag: None,
+            made_by,
+            copy_of: None,
+            written_at: None,
+            touched_by_host_at: None,
+            host_note: None,
+        }
+    }
+}
+
+/// What stood under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stood {
+    /// Nothing that a reader could see.
+    Nothing,
+    /// A deleted event that readers are told of (Google's `cancelled`).
+    Tombstone,
+    /// A live event.
+    Live(Box<Event>),
+}
+
+/// One change of what a calendar holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// When.
+    pub at: Duration,
+    /// Whose.
+    pub by: By,
+    /// Of the event of this name. Two events can have one name, where the server lets them
+    /// ([`super::switches::Collisions::Twins`], [`super::switches::Microsoft::remembers_for`]).
+    pub name: String,
+    /// What stood there.
+    pub before: Stood,
+    /// What stands there since.
+    pub after: Stood,
+}

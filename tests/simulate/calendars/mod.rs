@@ -1,0 +1,218 @@
+//! Calendars that are pure state machines, with the semantics of Google Calendar, Microsoft Graph
+//! and CalDAV servers, as far as PROVIDERS.md knows them.
+//!
+//! They are the truth that the oracle is told, so they share no code with the service: they read
+//! the bodies that arrive themselves. Time is an argument. Chance is drawn when a calendar is made
+//! ([`Switches::draw`]), and none after. What a network does to a request, and a token, limit or
+//! failing machine to its answer, is no calendar's doing, and none of theirs.
+
+mod caldav;
+
+pub mod event;
+
+mod google;
+
+pub mod host;
+
+mod icalendar;
+
+mod json;
+
+mod microsoft;
+
+mod shelf;
+
+pub mod switches;
+
+use std::time::Duration;
+
+pub use event::{By, Change, Event, Marker, Stood};
+pub use host::Deed;
+use shelf::{Etags, Shelf};
+pub use switches::Switches;
+use switches::{EtagForm, EtagSource};
+
+/// The kinds of calendars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Google Calendar v3.
+    Google,
+    /// Microsoft Graph.
+    Microsoft,
+    /// A CalDAV server.
+    Caldav,
+}
+
+/// What is asked of a calendar.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// Google: an insert with this id. Graph: a POST with this `transactionId`. CalDAV: a PUT with
+    /// `If-None-Match: *`.
+    Create {
+        /// The event's name.
+        name: String,
+        /// The event.
+        body: Vec<u8>,
+    },
+    /// Google: a PATCH. Graph: a PATCH of the event that is found under the name (without its
+    /// `transactionId`, which cannot change). CalDAV: a PUT, with `If-Match` or without a
+    /// condition.
+    Update {
+        /// The event's name.
+        name: String,
+        /// The ETag that it must have.
+        if_match: Option<String>,
+        /// The event.
+        body: Vec<u8>,
+    },
+    /// A DELETE.
+    Delete {
+        /// The event's name.
+        name: String,
+        /// The ETag that it must have.
+        if_match: Option<String>,
+    },
+    /// Google and CalDAV: a GET. Graph: the search for the marker.
+    Read {
+        /// The event's name.
+        name: String,
+    },
+}
+
+/// What a calendar says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// A write took effect.
+    Done {
+        /// 2xx.
+        status: u16,
+        /// The ETag, if the answer gives one; weak ones as they are.
+        etag: Option<String>,
+        /// The UID that the calendar itself gives the event, if the answer says it.
+        provider_uid: Option<String>,
+    },
+    /// It did not take effect; or it did, and the server says so
+    /// ([`switches::Caldav::fails_after_storing`] alone).
+    Refused {
+        /// 4xx, or 500.
+        status: u16,
+        /// Google's reason, Graph's code, or the name of a `WebDAV` precondition.
+        reason: Option<&'static str>,
+    },
+    /// A read: a live event.
+    Live {
+        /// Our marker in it.
+        body_marker: Option<Marker>,
+        /// Its ETag; weak ones as they are.
+        etag: Option<String>,
+        /// The UID that the calendar itself gives it.
+        provider_uid: Option<String>,
+    },
+    /// A read: deleted, and remembered (Google).
+    Tombstone,
+    /// A read: nothing, and the calendar itself is there.
+    Absent,
+}
+
+impl Said {
+    fn done(status: u16, event: Option<&Event>) -> Self {
+        let etag = event.and_then(|event| event.etag.clone());
+        Self::Done { status, etag, provider_uid: event.map(|event| event.provider_uid.clone()) }
+    }
+
+    fn refused(status: u16, reason: &'static str) -> Self {
+        Self::Refused { status, reason: Some(reason) }
+    }
+
+    fn bare(status: u16) -> Self {
+        Self::Refused { status, reason: None }
+    }
+
+    fn live(event: &Event) -> Self {
+        Self::Live {
+            body_marker: event.marker.clone(),
+            etag: event.etag.clone(),
+            provider_uid: Some(event.provider_uid.clone()),
+        }
+    }
+}
+
+/// One calendar of one account.
+#[derive(Debug, Clone)]
+pub struct Calendar {
+    server: Server,
+    shelf: Shelf,
+}
+
+#[derive(Debug, Clone)]
+enum Server {
+    Google(google::Google),
+    Microsoft(microsoft::Microsoft),
+    Caldav(caldav::Caldav),
+}
+
+impl Calendar {
+    /// An empty one.
+    pub fn new(kind: Kind, switches: Switches) -> Self {
+        let Switches { google, microsoft, caldav } = switches;
+        match kind {
+            Kind::Google => Self {
+                server: Server::Google(google::Google { switches: google }),
+                shelf: Shelf::new(Etags::Google, true),
+            },
+            Kind::Microsoft => Self {
+                shelf: Shelf::new(Etags::Microsoft { bumps: microsoft.etag_bumps.clone() }, false),
+                server: Server::Microsoft(microsoft::Microsoft::new(microsoft)),
+            },
+            Kind::Caldav => {
+                let etags = match (caldav.etags, caldav.etags_from) {
+                    (EtagForm::None, _) => Etags::None,
+                    (form, EtagSource::Count) => Etags::Counted { weak: form == EtagForm::Weak },
+                    (form, EtagSource::Content) => Etags::Derived { weak: form == EtagForm::Weak },
+                };
+                let server = Server::Caldav(caldav::Caldav::new(caldav));
+                Self { server, shelf: Shelf::new(etags, false) }
+            }
+        }
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self.server {
+            Server::Google(_) => Kind::Google,
+            Server::Microsoft(_) => Kind::Microsoft,
+            Server::Caldav(_) => Kind::Caldav,
+        }
+    }
+
+    /// One request arrives at the server, at this time since the beginning, which no request or
+    /// deed before exceeds. `request` numbers it, for the history.
+    pub fn answer(&mut self, at: Duration, request: u64, ask: &Ask) -> Said {
+        self.advance(at);
+        match &mut self.server {
+            Server::Google(server) => server.answer(&mut self.shelf, request, ask),
+            Server::Microsoft(server) => server.answer(&mut self.shelf, request, ask),
+            Server::Caldav(server) => server.answer(&mut self.shelf, request, ask),
+        }
+    }
+
+    /// Every live event, of the service's and of the host's making, in the order in which they were
+    /// made.
+    pub fn live(&self) -> Vec<&Event> {
+        self.shelf.live().map(|kept| &kept.event).collect()
+    }
+
+    /// What has changed, in order.
+    pub fn history(&self) -> &[Change] {
+        self.shelf.history()
+    }
+
+    fn advance(&mut self, at: Duration) {
+        self.shelf.advance(at);
+        match &self.server {
+            Server::Google(server) => server.age(&mut self.shelf),
+            Server::Caldav(server) => server.age(&mut self.shelf),
+            Server::Microsoft(_) => {}
+        }
+    }
+}
