@@ -123,6 +123,17 @@ fn a_weak_etag_never_matches() {
 }
 
 #[test]
+fn a_weak_etag_may_come_back_with_its_content() {
+    let mut desk = holding(|it| {
+        (it.etags, it.etags_from) = (EtagForm::Weak, EtagSource::Content);
+    });
+    let etag = desk.etag();
+    assert!(etag.starts_with("W/\""), "{etag}");
+    desk.update(1, None);
+    assert_eq!(etag_of(desk.update(0, None)), etag);
+}
+
+#[test]
 fn a_server_may_have_no_etags() {
     let mut desk = holding(|it| it.etags = EtagForm::None);
     assert!(matches!(desk.read(), Said::Live { etag: None, .. }));
@@ -142,6 +153,7 @@ fn etags_of_the_content_come_back_with_it() {
         // What the host does is content too.
         assert!(desk.host(&Deed::Annotate { name: name(Kind::Caldav) }));
         assert!(desk.etag() != a && desk.etag() != b);
+        assert!(desk.etag().starts_with('"'));
     }
 }
 

@@ -80,6 +80,8 @@ fn a_collision_that_is_not_detected_can_leave_two_events() {
     assert_eq!(desk.revision(), 0);
     assert_eq!(done(&desk.delete(None)), 204);
     assert_eq!(desk.revision(), 1);
+    desk.wait(MINUTE);
+    assert_eq!(refusal(&desk.create(2)), (409, Some("duplicate")));
 }
 
 /// A1, A2.
@@ -270,6 +272,25 @@ fn what_is_no_event_is_invalid() {
     let empty = with(|body| body["end"] = body["start"].clone());
     assert_eq!(refusal(&desk.create_with(empty)), (400, Some("timeRangeEmpty")));
     assert!(desk.calendar.history().is_empty());
+}
+
+#[test]
+fn an_update_to_what_is_no_event_is_invalid() {
+    let mut desk = holding(|_| {});
+    let body = |body: Value| body.to_string().into_bytes();
+    for body in [
+        body(json!([])),
+        body(json!({"id": "bookingother"})),
+        body(json!({"location": 7})),
+        body(json!({"end": {"date": "2026-03-04", "dateTime": "2026-03-04T10:00:00Z"}})),
+    ] {
+        assert_eq!(refusal(&desk.update_with(body, None)), (400, Some("invalid")));
+    }
+    let early = body(json!({"end": {"dateTime": "2026-03-03T09:59:00+01:00", "date": null}}));
+    assert_eq!(refusal(&desk.update_with(early, None)), (400, Some("timeRangeEmpty")));
+    let later = body(json!({"end": {"dateTime": "2026-03-03T12:00:00+01:00", "date": null}}));
+    assert_eq!(done(&desk.update_with(later, None)), 200);
+    assert_eq!(desk.only().end, "2026-03-03T11:00:00Z");
 }
 
 /// A1: `^[a-v0-9]{5,1024}$`.

@@ -117,6 +117,19 @@ fn a_copy_has_our_marker_and_a_name_of_its_own() {
 }
 
 #[test]
+fn a_copy_that_we_write_to_is_still_the_hosts() {
+    let mut desk = at_noon(Kind::Caldav);
+    desk.host(&Deed::Copy { name: name(Kind::Caldav) });
+    let copy = desk.calendar.live()[1].clone();
+    let body = text(1, &copy.provider_uid);
+    let update = Ask::Update { name: copy.name, if_match: copy.etag, body };
+    assert_eq!(done(&desk.ask(&update)), 204);
+    let copy = desk.calendar.live()[1];
+    assert_eq!((copy.summary.as_str(), copy.made_by), ("Haircut 1", By::Host));
+    assert_eq!(copy.copy_of, Some(name(Kind::Caldav)));
+}
+
+#[test]
 fn a_copy_can_have_our_uid_in_caldav() {
     let mut desk = Desk::holding(Kind::Caldav, |it| it.caldav.copies = CopyUid::Same);
     assert!(desk.host(&Deed::Copy { name: name(Kind::Caldav) }));

@@ -97,7 +97,9 @@ fn a_post_after_the_deletion_may_make_nothing_and_say_otherwise() {
     let mut desk = holding(|it| it.after_delete = AfterDelete::AnswersWithDeleted);
     let first = desk.etag();
     desk.delete(None);
-    assert_eq!(etag_of(desk.create(0)), first);
+    let said = desk.create(0);
+    assert_eq!(done(&said), 201);
+    assert_eq!(etag_of(said), first);
     assert!(desk.calendar.live().is_empty());
     assert_eq!(desk.read(), Said::Absent);
     assert_eq!(refusal(&desk.create(1)), (400, Some("ErrorDuplicateTransactionId")));
@@ -157,6 +159,32 @@ fn a_transaction_id_cannot_change() {
     let body = body(Kind::Microsoft, 1);
     assert_eq!(refusal(&desk.update_with(body, None)), (400, Some("ErrorInvalidRequest")));
     assert_eq!(desk.revision(), 0);
+}
+
+#[test]
+fn an_update_to_what_is_no_event_is_invalid() {
+    let mut desk = holding(|_| {});
+    let body = |body: Value| body.to_string().into_bytes();
+    let early = json!({"dateTime": "2026-03-03T08:59:00.0000000", "timeZone": "UTC"});
+    for body in [
+        body(json!([])),
+        body(json!({"end": early})),
+        body(json!({"location": "Room 1"})),
+        body(json!({"showAs": "away"})),
+    ] {
+        assert_eq!(refusal(&desk.update_with(body, None)), (400, Some("ErrorInvalidRequest")));
+    }
+    assert_eq!(desk.revision(), 0);
+}
+
+/// B9.
+#[test]
+fn all_but_one_way_to_be_shown_are_certain() {
+    for shown in ["free", "busy", "oof", "workingElsewhere", "unknown", "tentative"] {
+        let mut desk = strict();
+        desk.create_with(body_of(Kind::Microsoft, 0, |body| body["showAs"] = json!(shown)));
+        assert_eq!(desk.only().tentative, shown == "tentative", "{shown}");
+    }
 }
 
 /// B7.
