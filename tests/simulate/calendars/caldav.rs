@@ -156,7 +156,6 @@ impl Caldav {
             return Said::bare(403);
         }
         shelf.delete(id, by);
-        self.age(shelf);
         let status = match self.switches.deletion {
             Deletion::NoContent => 204,
             Deletion::MultiStatus => 200,

@@ -59,7 +59,8 @@ impl Google {
             Ok(status) => status,
             Err(Malformed) => return Said::refused(400, "invalid"),
         };
-        if !is_event_id(name) || status == Some(Status::Cancelled) || event.end.is_empty() {
+        let has_times = !event.start.is_empty() && !event.end.is_empty();
+        if !is_event_id(name) || !has_times || status == Some(Status::Cancelled) {
             return Said::refused(400, "invalid");
         }
         if !json::is_after(&event.end, &event.start) {

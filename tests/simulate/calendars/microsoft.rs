@@ -171,7 +171,7 @@ impl Microsoft {
     /// Whether the condition fails; or the server, busy with the write before, says that it does.
     fn conflicts(&mut self, shelf: &Shelf, id: u64, if_match: Option<&str>) -> bool {
         let Some(kept) = shelf.live().find(|kept| kept.id == id) else {
-            return false;
+            unreachable!("what was found is there")
         };
         let is_busy = kept.age(shelf.now()) < self.switches.conflicts_for;
         if is_busy && self.conflicts.insert(kept.write) {

@@ -216,3 +216,6 @@ impl Calendar {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
