@@ -129,7 +129,7 @@ impl PostgresStore {
                SET next_offset = $5, witness_timestamp_ms = $6, witness_checksum = $7,
                    log_end = GREATEST(log_end, $8), updated_at = clock_timestamp()
              WHERE topic = $1 AND partition = $2 AND token = $3
-               AND (next_offset = $4 OR next_offset IS NULL)";
+               AND COALESCE(next_offset, 0) = $4";
         let done = sqlx::query(ADVANCE)
             .bind(&advance.fence.topic)
             .bind(advance.fence.partition)

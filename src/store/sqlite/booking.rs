@@ -186,7 +186,7 @@ async fn step(conn: &mut SqliteConnection, advance: &Advance, now: i64) -> Step 
            SET next_offset = ?6, witness_timestamp_ms = ?7, witness_checksum = ?8,
                log_end = MAX(COALESCE(log_end, ?9), COALESCE(?9, log_end)), updated_at = ?10
          WHERE topic = ?1 AND "partition" = ?2 AND epoch = ?3 AND token = ?4
-           AND (next_offset IS NULL OR next_offset = ?5)"#;
+           AND COALESCE(next_offset, 0) = ?5"#;
     const STANDS: &str = r#"
         SELECT next_offset FROM cursors
          WHERE topic = ?1 AND "partition" = ?2 AND epoch = ?3 AND token = ?4"#;

@@ -131,8 +131,7 @@ fn may_step(tx: &mut Tx<'_>, advance: &Advance) -> Step {
         return Err(Halt::Answer(Committed::Foreign));
     };
     match row.cursor.next_offset {
-        None => Ok(()),
-        Some(stands) if stands == advance.from => Ok(()),
+        stands if stands.unwrap_or(0) == advance.from => Ok(()),
         next_offset => Err(Halt::Answer(Committed::Elsewhere { next_offset })),
     }
 }
@@ -221,7 +220,7 @@ pub(super) fn ask(tables: &mut Tables, effect: &Effect, now: i64) {
     }
     row.desired_revision = effect.revision;
     row.desired_digest = digest;
-    (row.dead, row.rejections) = (false, 0);
+    (row.dead, row.rejections, row.updated_at) = (false, 0, now);
     if row.applied_revision == Some(ADOPTED_REVISION) && shows(row, digest) {
         row.applied_revision = Some(effect.revision);
     }
