@@ -246,7 +246,9 @@ impl Drain<'_> {
 
     /// The call, as it will be sent whatever happens.
     fn flight(&self, owed: &Owed, verb: booking::Verb, generation: i32) -> InFlight {
-        let Some(content) = &owed.desired else {
+        // What is burned is deleted though an event is wanted: in the next generation.
+        let wanted = owed.desired.as_ref().filter(|_| verb != booking::Verb::Delete);
+        let Some(content) = wanted else {
             let (revision, digest, body) = (owed.desired_revision, None, Vec::new());
             return InFlight { verb, revision, digest, body };
         };

@@ -252,7 +252,8 @@ impl PostgresStore {
         stamps: &[Stamp],
     ) -> Result<Vec<IcalUid>> {
         // A new destination withdraws an event without a new revision: a revision alone does not
-        // tell that an event is wanted still. A generation never falls.
+        // tell that an event is wanted still. What was meant to be deleted is, whatever is wanted by
+        // now (rule R12). A generation never falls.
         const STAMP: &str = "
             WITH wanted AS (
                 SELECT * FROM UNNEST($3::text[], $4::bigint[], $5::int[], $6::text[], $7::bigint[],
@@ -261,7 +262,8 @@ impl PostgresStore {
             held AS (
                 SELECT e.ical_uid FROM effects e JOIN wanted w ON e.ical_uid = w.uid
                  WHERE e.connection_id = $1 AND NOT e.dead AND e.desired_revision = w.desired
-                   AND (e.desired_digest IS NULL) = (w.verb = 'delete')
+                   AND ((e.desired_digest IS NULL) = (w.verb = 'delete')
+                        OR (e.burned AND w.verb = 'delete'))
                    AND e.generation <= w.generation
                    AND (e.flight_verb IS NULL OR e.flight_token = $2)
                  ORDER BY e.ical_uid FOR UPDATE OF e)

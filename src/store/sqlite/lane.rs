@@ -311,7 +311,7 @@ pub(super) async fn stamp(
 
 /// What is in flight under our own token may be sent again; a generation never falls. A new
 /// destination withdraws an event without a new revision: a revision alone does not tell that an
-/// event is wanted still.
+/// event is wanted still. What was meant to be deleted is, whatever is wanted by now (rule R12).
 async fn stamp_one(
     conn: &mut SqliteConnection,
     lane: &LaneLease,
@@ -324,7 +324,7 @@ async fn stamp_one(
                flight_body = ?9, flight_at = ?10, attempts = attempts + 1, generation = ?5,
                burned = (?6 = 'delete') OR (burned AND ?5 = generation), updated_at = ?10
          WHERE connection_id = ?1 AND ical_uid = ?2 AND NOT dead AND desired_revision = ?4
-           AND (desired_digest IS NULL) = (?6 = 'delete')
+           AND ((desired_digest IS NULL) = (?6 = 'delete') OR (burned AND ?6 = 'delete'))
            AND generation <= ?5 AND (flight_verb IS NULL OR flight_token = ?3)";
     let flight = &stamp.in_flight;
     let done = sqlx::query(STAMP)

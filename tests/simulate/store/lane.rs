@@ -100,7 +100,8 @@ pub(super) fn take_over(tx: &mut Tx<'_>, lane: &LaneLease, verify_after: Duratio
     if !is_ours(tx, lane, None) {
         return Taken::Refused;
     }
-    let at = later(tx.now, verify_after);
+    let now = tx.now;
+    let at = later(now, verify_after);
     let mut rows = 0;
     for (_, row) in tx.tables.lane_effects_mut(lane.connection) {
         if row.flight.as_ref().is_none_or(|flight| flight.token == lane.token) {
@@ -108,6 +109,7 @@ pub(super) fn take_over(tx: &mut Tx<'_>, lane: &LaneLease, verify_after: Duratio
         }
         leave_open(row, at);
         row.flight.as_mut().expect("it is in flight").token = lane.token;
+        row.updated_at = now;
         rows += 1;
     }
     if rows > 0 {
@@ -160,11 +162,13 @@ fn set_aside(tx: &mut Tx<'_>, lane: &LaneLease, uid: &IcalUid, error: String) {
     if !is_ours(tx, lane, None) {
         return;
     }
-    let until = later(tx.now, UNREADABLE_DELAY);
+    let now = tx.now;
+    let until = later(now, UNREADABLE_DELAY);
     let row = tx.tables.effect_mut(lane.connection, uid).expect("it was read");
     row.not_before = until;
     row.verify_at = row.verify_at.map(|_| until);
     row.last_error = Some(error);
+    row.updated_at = now;
     tx.commit();
 }
 
@@ -245,7 +249,7 @@ fn stamp_one(tx: &mut Tx<'_>, lane: &LaneLease, stamp: &Stamp) -> bool {
     let is_free = row.flight.as_ref().is_none_or(|flight| flight.token == lane.token);
     let may = !row.dead
         && row.desired_revision == stamp.desired_revision
-        && row.desired_digest.is_none() == is_delete
+        && (row.desired_digest.is_none() == is_delete || (row.burned && is_delete))
         && row.generation <= stamp.generation
         && (is_free || broken.no_token);
     if !may {
@@ -260,6 +264,7 @@ fn stamp_one(tx: &mut Tx<'_>, lane: &LaneLease, stamp: &Stamp) -> bool {
         at: now,
     });
     row.attempts += 1;
+    row.updated_at = now;
     row.burned = is_delete || (row.burned && stamp.generation == row.generation);
     row.generation = stamp.generation;
     true
