@@ -247,16 +247,17 @@ fn plan_all(
     batch.destinations = used.into_iter().map(stands).collect();
 }
 
-/// Rule R18: a database that lost its tail may have put an event anywhere that this run names. An
-/// event that is to be absent is looked for, and so is one at every place that a booking went
-/// through within the run, where planning as usual would see nothing that was ever put there.
+/// Rule R18: a database that lost its tail may have put an event anywhere that this run names. Each
+/// is looked for, one that is wanted too (it may be cancelled before it is sent, and have been sent
+/// before that), and so is one at every place that a booking went through within the run, where
+/// planning as usual would see nothing that was ever put there.
 fn look_everywhere(
     run: &[Item],
     destinations: &HashMap<ProviderId, Option<ConnectionId>>,
     batch: &mut Batch,
 ) {
     for effect in &mut batch.effects {
-        effect.verify = effect.desired == Desired::Absent;
+        effect.verify = true;
     }
     let planned: BTreeSet<(ConnectionId, IcalUid)> =
         batch.effects.iter().map(|effect| (effect.connection, effect.uid.clone())).collect();

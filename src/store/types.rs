@@ -124,6 +124,11 @@ pub struct LogFacts {
     pub recover: bool,
 }
 
+/// Rule R18: what a database has lost besides its cursors' tails are stamps: calls that were made
+/// and that it does not know of. So what owes something, or was changed within this time, is looked
+/// at. The loss is noticed within a minute of a worker's running.
+pub(super) const LOST_STAMPS_WITHIN: Duration = Duration::from_hours(1);
+
 /// A topic of which no cursor was touched for so long, while one of another topic was, is not read
 /// any more: nothing waits for it.
 pub(super) const TOPIC_LEFT_AFTER: Duration = Duration::from_hours(1);

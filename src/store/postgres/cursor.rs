@@ -5,6 +5,7 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::{PostgresStore, failed, fenced, seconds};
+use crate::store::types::LOST_STAMPS_WITHIN;
 use crate::store::{Cursor, Fence, Fenced, LogFacts, Result, Resume, Stop, Witness};
 
 impl PostgresStore {
@@ -73,6 +74,19 @@ impl PostgresStore {
                         ELSE passed_to END,
                    updated_at = clock_timestamp()
              WHERE topic = $1 AND partition = $2 AND token = $3";
+        // Rule R18; the order of locks is R16's.
+        const LOOK: &str = "
+            WITH held AS (
+                SELECT ical_uid, connection_id FROM effects
+                 WHERE due OR updated_at > clock_timestamp() - make_interval(secs => $1)
+                 ORDER BY ical_uid, connection_id FOR UPDATE)
+            UPDATE effects e
+               SET verify_at = LEAST(e.verify_at, clock_timestamp()), verify_from_generation = 0,
+                   verify_stage = 0
+              FROM held
+             WHERE e.ical_uid = held.ical_uid AND e.connection_id = held.connection_id";
+        let operation = "note what the log is";
+        let mut tx = self.begin(operation).await?;
         let done = sqlx::query(NOTE)
             .bind(&fence.topic)
             .bind(fence.partition)
@@ -85,10 +99,16 @@ impl PostgresStore {
             .bind(facts.passed.map(|passed| passed.from))
             .bind(facts.passed.map(|passed| passed.to))
             .bind(seconds(facts.log_end_age))
-            .execute(&self.pool)
+            .execute(&mut *tx)
             .await
-            .map_err(failed("note what the log is"))?;
-        Ok(fenced(done.rows_affected()))
+            .map_err(failed(operation))?;
+        let noted = fenced(done.rows_affected());
+        if facts.recover && noted == Fenced::Written {
+            let within = seconds(LOST_STAMPS_WITHIN);
+            sqlx::query(LOOK).bind(within).execute(&mut *tx).await.map_err(failed(operation))?;
+        }
+        tx.commit().await.map_err(failed(operation))?;
+        Ok(noted)
     }
 
     pub(super) async fn stop_cursor(&self, fence: &Fence, stop: &Stop) -> Result<Fenced> {

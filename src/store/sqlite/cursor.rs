@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::row::{Values, earlier};
 use super::{SqliteStore, fault, fenced};
+use crate::store::types::LOST_STAMPS_WITHIN;
 use crate::store::{Cursor, Fence, Fenced, LogFacts, Result, Resume, Stop, Witness};
 
 /// See [`crate::store::Store::fence`].
@@ -81,6 +82,14 @@ pub(super) async fn note_log(
                     ELSE passed_to END,
                updated_at = ?9
          WHERE topic = ?1 AND "partition" = ?2 AND epoch = ?3 AND token = ?4"#;
+    // Rule R18.
+    const LOOK: &str = "
+        UPDATE effects
+           SET verify_at = MIN(COALESCE(verify_at, ?1), ?1), verify_from_generation = 0,
+               verify_stage = 0
+         WHERE due OR updated_at > ?2";
+    const OPERATION: &str = "note facts of the log";
+    let mut tx = store.begin(OPERATION).await?;
     let done = sqlx::query(NOTE)
         .bind(fence.topic.clone())
         .bind(fence.partition)
@@ -95,10 +104,21 @@ pub(super) async fn note_log(
         .bind(facts.passed.map(|passed| passed.from))
         .bind(facts.passed.map(|passed| passed.to))
         .bind(earlier(store.now(), facts.log_end_age))
-        .execute(&store.write)
+        .execute(&mut *tx)
         .await
-        .map_err(fault("note facts of the log"))?;
-    Ok(fenced(done.rows_affected()))
+        .map_err(fault(OPERATION))?;
+    let noted = fenced(done.rows_affected());
+    if facts.recover && noted == Fenced::Written {
+        let now = store.now();
+        sqlx::query(LOOK)
+            .bind(now)
+            .bind(earlier(now, LOST_STAMPS_WITHIN))
+            .execute(&mut *tx)
+            .await
+            .map_err(fault(OPERATION))?;
+    }
+    tx.commit().await.map_err(fault(OPERATION))?;
+    Ok(noted)
 }
 
 /// See [`crate::store::Store::stop`].

@@ -36,13 +36,14 @@ pub(super) fn settle(
         row.not_before = later(now, after);
         row.last_error = Some(error.to_owned());
         row.ahead_since = row.ahead_since.or(Some(now));
+        row.updated_at = now;
         tx.commit();
         return Ok(Fenced::Written);
     }
     let revision = raise(tx, uid, revision)?;
     let row = tx.tables.effect_mut(connection, uid).expect("it is held");
     row.desired_revision = revision;
-    (row.not_before, row.last_error) = (now, None);
+    (row.not_before, row.last_error, row.updated_at) = (now, None, now);
     row.settle();
     tx.commit();
     Ok(Fenced::Written)

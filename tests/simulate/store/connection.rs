@@ -118,7 +118,9 @@ fn renew(tx: &mut Tx<'_>, new: &NewConnection) {
     row.base_url.clone_from(&new.base_url);
     (row.state, row.parked_reason) = (ConnectionState::Active, None);
     for (_, row) in tx.tables.lane_effects_mut(new.id) {
-        row.not_before = row.not_before.min(now);
+        if row.not_before > now {
+            (row.not_before, row.updated_at) = (now, now);
+        }
     }
 }
 
@@ -141,6 +143,7 @@ fn let_go(tx: &mut Tx<'_>, id: ConnectionId) {
         row.desired_digest = None;
         row.desired_revision = row.desired_revision.max(booking.booking().revision);
         (row.dead, row.rejections, row.not_before) = (false, 0, tx.now);
+        row.updated_at = tx.now;
     }
 }
 
@@ -188,6 +191,7 @@ pub(super) fn remove_connection(tx: &mut Tx<'_>, id: ConnectionId, withdraw: boo
             if tables.bookings.contains_key(uid) {
                 row.desired_digest = None;
                 (row.dead, row.rejections, row.not_before) = (false, 0, now);
+                row.updated_at = now;
             }
         }
     } else {

@@ -1,6 +1,9 @@
 //! The cursors: how far each partition was read, and who may say so (rules R1 to R3). Also the
 //! server that answers, and what is done about another one (rule R18).
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use calendar_sync::store::{
     Cursor, Fence, Fenced, Installation, LogFacts, Result, Resume, Stop, StoreError,
 };
@@ -8,6 +11,9 @@ use uuid::Uuid;
 
 use super::rows::{CursorRow, InstallationRow, Tables, earlier, time};
 use super::{Broken, Tx};
+
+/// Rule R18: what was changed within this time may have lost its stamp.
+const LOST_STAMPS_WITHIN: Duration = Duration::from_hours(1);
 
 /// See [`calendar_sync::store::Store::open`]. As PostgreSQL: it also looks who answers.
 pub(super) fn open(
@@ -136,8 +142,23 @@ pub(super) fn note_log(tx: &mut Tx<'_>, fence: &Fence, facts: &LogFacts) -> Fenc
         cursor.recover_until = facts.log_end.map(|end| known.map_or(end, |until| until.max(end)));
     }
     cursor.updated_at = time(tx.now);
+    if facts.recover {
+        look_at_what_may_be_lost(tx);
+    }
     tx.commit();
     Fenced::Written
+}
+
+/// Rule R18: what owes something, or was changed lately.
+fn look_at_what_may_be_lost(tx: &mut Tx<'_>) {
+    let (now, since) = (tx.now, earlier(tx.now, LOST_STAMPS_WITHIN));
+    for row in tx.tables.effects.values_mut().flat_map(BTreeMap::values_mut) {
+        if row.due() || row.updated_at > since {
+            row.verify_at = Some(row.verify_at.map_or(now, |at| at.min(now)));
+            row.verify_from_generation = Some(0);
+            row.verify_stage = 0;
+        }
+    }
 }
 
 /// See [`calendar_sync::store::Store::stop`].

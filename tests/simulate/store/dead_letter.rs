@@ -26,6 +26,7 @@ pub(super) fn revive(tx: &mut Tx<'_>, id: i64) -> bool {
         return false;
     };
     (row.dead, row.rejections, row.not_before) = (false, 0, now);
+    row.updated_at = now;
     redriven(tx, id);
     tx.commit();
     true

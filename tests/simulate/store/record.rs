@@ -24,6 +24,7 @@ pub(super) fn record(tx: &mut Tx<'_>, record: &Record) -> Result<Fenced> {
     let now = tx.now;
     schedule(effect(tx, record), record, now);
     find(tx, record);
+    effect(tx, record).updated_at = now;
     if tx.broken.rows_deleted_at_record {
         delete_settled(tx, record);
     }

@@ -127,6 +127,8 @@ pub struct EffectRow {
     pub verify_deletes: bool,
     /// How many verifications there were.
     pub verify_stage: i32,
+    /// When it was changed last.
+    pub updated_at: i64,
 }
 
 /// The columns `flight_…` of a row.
@@ -169,6 +171,7 @@ impl EffectRow {
             verify_from_generation: None,
             verify_deletes: false,
             verify_stage: 0,
+            updated_at: now,
         }
     }
 

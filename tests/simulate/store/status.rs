@@ -13,7 +13,7 @@ pub(super) fn hasten(tx: &mut Tx<'_>, booking: &BookingId) -> Option<BookingStat
     let mut rows = 0;
     for row in tx.tables.effects.values_mut().filter_map(|lane| lane.get_mut(&uid)) {
         if row.due() && row.not_before > now {
-            row.not_before = now;
+            (row.not_before, row.updated_at) = (now, now);
             rows += 1;
         }
     }
