@@ -6,11 +6,11 @@ use booking::Verb;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::decide::{Settled, Step, settle, superseded};
+use super::decide::{Settled, Step, read_as, settle, superseded};
 use super::frozen::Frozen;
 use super::lane::Drain;
-use super::outcome::{Outcome, Unread, outcome, unread};
-use crate::calendar::{Call, Condition, Reading};
+use super::outcome::{DUPLICATE, Outcome, Unread, outcome, unread};
+use crate::calendar::{Answer, Call, Condition, Reading};
 use crate::store::{Fenced, Finding, InFlight, Owed, Record, Result};
 
 /// So many rounds of sending and reading back one effect gets before it waits.
@@ -22,7 +22,10 @@ const AHEAD_DELAY: Duration = Duration::from_mins(1);
 /// How a step of an effect went on.
 enum Next {
     Record(Finding, Option<Duration>),
-    ReadBack,
+    /// `was_there`: an event of this name stood there, as far as the calendar has said.
+    ReadBack {
+        was_there: bool,
+    },
     Send(Verb, Condition),
     /// Nothing may be sent or written any more: the lease is lost.
     Leave,
@@ -45,14 +48,14 @@ impl Drain<'_> {
             Step::Ahead { revision } => self.record(&owed, ahead(&owed, revision), None).await,
             Step::Verify(open) => self.verify(&owed, &open, stop).instrument(span).await,
             Step::Settle => {
-                self.put_through(&owed, Next::ReadBack, &step, stop).instrument(span).await
+                self.put_through(&owed, read_back(&owed), &step, stop).instrument(span).await
             }
             Step::Send { verb, .. } => {
                 let first = match (verb, &owed.etag) {
                     (Verb::Create, _) => Next::Send(verb, Condition::New),
                     (_, Some(etag)) => Next::Send(verb, Condition::Match(etag.clone())),
                     // No strong ETag is known: look before changing.
-                    (Verb::Update | Verb::Delete, None) => Next::ReadBack,
+                    (Verb::Update | Verb::Delete, None) => read_back(&owed),
                 };
                 self.put_through(&owed, first, &step, stop).instrument(span).await
             }
@@ -109,7 +112,9 @@ impl Drain<'_> {
                     let call = Call { verb, external_id: &external_id, condition, body: &[] };
                     self.send(owed, flight, call, first_of_all).await?
                 }
-                Next::ReadBack => self.read_back(owed, flight, &external_id).await?,
+                Next::ReadBack { was_there } => {
+                    self.read_back(owed, flight, &external_id, was_there).await?
+                }
                 Next::Record(finding, verify_after) => {
                     return self.record(owed, finding, verify_after).await;
                 }
@@ -154,7 +159,10 @@ impl Drain<'_> {
                 let verify = self.first_verification();
                 Next::Record(self.unknown(owed, &reason, after, false), verify)
             }
-            Outcome::AlreadyApplied | Outcome::Unknown { open: false, .. } => Next::ReadBack,
+            Outcome::AlreadyApplied | Outcome::Unknown { open: false, .. } => {
+                let was_there = call.verb == Verb::Update || is_used(&answer);
+                Next::ReadBack { was_there }
+            }
             Outcome::Retry { after, lane_wide, reason } => {
                 self.trouble();
                 let after = self.delay(owed, after);
@@ -175,11 +183,21 @@ impl Drain<'_> {
         })
     }
 
-    async fn read_back(&self, owed: &Owed, flight: &InFlight, external_id: &str) -> Result<Next> {
+    async fn read_back(
+        &self,
+        owed: &Owed,
+        flight: &InFlight,
+        external_id: &str,
+        was_there: bool,
+    ) -> Result<Next> {
         if !self.keep_lease().await? {
             return Ok(Next::Leave);
         }
         let reading = self.calendar.read(external_id).await;
+        let reading = read_as(self.calendar.kind(), was_there, reading);
+        // One bare 404 can be transient (rule R12): a moment after its insert, an event may not be
+        // found by anybody. What was to be deleted is looked for once more, later.
+        let absent_later = (reading == Reading::Absent).then(|| self.first_verification());
         let settled = settle(owed, flight, reading);
         tracing::debug!(verb = flight.verb.name(), revision = flight.revision, settled = ?settled);
         Ok(match settled {
@@ -207,7 +225,7 @@ impl Drain<'_> {
             }
             Settled::Absent => {
                 self.success();
-                Next::Record(Finding::Absent { revision: flight.revision }, None)
+                Next::Record(Finding::Absent { revision: flight.revision }, absent_later.flatten())
             }
             Settled::Gone => {
                 tracing::info!("the event was removed by hand; it is made anew, under a new name");
@@ -339,6 +357,17 @@ impl Drain<'_> {
         }
         Ok(())
     }
+}
+
+/// What is in flight is read back before anything else.
+fn read_back(owed: &Owed) -> Next {
+    let flies = |flight: &InFlight| flight.verb == Verb::Update;
+    Next::ReadBack { was_there: owed.in_flight.as_ref().is_some_and(flies) }
+}
+
+/// Whether the calendar says that an event of this name was made before.
+fn is_used(answer: &Answer) -> bool {
+    matches!(answer, Answer::Status { reason: Some(reason), .. } if reason == DUPLICATE)
 }
 
 /// The calendar holds a later revision than ours: our database lost its tail (rule R7).

@@ -4,7 +4,7 @@
 //! generation that was to be deleted is never updated; a new generation opens only when the old
 //! one is settled absent; and only a marker tells whether something was applied.
 
-use booking::{Content, Digest, Marker, Verb};
+use booking::{CalendarKind, Content, Digest, Marker, Verb};
 
 use crate::calendar::{Condition, Reading};
 use crate::store::{InFlight, Owed, Verify};
@@ -112,6 +112,16 @@ pub fn superseded(owed: &Owed, flight: &InFlight) -> bool {
     flight.verb != Verb::Delete
         && (owed.desired_revision != flight.revision
             || owed.desired.as_ref().map(Content::digest) != flight.digest)
+}
+
+/// Rule R12: an event that was there, and is not found by its id or its marker. What has the name for
+/// ever (an id that we chose, an href) is made there again; Graph makes nothing anew under a
+/// `transactionId` that it remembers, so there it means that the generation is settled absent.
+pub fn read_as(kind: CalendarKind, was_there: bool, reading: Reading) -> Reading {
+    match (kind, reading) {
+        (CalendarKind::Microsoft, Reading::Absent) if was_there => Reading::Tombstone,
+        (_, reading) => reading,
+    }
 }
 
 /// Settles what is in flight by what the calendar holds under its name.

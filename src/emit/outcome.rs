@@ -15,6 +15,9 @@ use crate::calendar::http::MOVED;
 /// hours, and knocking sooner prolongs it.
 pub const QUOTA_DELAY: Duration = Duration::from_hours(1);
 
+/// Graph's word for a `transactionId` that has made another event.
+pub const DUPLICATE: &str = "ErrorDuplicateTransactionId";
+
 /// What became of a call. `reason` is for people; it holds no content and no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -178,7 +181,7 @@ impl Told<'_> {
     fn invalid(self) -> Outcome {
         match (self.kind, self.word) {
             // The event is there already, with other content.
-            (CalendarKind::Microsoft, Some("ErrorDuplicateTransactionId")) => self.unknown(false),
+            (CalendarKind::Microsoft, Some(DUPLICATE)) => self.unknown(false),
             (CalendarKind::Google | CalendarKind::Caldav | CalendarKind::Microsoft, _) => {
                 self.rejected(false)
             }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use booking::Verb;
 use tokio_util::sync::CancellationToken;
 
-use super::decide::{Verified, verified};
+use super::decide::{Verified, read_as, verified};
 use super::lane::Drain;
 use super::outcome::{Outcome, Unread, outcome, unread};
 use crate::calendar::{Call, Condition, Reading};
@@ -41,6 +41,7 @@ impl Drain<'_> {
         }
         let external_id = self.external_id(owed, owed.generation);
         let reading = self.calendar.read(&external_id).await;
+        let reading = read_as(self.calendar.kind(), owed.applied.is_some(), reading);
         // Each generation was opened only after the one before it was deleted: a database that has
         // forgotten some finds them behind this one.
         if reading == Reading::Tombstone && owed.applied.is_none() {
