@@ -123,7 +123,7 @@ impl RawRecord {
     }
 
     /// How many bytes it holds.
-    pub(crate) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
         let headers = self.headers.iter().map(|(name, value)| name.len() + length(value));
         length(&self.key) + length(&self.payload) + headers.sum::<usize>()

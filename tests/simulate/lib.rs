@@ -1,6 +1,66 @@
 //! The service's own core, pipeline and lanes in a world that is drawn from a seed: log, database,
 //! calendars, clocks and processes are simulated, and fail in every way that we know of.
+//!
+//! # The way of a seed
+//!
+//! 1. [`plan`] draws how large the world is and which faults it has, [`script`] what happens when.
+//! 2. [`world`] holds what is no worker's: the topic ([`log`], [`group`]), the database ([`store`],
+//!    which the contract of the real stores holds too), the calendars ([`calendars`]), the hour
+//!    ([`clock`]).
+//! 3. [`worker`] runs the service's consumer, pipeline and lanes in a process that can be ended or
+//!    frozen at any step ([`life`]); it reaches the world through [`member`], [`database`] and
+//!    [`wire`], where things go wrong.
+//! 4. [`story`] is the booking application, [`operator`] the person on call, [`host`] the one whose
+//!    calendar it is.
+//! 5. [`run`] lets all of it happen, in virtual time, until nothing is left to do; then [`oracle`]
+//!    compares the calendars with the story. [`audit`] has watched meanwhile.
+//!
+//! [`variant`] breaks the service on purpose: what the simulator cannot see, it cannot hold.
+
+pub mod plan;
+
+pub mod script;
+
+pub mod world;
+
+pub mod log;
+
+pub mod group;
 
 pub mod store;
 
 pub mod calendars;
+
+pub mod accounts;
+
+pub mod graph;
+
+pub mod clock;
+
+pub mod dice;
+
+pub mod life;
+
+pub mod worker;
+
+pub mod member;
+
+pub mod database;
+
+pub mod wire;
+
+pub mod audit;
+
+pub mod story;
+
+pub mod operator;
+
+pub mod host;
+
+pub mod run;
+
+pub mod oracle;
+
+pub mod variant;
+
+pub mod regressions;

@@ -1,0 +1,176 @@
+//! The accounts that providers have calendars in, and who opens them for a worker.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use booking::{CalendarKind, ConnectionId, ProviderId};
+use calendar_sync::calendar::Calendar as Adapter;
+use calendar_sync::calendar::Credentials;
+use calendar_sync::calendar::caldav::Caldav;
+use calendar_sync::calendar::google::Google;
+use calendar_sync::calendar::http::{Http, HttpOptions};
+use calendar_sync::clock::SystemClock;
+use calendar_sync::connection::connection_id;
+use calendar_sync::emit::{Accounts as Opening, Unopened};
+use calendar_sync::store::{ConnectionRow, NewConnection};
+use secrecy::SecretString;
+
+use crate::calendars::switches::{Collisions, EtagForm};
+use crate::calendars::{Ask, Calendar, Kind, Said, Switches};
+use crate::clock::beginning;
+use crate::graph::Graph;
+use crate::story::INSTALLATION;
+use crate::wire::Wire;
+use crate::world::World;
+
+/// An account with its one calendar.
+pub struct Account {
+    /// Whose.
+    pub provider: ProviderId,
+    /// What kind.
+    pub kind: CalendarKind,
+    /// The connection that it is, once it is one.
+    pub connection: ConnectionId,
+    subject: String,
+    calendar: String,
+    /// The server behind it.
+    pub server: Calendar,
+    /// The credentials that open it: this one and later ones.
+    pub valid_from: u64,
+    /// The credentials given out last.
+    pub issued: u64,
+    /// The calendar is gone, until then.
+    pub gone_until: Duration,
+    /// The server refuses every write as invalid, until then.
+    pub refuses_until: Duration,
+    /// Its events were left behind when it was removed: they are nobody's any more.
+    pub is_left: bool,
+    /// Whether its conditions hold: else a late request can do what it should not, for a while.
+    pub keeps_conditions: bool,
+    /// The latest request about each name that a worker has an acknowledgement of.
+    pub acknowledged: BTreeMap<String, u64>,
+}
+
+/// All of them.
+#[derive(Default)]
+pub struct Accounts(pub Vec<Account>);
+
+impl Accounts {
+    /// Adds an account, and tells which it is.
+    pub fn add(&mut self, provider: ProviderId, kind: Kind, switches: Switches) -> usize {
+        let at = self.0.len();
+        let (subject, calendar) = (format!("host-{at}"), format!("https://dav.example.com/c{at}/"));
+        let kind_of = match kind {
+            Kind::Google => CalendarKind::Google,
+            Kind::Microsoft => CalendarKind::Microsoft,
+            Kind::Caldav => CalendarKind::Caldav,
+        };
+        self.0.push(Account {
+            provider,
+            kind: kind_of,
+            connection: connection_id(INSTALLATION, provider, kind_of, &subject, &calendar),
+            subject,
+            calendar,
+            keeps_conditions: keeps_conditions(kind, &switches),
+            server: Calendar::new(kind, switches),
+            valid_from: 1,
+            issued: 1,
+            gone_until: Duration::ZERO,
+            refuses_until: Duration::ZERO,
+            is_left: false,
+            acknowledged: BTreeMap::new(),
+        });
+        at
+    }
+}
+
+fn keeps_conditions(kind: Kind, switches: &Switches) -> bool {
+    match kind {
+        Kind::Google => switches.google.collisions == Collisions::Refused,
+        Kind::Microsoft => true,
+        Kind::Caldav => {
+            switches.caldav.obeys_if_none_match && switches.caldav.etags == EtagForm::Strong
+        }
+    }
+}
+
+impl Account {
+    /// An event of Graph's that was acknowledged is read by the id that the answer gave, and that
+    /// reading does not lag behind as the search for a marker does.
+    pub fn by_id(&self, ask: &Ask, said: Said) -> Said {
+        let Ask::Read { name } = ask else {
+            return said;
+        };
+        let is_known = self.kind == CalendarKind::Microsoft && self.acknowledged.contains_key(name);
+        let live = self.server.live();
+        match live.into_iter().find(|event| event.name == *name) {
+            Some(event) if is_known && said == Said::Absent => Said::Live {
+                body_marker: event.marker.clone(),
+                etag: event.etag.clone(),
+                provider_uid: Some(event.provider_uid.clone()),
+            },
+            Some(_) | None => said,
+        }
+    }
+
+    /// The connection, with the credentials given out last; its provider's destination.
+    pub fn connection(&self) -> NewConnection {
+        NewConnection {
+            id: self.connection,
+            provider: self.provider,
+            kind: self.kind,
+            subject: self.subject.clone(),
+            calendar: self.calendar.clone(),
+            base_url: "https://calendar.example.com/v3".to_owned(),
+            sealed: self.issued.to_be_bytes().to_vec(),
+            make_destination: true,
+            horizon: beginning(),
+        }
+    }
+}
+
+/// Never asked for anything: the adapters are here for the names and the bodies that they write.
+static HTTP: LazyLock<Http> = LazyLock::new(|| {
+    let options = HttpOptions {
+        call_timeout: Duration::from_secs(1),
+        connect_timeout: Duration::from_secs(1),
+        proxy_from_environment: false,
+        clock: Arc::new(SystemClock::start()),
+    };
+    Http::new(options).expect("these limits are sound")
+});
+
+fn naming(row: &ConnectionRow) -> Arc<dyn Adapter> {
+    let token = SecretString::from("simulated");
+    let account = calendar_sync::calendar::Account {
+        connection: row.id,
+        base_url: row.base_url.clone(),
+        calendar: row.calendar.clone(),
+        credentials: Credentials::Bearer { token },
+    };
+    match row.kind {
+        CalendarKind::Google => Arc::new(Google::new(account, HTTP.clone())),
+        CalendarKind::Caldav => Arc::new(Caldav::new(account, HTTP.clone())),
+        CalendarKind::Microsoft => Arc::new(Graph::new(row.id)),
+    }
+}
+
+/// Opens the simulated calendars.
+pub struct SimAccounts(pub Arc<World>);
+
+#[async_trait]
+impl Opening for SimAccounts {
+    async fn open(&self, connection: &ConnectionRow) -> Result<Arc<dyn Adapter>, Unopened> {
+        let credential = <[u8; 8]>::try_from(connection.sealed.as_slice())
+            .map_err(|_| Unopened::Credentials("there are none".to_owned()))?;
+        let account = self.0.accounts().0.iter().position(|it| it.connection == connection.id);
+        Ok(Arc::new(Wire {
+            world: Arc::clone(&self.0),
+            account: account.expect("only accounts are connected"),
+            credential: u64::from_be_bytes(credential),
+            naming: naming(connection),
+        }))
+    }
+}

@@ -1,0 +1,393 @@
+//! The database as a worker reaches it: it takes its time, fails before or after it has done what it
+//! was asked, and is away now and then. What it accepts is held against what it has given out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
+use calendar_sync::store::{
+    Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
+    ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent, LogFacts,
+    NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States, Stop, Store,
+    StoreError, Taken,
+};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use crate::variant::Variant;
+use crate::world::World;
+
+/// The longest that the database takes where it takes its time.
+const SLOW_MAX: Duration = Duration::from_secs(8);
+
+/// The database, as one worker sees it.
+pub struct Database {
+    /// The world.
+    pub world: Arc<World>,
+    /// What this worker's settings let through.
+    pub gate: Gate,
+}
+
+/// What becomes of a call.
+struct Way {
+    there: Duration,
+    back: Duration,
+    fails_before: bool,
+    fails_after: bool,
+}
+
+fn unavailable(operation: &'static str) -> StoreError {
+    StoreError::Unavailable { operation, source: sqlx::Error::PoolTimedOut }
+}
+
+impl Database {
+    fn way(&self) -> Way {
+        self.world.chance("database", |dice, rates| {
+            let mut time = |slow| {
+                if slow { dice.time(SLOW_MAX) } else { Duration::from_micros(dice.below(4) * 700) }
+            };
+            let (there, back) = (time(false), time(false));
+            let is_slow = dice.hits(rates.store_slow);
+            let extra = if is_slow { dice.time(SLOW_MAX) } else { Duration::ZERO };
+            let (fails_before, fails_after) =
+                (dice.hits(rates.store_fails_before), dice.hits(rates.store_fails_after));
+            let (there, back) =
+                if dice.hits(500) { (there + extra, back) } else { (there, back + extra) };
+            Way { there, back, fails_before, fails_after }
+        })
+    }
+
+    /// One call: on its way, done, on its way back.
+    async fn call<T>(
+        &self,
+        operation: &'static str,
+        done: impl AsyncFnOnce(&crate::store::ModelStore) -> Result<T>,
+        seen: impl FnOnce(&T),
+    ) -> Result<T> {
+        let way = self.way();
+        if !way.there.is_zero() {
+            sleep(way.there).await;
+        }
+        if way.fails_before || self.world.is_store_away() {
+            self.world.say(|| format!("database: {operation}: no answer, not done"));
+            return Err(unavailable(operation));
+        }
+        let before = self.world.store.commits();
+        let answer = done(&self.world.store).await;
+        if let Ok(answer) = &answer {
+            seen(answer);
+        }
+        if self.world.store.commits() != before {
+            self.world.keep_snapshot();
+        }
+        if !way.back.is_zero() {
+            sleep(way.back).await;
+        }
+        if way.fails_after || self.world.is_store_away() {
+            self.world.say(|| format!("database: {operation}: done, no answer"));
+            return Err(unavailable(operation));
+        }
+        answer
+    }
+}
+
+#[async_trait]
+impl Store for Database {
+    async fn open(&self, wanted: Option<Uuid>, fresh: Uuid) -> Result<Installation> {
+        self.call("open", async |store| store.open(wanted, fresh).await, |_| {}).await
+    }
+
+    async fn notice_server(&self) -> Result<bool> {
+        let seen = |noticed: &bool| {
+            if *noticed {
+                self.world.say(|| "another server is noticed".to_owned());
+                self.world.audit().fell_back(&self.world.store);
+            }
+        };
+        self.call("notice_server", async |store| store.notice_server().await, seen).await
+    }
+
+    async fn fence(&self, topic: &str, partitions: &[i32], token: Uuid) -> Result<Vec<Cursor>> {
+        let fenced = async |store: &crate::store::ModelStore| {
+            if self.world.variant == Variant::OffsetCommittedBeforeTheDatabase {
+                for partition in partitions {
+                    if let Some(at) = self.world.log.committed(*partition) {
+                        store.resume(topic, *partition, Resume::Set { at }).await?;
+                    }
+                }
+            }
+            store.fence(topic, partitions, token).await
+        };
+        let seen = |cursors: &Vec<Cursor>| {
+            for cursor in cursors {
+                self.world.audit().fenced(&cursor.fence);
+                self.world.say(|| {
+                    format!(
+                        "partition {} fenced: epoch {} at {:?}",
+                        cursor.fence.partition, cursor.fence.epoch, cursor.next_offset
+                    )
+                });
+            }
+        };
+        self.call("fence", fenced, seen).await
+    }
+
+    async fn cursor(&self, topic: &str, partition: i32) -> Result<Option<Cursor>> {
+        self.call("cursor", async |store| store.cursor(topic, partition).await, |_| {}).await
+    }
+
+    async fn cursors(&self) -> Result<Vec<Cursor>> {
+        self.call("cursors", async |store| store.cursors().await, |_| {}).await
+    }
+
+    async fn note_log(&self, fence: &Fence, facts: &LogFacts) -> Result<Fenced> {
+        let seen = |done: &Fenced| self.fenced_write("note_log", fence, *done);
+        self.call("note_log", async |store| store.note_log(fence, facts).await, seen).await
+    }
+
+    async fn stop(&self, fence: &Fence, stop: &Stop) -> Result<Fenced> {
+        let seen = |done: &Fenced| self.fenced_write("stop", fence, *done);
+        self.call("stop", async |store| store.stop(fence, stop).await, seen).await
+    }
+
+    async fn resume(&self, topic: &str, partition: i32, how: Resume) -> Result<bool> {
+        self.call("resume", async |store| store.resume(topic, partition, how).await, |_| {}).await
+    }
+
+    async fn states(
+        &self,
+        bookings: &[(BookingId, IcalUid)],
+        providers: &[ProviderId],
+    ) -> Result<States> {
+        let states =
+            self.call("states", async |store| store.states(bookings, providers).await, |_| {});
+        let mut states = states.await?;
+        if self.world.variant == Variant::DedupeByEventIdAlone {
+            for stored in &mut states.bookings {
+                stored.booking.last.incarnation = -1;
+                stored.booking.last.offset = -1;
+                stored.booking.version = None;
+                stored.booking.content_at = None;
+            }
+        }
+        Ok(states)
+    }
+
+    async fn commit(&self, batch: &Batch) -> Result<Committed> {
+        let planned = self.planned(batch);
+        let batch = planned.as_ref().unwrap_or(batch);
+        let seen = |done: &Committed| {
+            if let (Committed::Done, Some(advance)) = (done, &batch.advance) {
+                self.fenced_write("commit", &advance.fence, Fenced::Written);
+                self.world.say(|| {
+                    format!(
+                        "partition {}: [{}, {}) is committed, {} bookings, {} effects, {} letters",
+                        advance.fence.partition,
+                        advance.from,
+                        advance.to,
+                        batch.bookings.len(),
+                        batch.effects.len(),
+                        batch.dead_letters.len(),
+                    )
+                });
+            }
+        };
+        if let (Variant::OffsetCommittedBeforeTheDatabase, Some(advance)) =
+            (self.world.variant, &batch.advance)
+        {
+            self.world.log.commit(advance.fence.partition, advance.to);
+        }
+        self.call("commit", async |store| store.commit(batch).await, seen).await
+    }
+
+    async fn dead_letters(&self, after: i64, limit: u32) -> Result<Vec<DeadLetter>> {
+        self.call("dead_letters", async |store| store.dead_letters(after, limit).await, |_| {})
+            .await
+    }
+
+    async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>> {
+        self.call("dead_letter", async |store| store.dead_letter(id).await, |_| {}).await
+    }
+
+    async fn redrive(&self, id: i64, batch: &Batch) -> Result<Committed> {
+        self.call("redrive", async |store| store.redrive(id, batch).await, |_| {}).await
+    }
+
+    async fn revive(&self, id: i64) -> Result<bool> {
+        self.call("revive", async |store| store.revive(id).await, |_| {}).await
+    }
+
+    async fn discard(&self, id: i64) -> Result<bool> {
+        self.call("discard", async |store| store.discard(id).await, |_| {}).await
+    }
+
+    async fn put_connection(&self, connection: &NewConnection) -> Result<PutConnection> {
+        self.call("put_connection", async |store| store.put_connection(connection).await, |_| {})
+            .await
+    }
+
+    async fn connections(&self) -> Result<Vec<CountedConnection>> {
+        self.call("connections", async |store| store.connections().await, |_| {}).await
+    }
+
+    async fn connection(&self, id: ConnectionId) -> Result<Option<ConnectionRow>> {
+        self.call("connection", async |store| store.connection(id).await, |_| {}).await
+    }
+
+    async fn remove_connection(&self, id: ConnectionId, withdraw: bool) -> Result<bool> {
+        let removed =
+            async |store: &crate::store::ModelStore| store.remove_connection(id, withdraw).await;
+        self.call("remove_connection", removed, |_| {}).await
+    }
+
+    async fn park(&self, lane: &LaneLease, reason: &str) -> Result<Fenced> {
+        let seen = |done: &Fenced| {
+            self.lane_write("park", lane, *done);
+            self.world.say(|| format!("parked: {reason}: {done:?}"));
+        };
+        self.call("park", async |store| store.park(lane, reason).await, seen).await
+    }
+
+    async fn legacy_events(
+        &self,
+        provider: ProviderId,
+        kind: CalendarKind,
+        after: Uuid,
+        limit: u32,
+    ) -> Result<Vec<LegacyEvent>> {
+        let read = async |store: &crate::store::ModelStore| {
+            store.legacy_events(provider, kind, after, limit).await
+        };
+        self.call("legacy_events", read, |_| {}).await
+    }
+
+    async fn adopt(&self, connection: ConnectionId, adopted: &[Adopted]) -> Result<Vec<Uuid>> {
+        self.call("adopt", async |store| store.adopt(connection, adopted).await, |_| {}).await
+    }
+
+    async fn lease(
+        &self,
+        gate: &Gate,
+        from: ConnectionId,
+        token: Uuid,
+        lease: Duration,
+    ) -> Result<Option<LaneLease>> {
+        let seen = |leased: &Option<LaneLease>| {
+            if let Some(lane) = leased {
+                self.world.audit().leased(lane);
+                self.world.say(|| format!("leased {} by {}", lane.connection, lane.token));
+            }
+        };
+        self.call("lease", async |store| store.lease(gate, from, token, lease).await, seen).await
+    }
+
+    async fn renew(&self, lane: &LaneLease, lease: Duration) -> Result<Fenced> {
+        let seen = |done: &Fenced| self.lane_write("renew", lane, *done);
+        self.call("renew", async |store| store.renew(lane, lease).await, seen).await
+    }
+
+    async fn release(&self, lane: &LaneLease, rest: Duration) -> Result<Fenced> {
+        let seen = |done: &Fenced| {
+            self.lane_write("release", lane, *done);
+            if *done == Fenced::Written {
+                self.world.audit().released(lane);
+            }
+        };
+        self.call("release", async |store| store.release(lane, rest).await, seen).await
+    }
+
+    async fn take_over(&self, lane: &LaneLease, verify_after: Duration) -> Result<Taken> {
+        let seen = |done: &Taken| {
+            if let Taken::Over(_) = done {
+                self.lane_write("take_over", lane, Fenced::Written);
+                self.world.audit().took_over(lane);
+            }
+        };
+        self.call("take_over", async |store| store.take_over(lane, verify_after).await, seen).await
+    }
+
+    async fn due(&self, lane: &LaneLease, limit: u32) -> Result<Vec<Owed>> {
+        self.call("due", async |store| store.due(lane, limit).await, |_| {}).await
+    }
+
+    async fn stamp(&self, lane: &LaneLease, stamps: &[Stamp]) -> Result<Vec<IcalUid>> {
+        let seen = |stored: &Vec<IcalUid>| {
+            if !stored.is_empty() {
+                self.lane_write("stamp", lane, Fenced::Written);
+            }
+            for uid in stored {
+                self.world.audit().stamped(lane, uid);
+                self.world.say(|| format!("stamped {uid} by {}", lane.token));
+            }
+        };
+        self.call("stamp", async |store| store.stamp(lane, stamps).await, seen).await
+    }
+
+    async fn record(&self, record: &Record) -> Result<Fenced> {
+        let seen = |done: &Fenced| {
+            if *done == Fenced::Written
+                && let Err(stale) = self.world.audit().recorded(record)
+            {
+                self.world.wrong(stale);
+            }
+            self.world.say(|| {
+                format!(
+                    "record {}: {done:?}: {:?}, verify {:?}",
+                    record.uid, record.finding, record.verify_after
+                )
+            });
+        };
+        self.call("record", async |store| store.record(record).await, seen).await
+    }
+
+    async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {
+        self.call("backlog", async |store| store.backlog(gate, limit).await, |_| {}).await
+    }
+
+    async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {
+        self.call("hasten", async |store| store.hasten(booking).await, |_| {}).await
+    }
+
+    async fn external_events(&self, uid: &IcalUid) -> Result<Vec<ExternalEvent>> {
+        self.call("external_events", async |store| store.external_events(uid).await, |_| {}).await
+    }
+}
+
+impl Database {
+    fn fenced_write(&self, what: &str, fence: &Fence, done: Fenced) {
+        if done == Fenced::Written
+            && let Err(stale) = self.world.audit().may_write(what, fence)
+        {
+            self.world.wrong(stale);
+        }
+    }
+
+    fn lane_write(&self, what: &str, lane: &LaneLease, done: Fenced) {
+        if done == Fenced::Written
+            && let Err(stale) = self.world.audit().holds(what, lane)
+        {
+            self.world.wrong(stale);
+        }
+    }
+
+    /// The variant that plans only what its flags let through.
+    fn planned(&self, batch: &Batch) -> Option<Batch> {
+        let (gate, variant) = (&self.gate, self.world.variant);
+        if variant != Variant::FlagsGatedAtPlanning || batch.effects.is_empty() {
+            return None;
+        }
+        let lets = |of: &[Uuid], id: Uuid| of.is_empty() || of.contains(&id);
+        let provider_of = |connection: ConnectionId| {
+            let accounts = self.world.accounts();
+            accounts.0.iter().find(|it| it.connection == connection).map(|it| it.provider.0)
+        };
+        let mut planned = batch.clone();
+        planned.effects.retain(|effect| {
+            gate.enabled
+                && lets(&gate.connections, effect.connection.0)
+                && provider_of(effect.connection).is_none_or(|id| lets(&gate.providers, id))
+        });
+        Some(planned)
+    }
+}

@@ -1,0 +1,170 @@
+//! `simulate`: lets seeds happen, and says which broke the promise. See [`simulate`].
+#![expect(clippy::print_stdout, reason = "it is a command")]
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use clap::Parser;
+use simulate::regressions::{self, Regression};
+use simulate::run::{Verdict, simulate};
+use simulate::variant::Variant;
+
+/// Each broken variant must fail within so many seeds.
+const CONTROL_SEEDS_MAX: u64 = 1_000;
+/// Of a failing seed's trace, so many lines are printed.
+const TRACE_LINES_MAX: usize = 400;
+
+/// Draws schedules of faults from seeds, and holds calendar-sync to its promise.
+#[derive(Parser)]
+struct Args {
+    /// How many seeds.
+    #[arg(long, default_value_t = 10_000)]
+    seeds: u64,
+    /// The first one.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Prints what happens in each, line by line.
+    #[arg(long)]
+    trace: bool,
+    /// The service broken on purpose.
+    #[arg(long, value_enum, default_value_t = Variant::Whole)]
+    variant: Variant,
+    /// Further: the seeds that once failed, that a seed always takes the same way, and that each
+    /// broken variant is noticed.
+    #[arg(long)]
+    suite: bool,
+    /// How many at a time.
+    #[arg(long, default_value_t = 2)]
+    jobs: u64,
+}
+
+/// What passed, and what did not.
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+}
+
+impl Tally {
+    fn count(&mut self, is_well: bool) {
+        if is_well {
+            self.passed += 1;
+        } else {
+            self.failed += 1;
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut tally = Tally::default();
+    if args.suite {
+        once_failed(&mut tally);
+        same_way_twice(&mut tally);
+        controls(&args, &mut tally);
+    }
+    seeds(&args, &mut tally);
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The seeds that were asked for.
+fn seeds(args: &Args, tally: &mut Tally) {
+    let failed = Mutex::new(0);
+    let last = args.seed.saturating_add(args.seeds);
+    each(args.jobs, args.seed..last, |seed| {
+        let verdict = simulate(seed, args.variant, args.trace);
+        if args.trace {
+            println!("{}", verdict.trace);
+        }
+        if !verdict.wrongs.is_empty() {
+            let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+            tell(&verdict, !args.trace && *failed == 0);
+            *failed += 1;
+        }
+        true
+    });
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    tally.failed += failed;
+    tally.passed += args.seeds - failed;
+}
+
+/// Does something about each, some at a time, until it answers `false`.
+fn each(jobs: u64, seeds: std::ops::Range<u64>, of: impl Fn(u64) -> bool + Sync) {
+    let next = AtomicU64::new(seeds.start);
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end || !of(seed) {
+                        next.store(seeds.end, Ordering::Relaxed);
+                        return;
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// What was wrong with a seed, and how it came to that.
+fn tell(verdict: &Verdict, shows_trace: bool) {
+    if shows_trace {
+        let trace = simulate(verdict.seed, verdict.variant, true).trace;
+        let lines: Vec<&str> = trace.lines().collect();
+        let skipped = lines.len().saturating_sub(TRACE_LINES_MAX);
+        println!("the last of {} lines of seed {}:", lines.len(), verdict.seed);
+        lines[skipped..].iter().for_each(|line| println!("{line}"));
+    }
+    for wrong in &verdict.wrongs {
+        println!("seed {}: {wrong}", verdict.seed);
+    }
+    println!("all of it: tests/run simulate --seeds 1 --seed {} --trace", verdict.seed);
+}
+
+fn once_failed(tally: &mut Tally) {
+    for Regression { seed, .. } in regressions::ALL {
+        let verdict = simulate(*seed, Variant::Whole, false);
+        if !verdict.wrongs.is_empty() {
+            tell(&verdict, true);
+        }
+        tally.count(verdict.wrongs.is_empty());
+    }
+}
+
+/// A seed that failed and cannot be repeated would be worth nothing.
+fn same_way_twice(tally: &mut Tally) {
+    for seed in 1..=20 {
+        let [first, second] = [(); 2].map(|()| simulate(seed, Variant::Whole, true).trace);
+        let is_same = first == second && !first.is_empty();
+        if !is_same {
+            println!("seed {seed} takes another way each time");
+        }
+        tally.count(is_same);
+    }
+}
+
+/// Each broken variant is noticed.
+fn controls(args: &Args, tally: &mut Tally) {
+    for variant in Variant::BROKEN {
+        let found = Mutex::new(None);
+        each(args.jobs, 1..CONTROL_SEEDS_MAX + 1, |seed| {
+            let verdict = simulate(seed, variant, false);
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(wrong) = verdict.wrongs.into_iter().next()
+                && found.is_none()
+            {
+                *found = Some((seed, wrong));
+            }
+            found.is_none()
+        });
+        let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        tally.count(found.is_some());
+        match found {
+            Some((seed, wrong)) => println!("{variant:?} is noticed by seed {seed}: {wrong}"),
+            None => println!("{variant:?} is NOT noticed within {CONTROL_SEEDS_MAX} seeds"),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The person on call: connects and removes accounts, answers stopped partitions, reconnects what is
+//! parked, and sees to dead letters. Works on the database itself, and never in a hurry.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use booking::{ConnectionId, ProviderId};
+use calendar_sync::clock::Surroundings;
+use calendar_sync::pipeline::Pipeline;
+use calendar_sync::pipeline::redrive::RedriveError;
+use calendar_sync::pipeline::schemas::NoRegistry;
+use calendar_sync::store::{ConnectionState, EFFECT_REJECTED, Resume, Store as _};
+
+use crate::calendars::{Kind, Switches};
+use crate::dice::{Chance, SeededDice};
+use crate::log::TOPIC;
+use crate::plan::HELD_MAX;
+use crate::story::{self, Story, provider};
+use crate::world::World;
+
+/// The kinds that providers have.
+const KINDS: [Kind; 3] = [Kind::Google, Kind::Caldav, Kind::Microsoft];
+/// How many accounts a provider has at most.
+const ACCOUNTS_MAX: usize = 3;
+/// Letters that are looked at together.
+const LETTERS_MAX: u32 = 100;
+
+/// What the person knows.
+pub struct Operator {
+    world: Arc<World>,
+    pipeline: Pipeline,
+    /// Each provider's accounts.
+    accounts: BTreeMap<ProviderId, Vec<usize>>,
+    /// Where each provider's bookings are to be.
+    pub destinations: BTreeMap<ProviderId, usize>,
+}
+
+impl Operator {
+    /// Connects each provider's first account.
+    pub async fn begin(world: &Arc<World>) -> Self {
+        let dice = SeededDice::new(Chance::of(world.plan.seed, "operator's"));
+        let surroundings = Surroundings::new(Arc::clone(&world.clock) as _, Arc::new(dice));
+        let store = Arc::clone(&world.store);
+        let opened = store.open(Some(story::INSTALLATION), story::INSTALLATION).await;
+        opened.expect("the model answers");
+        let pipeline =
+            Pipeline::new(store as _, Arc::new(NoRegistry), story::rules(), surroundings);
+        let mut operator = Self {
+            world: Arc::clone(world),
+            pipeline,
+            accounts: BTreeMap::new(),
+            destinations: BTreeMap::new(),
+        };
+        for number in 0..world.plan.providers {
+            let is_later = world.plan.features.connections
+                && world.chance("operator", |dice, _| dice.hits(200));
+            if !is_later {
+                operator.connect_another(provider(number)).await;
+            }
+        }
+        operator
+    }
+
+    fn any_provider(&self) -> ProviderId {
+        let count = self.world.plan.providers;
+        provider(self.world.chance("operator", |dice, _| dice.below(count)))
+    }
+
+    /// Makes another of its accounts a provider's destination, a new one or one that it had.
+    pub async fn connect(&mut self) {
+        let whose = self.any_provider();
+        self.connect_another(whose).await;
+    }
+
+    async fn connect_another(&mut self, whose: ProviderId) {
+        let theirs = self.accounts.entry(whose).or_default();
+        let has_room = theirs.len() < ACCOUNTS_MAX;
+        let is_new = theirs.is_empty()
+            || (has_room && self.world.chance("operator", |dice, _| dice.hits(500)));
+        let account = if is_new {
+            let world = &self.world;
+            let (kind, switches) = world.chance("calendars", |dice, _| {
+                let kind = *dice.pick(&KINDS);
+                let mut below = |n| dice.below(n);
+                let mut switches = Switches::draw(kind, &mut below);
+                // A `transactionId` that is forgotten while a request with it is on its way makes a
+                // second event: nothing but the sweep (rule R20) would find it.
+                let remembers = &mut switches.microsoft.remembers_for;
+                *remembers = remembers.filter(|time| *time > HELD_MAX);
+                (kind, switches)
+            });
+            let account = world.accounts().add(whose, kind, switches.clone());
+            world.say(|| format!("account {account} of {whose}: {kind:?} {switches:?}"));
+            theirs.push(account);
+            account
+        } else {
+            let theirs = theirs.clone();
+            self.world.chance("operator", |dice, _| *dice.pick(&theirs))
+        };
+        self.put(account, true).await;
+    }
+
+    /// Gives a connection new credentials. Where its provider has no destination, it becomes that.
+    async fn put(&mut self, number: usize, make_destination: bool) {
+        let mut new = {
+            let mut accounts = self.world.accounts();
+            let account = &mut accounts.0[number];
+            account.issued = account.issued.max(account.valid_from);
+            account.is_left = false;
+            account.connection()
+        };
+        new.make_destination = make_destination;
+        self.world.say(|| format!("account {number} is connected as {}", new.id));
+        let put = self.world.store.put_connection(&new).await.expect("the model answers");
+        self.world.say(|| format!("account {number}: {put:?}"));
+        if put.destination {
+            self.destinations.insert(new.provider, number);
+        }
+        self.world.forget_snapshots();
+    }
+
+    /// Removes a provider's destination.
+    pub async fn disconnect(&mut self, withdraw: bool) {
+        let whose = self.any_provider();
+        let Some(number) = self.destinations.remove(&whose) else {
+            return;
+        };
+        let id = {
+            let mut accounts = self.world.accounts();
+            accounts.0[number].is_left = !withdraw;
+            accounts.0[number].connection
+        };
+        self.world.say(|| format!("account {number} is removed, withdraw: {withdraw}"));
+        let removed = self.world.store.remove_connection(id, withdraw).await;
+        removed.expect("the model answers");
+        self.world.audit().removed(id);
+        self.world.forget_snapshots();
+    }
+
+    /// A number of a connected account.
+    pub fn any_account(&self) -> Option<usize> {
+        let connected: Vec<usize> = self.destinations.values().copied().collect();
+        if connected.is_empty() {
+            return None;
+        }
+        self.world.chance("operator", |dice, _| Some(*dice.pick(&connected)))
+    }
+
+    /// Looks at everything once.
+    pub async fn attend(&mut self, story: &mut Story) {
+        self.answer_stops(story).await;
+        self.reconnect_parked().await;
+        if self.world.is_calm() {
+            self.see_to_letters().await;
+        }
+    }
+
+    async fn answer_stops(&self, story: &mut Story) {
+        let stopped: Vec<_> = self.world.store.look(|tables| {
+            let stopped = tables.cursors().filter(|cursor| cursor.stop.is_some());
+            stopped.cloned().collect()
+        });
+        let mut is_lost = false;
+        for cursor in stopped {
+            let partition = cursor.fence.partition;
+            let kind = cursor.stop.map(|stop| stop.kind).unwrap_or_default();
+            let low = self.world.log.ends(partition).map_or(0, |(low, _)| low);
+            let how = if kind == "lost_range" {
+                Resume::Set { at: low }
+            } else {
+                Resume::Accept { at: Some(low) }
+            };
+            self.world.say(|| format!("partition {partition} is stopped ({kind}): {how:?}"));
+            let resumed = self.world.store.resume(TOPIC, partition, how).await;
+            assert!(resumed.expect("the model answers"), "the cursor is there");
+            self.world.audit().resumed(partition);
+            is_lost = true;
+        }
+        if is_lost {
+            // Some facts are not in the log any more.
+            self.world.forget_snapshots();
+            story.publish_all_anew(&self.world);
+        }
+    }
+
+    async fn reconnect_parked(&mut self) {
+        let parked: Vec<ConnectionId> = self.world.store.look(|tables| {
+            let is_parked = |state, reason: Option<&str>| match state {
+                ConnectionState::Parked => true,
+                ConnectionState::Removing => reason.is_some(),
+                ConnectionState::Active | ConnectionState::Removed => false,
+            };
+            let all = tables.connections();
+            all.filter(|it| is_parked(it.state, it.parked_reason)).map(|it| it.id).collect()
+        });
+        for id in parked {
+            let number = self.world.accounts().0.iter().position(|it| it.connection == id);
+            let number = number.expect("only accounts are connected");
+            let is_destination = self.destinations.values().any(|it| *it == number);
+            let is_removing = self.world.store.look(|tables| {
+                tables.connections().any(|it| it.id == id && it.state == ConnectionState::Removing)
+            });
+            self.put(number, is_destination).await;
+            if is_removing {
+                // It was to be removed, and had no credentials to do it with.
+                let removed = self.world.store.remove_connection(id, true).await;
+                removed.expect("the model answers");
+                self.world.audit().removed(id);
+                self.destinations.retain(|_, it| *it != number);
+            }
+        }
+    }
+
+    async fn see_to_letters(&self) {
+        let letters = self.world.store.dead_letters(0, LETTERS_MAX).await;
+        for letter in letters.expect("the model answers") {
+            if letter.state != calendar_sync::store::DeadState::Open {
+                continue;
+            }
+            if letter.class == EFFECT_REJECTED {
+                let revived = self.world.store.revive(letter.id).await;
+                self.world.say(|| format!("letter {}: revived: {revived:?}", letter.id));
+                continue;
+            }
+            let redriven = self.pipeline.redrive(letter.id).await;
+            self.world.say(|| format!("letter {} ({}): {redriven:?}", letter.id, letter.class));
+            match redriven {
+                Ok(_) => {}
+                Err(RedriveError::StillDead { .. }) if is_garbage(&letter.class) => {
+                    let discarded = self.world.store.discard(letter.id).await;
+                    discarded.expect("the model answers");
+                }
+                Err(error) => self.world.wrong(format!("a letter is not redriven: {error}")),
+            }
+        }
+    }
+}
+
+/// What no producer of events has written.
+fn is_garbage(class: &str) -> bool {
+    !matches!(
+        class,
+        "moved_partition" | "sequence_conflict" | "uid_changed" | "uid_taken" | "refused"
+    )
+}

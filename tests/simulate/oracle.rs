@@ -1,0 +1,134 @@
+//! The judge: compares the calendars with what the booking application knows. Shares no code with
+//! the service; knows what the calendars tell of themselves, and the story.
+
+use std::collections::BTreeMap;
+
+use booking::ProviderId;
+use chrono::SecondsFormat;
+
+use crate::accounts::Account;
+use crate::calendars::{By, Event, Stood};
+use crate::story::{Shown, Story};
+use crate::world::World;
+
+/// Compares everything.
+pub fn judge(world: &World, story: &Story, destinations: &BTreeMap<ProviderId, usize>) {
+    let accounts = world.accounts();
+    for (number, account) in accounts.0.iter().enumerate() {
+        let uids = uids_by_name(account);
+        for booked in &story.bookings {
+            let shown = booked.shown();
+            let here = shown.filter(|shown| destinations.get(&shown.provider) == Some(&number));
+            let found: Vec<&Event> = account
+                .server
+                .live()
+                .into_iter()
+                .filter(|event| is_ours(event))
+                .filter(|event| uids.get(&event.name).is_some_and(|uid| uid == booked.uid.as_str()))
+                .collect();
+            let by_hand = was_deleted_by_hand(account, &uids, booked.uid.as_str());
+            for wrong in compare(account, here.as_ref(), &found, by_hand) {
+                world.wrong(format!("account {number}, {}: {wrong}", booked.uid));
+            }
+        }
+        for wrong in repeated_effects(account) {
+            world.wrong(format!("account {number}: {wrong}"));
+        }
+    }
+}
+
+/// Made by the service, not by a host.
+fn is_ours(event: &Event) -> bool {
+    matches!(event.made_by, By::Request(_)) && event.copy_of.is_none()
+}
+
+/// Which booking each name stands for, by any marker that ever stood there.
+fn uids_by_name(account: &Account) -> BTreeMap<String, String> {
+    let mut uids = BTreeMap::new();
+    for change in account.server.history() {
+        for stood in [&change.before, &change.after] {
+            if let Stood::Live(event) = stood
+                && let Some(marker) = &event.marker
+                && is_ours(event)
+            {
+                uids.insert(change.name.clone(), marker.uid.clone());
+            }
+        }
+    }
+    uids
+}
+
+/// Whether the host, or the server by itself, had the last word about an event.
+fn is_by_hand(account: &Account, name: &str) -> bool {
+    let last = account.server.history().iter().rev().find(|change| change.name == name);
+    last.is_some_and(|change| !matches!(change.by, By::Request(_)))
+}
+
+fn compare(
+    account: &Account,
+    shown: Option<&Shown>,
+    found: &[&Event],
+    was_deleted_by_hand: bool,
+) -> Vec<String> {
+    let mut wrongs = Vec::new();
+    if found.len() > 1 {
+        let names: Vec<&str> = found.iter().map(|event| event.name.as_str()).collect();
+        wrongs.push(format!("{} live events: {names:?}", found.len()));
+    }
+    match (shown, found.first()) {
+        (Some(shown), Some(event)) if !is_by_hand(account, &event.name) => {
+            wrongs.extend(differences(shown, event));
+        }
+        (Some(shown), None) if !was_deleted_by_hand => {
+            wrongs.push(format!("`{}` is lost", shown.summary));
+        }
+        (None, Some(event)) if !is_by_hand(account, &event.name) && !account.is_left => {
+            wrongs.push(format!("`{}` is left behind", event.summary));
+        }
+        (Some(_) | None, Some(_) | None) => {}
+    }
+    wrongs
+}
+
+/// Whether the last that became of a booking's events was done by hand.
+fn was_deleted_by_hand(account: &Account, uids: &BTreeMap<String, String>, uid: &str) -> bool {
+    let is_its = |name: &String| uids.get(name).is_some_and(|of| of == uid);
+    let last = account.server.history().iter().rev().find(|change| is_its(&change.name));
+    last.is_some_and(|change| !matches!(change.by, By::Request(_)))
+}
+
+fn differences(shown: &Shown, event: &Event) -> Option<String> {
+    let time = |at: chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let wanted = (shown.summary.as_str(), time(shown.start), time(shown.end));
+    let stands = (event.summary.as_str(), event.start.clone(), event.end.clone());
+    (wanted != stands).then(|| format!("{stands:?} stands there, and it should be {wanted:?}"))
+}
+
+/// At most one effect for each revision of an event.
+fn repeated_effects(account: &Account) -> Vec<String> {
+    if !account.keeps_conditions {
+        return Vec::new();
+    }
+    let mut counts: BTreeMap<(&str, i64), u32> = BTreeMap::new();
+    let history = account.server.history();
+    for change in history {
+        let (Stood::Live(before), Stood::Live(after)) = (&change.before, &change.after) else {
+            continue;
+        };
+        let (Some(was), Some(is)) = (&before.marker, &after.marker) else {
+            continue;
+        };
+        if matches!(change.by, By::Request(_)) && was.revision != is.revision {
+            *counts.entry((&change.name, is.revision)).or_default() += 1;
+        }
+    }
+    let by_hand =
+        |name: &str| history.iter().any(|change| change.name == name && change.by == By::Host);
+    counts
+        .into_iter()
+        .filter(|((name, _), count)| *count > 1 && !by_hand(name))
+        .map(|((name, revision), count)| {
+            format!("revision {revision} of {name} took effect {count} times")
+        })
+        .collect()
+}

@@ -1,0 +1,210 @@
+//! What a seed draws before anything begins: how large the world is, which faults there are and how
+//! often. Most seeds have few kinds of fault, and those often (swarm testing): one that is drowned
+//! by all the others shows nothing.
+
+use std::time::Duration;
+
+use crate::dice::Chance;
+
+/// How often things go wrong, in a thousand.
+#[derive(Debug, Clone, Default)]
+pub struct Rates {
+    /// A broker delivers a record once more.
+    pub delivered_twice: u64,
+    /// A question to the broker has no answer.
+    pub broker_fails: u64,
+    /// The database is asked, does nothing, and gives no answer.
+    pub store_fails_before: u64,
+    /// It does what it was asked, and gives no answer.
+    pub store_fails_after: u64,
+    /// It takes its time.
+    pub store_slow: u64,
+    /// A request to a calendar does not leave (connection refused).
+    pub call_refused: u64,
+    /// It is lost on the way.
+    pub request_lost: u64,
+    /// It is carried out, and its answer is lost.
+    pub answer_lost: u64,
+    /// It is carried out, and its answer takes longer than anybody waits.
+    pub answer_late: u64,
+    /// It arrives twice, the second time later.
+    pub request_doubled: u64,
+    /// It is held on the way, past leases, and then carried out.
+    pub request_held: u64,
+    /// 429, or what the provider says instead.
+    pub limited: u64,
+    /// 5xx, and nothing was done.
+    pub error_before: u64,
+    /// 5xx, and it was done.
+    pub error_after: u64,
+    /// 4xx that proves nothing, and it was done (rule R13).
+    pub refusal_after: u64,
+    /// The producer sends a record again.
+    pub producer_repeats: u64,
+    /// It sends records of one booking in another order (only with a sequence).
+    pub producer_reorders: u64,
+    /// Something stands in the topic that is no event.
+    pub garbage: u64,
+}
+
+/// What happens besides, at hours that the script draws.
+#[derive(Debug, Clone, Default)]
+pub struct Features {
+    /// Members come, go and are shuffled.
+    pub rebalances: bool,
+    /// The group gives a living member's partitions away before it knows.
+    pub evictions: bool,
+    /// Workers are ended or frozen.
+    pub crashes: bool,
+    /// The database, or the broker, is away for a while.
+    pub outages: bool,
+    /// The database loses its last commits, or is restored.
+    pub rewinds: bool,
+    /// Clocks jump.
+    pub jumps: bool,
+    /// Kafka's copy of a cursor is set by hand.
+    pub committed_by_hand: bool,
+    /// The topic gets a partition more.
+    pub more_partitions: bool,
+    /// The topic is deleted and made anew.
+    pub recreated: bool,
+    /// The log is cut behind the cursor.
+    pub retention: bool,
+    /// The log is cut before the cursor.
+    pub lost_range: bool,
+    /// The host changes events by hand.
+    pub hand_edits: bool,
+    /// Connections are added, removed, and made the destination in turn.
+    pub connections: bool,
+    /// Credentials expire.
+    pub expiry: bool,
+    /// Calendars refuse everything for a while, or are gone.
+    pub refusals: bool,
+    /// Flags and allowlists are changed.
+    pub gates: bool,
+    /// Bookings change hands.
+    pub moves: bool,
+}
+
+/// All that a seed draws at first.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// How many workers there are at least.
+    pub workers: u64,
+    /// How many partitions the topic begins with.
+    pub partitions: usize,
+    /// How many providers.
+    pub providers: u64,
+    /// How many bookings.
+    pub bookings: u64,
+    /// For so long things go wrong.
+    pub span: Duration,
+    /// How often.
+    pub rates: Rates,
+    /// What else.
+    pub features: Features,
+    /// How long a lane is leased for.
+    pub lease: Duration,
+    /// The longest call.
+    pub call_timeout: Duration,
+    /// Rows that are stamped at once.
+    pub claim_batch: u32,
+    /// Calls at once on one connection.
+    pub lane_concurrency: usize,
+    /// Records in a batch.
+    pub batch_max: usize,
+}
+
+/// No request is on its way for longer: the last verification comes after it (rule R14).
+pub const HELD_MAX: Duration = Duration::from_mins(25);
+/// When an open attempt is verified.
+pub const VERIFY_AFTER: [Duration; 2] = [Duration::from_mins(4), Duration::from_mins(30)];
+
+// The last verification of an attempt comes after the last moment in which it can land.
+const _: () = assert!(HELD_MAX.as_secs() < VERIFY_AFTER[1].as_secs());
+
+impl Plan {
+    /// Draws it.
+    pub fn draw(seed: u64) -> Self {
+        let dice = &mut Chance::of(seed, "plan");
+        Self {
+            seed,
+            workers: dice.between(2, 3),
+            partitions: usize::try_from(dice.between(1, 3)).unwrap_or(1),
+            providers: dice.between(1, 2),
+            bookings: dice.between(1, 4),
+            span: Duration::from_mins(dice.between(6, 20)),
+            rates: rates(dice),
+            features: features(dice),
+            lease: Duration::from_secs(*dice.pick(&[40, 60, 90])),
+            call_timeout: Duration::from_secs(*dice.pick(&[5, 10])),
+            claim_batch: *dice.pick(&[1, 2, 5]),
+            lane_concurrency: *dice.pick(&[1, 2, 4]),
+            batch_max: *dice.pick(&[1, 2, 5]),
+        }
+    }
+}
+
+/// Each kind of fault in a third of the seeds, rare or often.
+fn rates(dice: &mut Chance) -> Rates {
+    let mut rate = |often: &[u64]| if dice.hits(350) { *dice.pick(often) } else { 0 };
+    Rates {
+        delivered_twice: rate(&[20, 200]),
+        broker_fails: rate(&[20, 300]),
+        store_fails_before: rate(&[10, 60]),
+        store_fails_after: rate(&[10, 60]),
+        store_slow: rate(&[20, 200]),
+        call_refused: rate(&[30, 200]),
+        request_lost: rate(&[30, 200]),
+        answer_lost: rate(&[50, 300]),
+        answer_late: rate(&[50, 300]),
+        request_doubled: rate(&[50, 300]),
+        request_held: rate(&[30, 200]),
+        limited: rate(&[30, 200]),
+        error_before: rate(&[30, 200]),
+        error_after: rate(&[30, 200]),
+        refusal_after: rate(&[20, 100]),
+        producer_repeats: rate(&[50, 300]),
+        producer_reorders: rate(&[50, 300]),
+        garbage: rate(&[20, 200]),
+    }
+}
+
+fn features(dice: &mut Chance) -> Features {
+    let mut has = |per_mille| dice.hits(per_mille);
+    let mut features = Features {
+        rebalances: has(350),
+        evictions: has(250),
+        crashes: has(450),
+        outages: has(200),
+        rewinds: has(200),
+        jumps: has(200),
+        committed_by_hand: has(150),
+        more_partitions: has(150),
+        recreated: has(100),
+        retention: has(200),
+        lost_range: has(100),
+        hand_edits: has(250),
+        connections: has(300),
+        expiry: has(250),
+        refusals: has(200),
+        gates: has(200),
+        moves: has(350),
+    };
+    // What a database has forgotten has to be in the log still, and connections are not in it: a
+    // restore across such a change needs a person, or the sweep (rule R20).
+    if features.rewinds {
+        features.recreated = false;
+        features.retention = false;
+        features.lost_range = false;
+        features.connections = false;
+        features.expiry = false;
+        features.gates = false;
+        features.refusals = false;
+        // Nothing but Kafka's copy tells of a tail that was lost unseen.
+        features.committed_by_hand = false;
+    }
+    features
+}

@@ -1,0 +1,317 @@
+//! One seed, from its beginning to its verdict.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use calendar_sync::store::{ConnectionState, Gate};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::host;
+use crate::life::{Fate, Life};
+use crate::operator::Operator;
+use crate::oracle;
+use crate::plan::Plan;
+use crate::script::{self, Deed};
+use crate::story::Story;
+use crate::variant::Variant;
+use crate::worker::{self, Worker};
+use crate::world::World;
+
+/// So long after the last fault all has to be done, verifications included.
+const QUIET_WITHIN: Duration = Duration::from_hours(4);
+/// How often it is looked whether all is done.
+const LOOK: Duration = Duration::from_mins(3);
+/// How many workers there are at most.
+const WORKERS_MAX: usize = 5;
+
+/// How a seed ended.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// The seed.
+    pub seed: u64,
+    /// What was broken on purpose.
+    pub variant: Variant,
+    /// What was wrong; empty: nothing.
+    pub wrongs: Vec<String>,
+    /// What happened, line by line, if it was written down.
+    pub trace: String,
+}
+
+/// Lets a seed happen.
+pub fn simulate(seed: u64, variant: Variant, is_traced: bool) -> Verdict {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without threads");
+    let (wrongs, trace) = runtime.block_on(Run::whole(seed, variant, is_traced));
+    Verdict { seed, variant, wrongs, trace }
+}
+
+struct Run {
+    world: Arc<World>,
+    story: Story,
+    operator: Operator,
+    workers: Vec<Worker>,
+    processes: JoinSet<()>,
+    gate: Gate,
+    born: u64,
+}
+
+fn open_gate() -> Gate {
+    Gate { enabled: true, providers: Vec::new(), connections: Vec::new() }
+}
+
+impl Run {
+    async fn whole(seed: u64, variant: Variant, is_traced: bool) -> (Vec<String>, String) {
+        let plan = Plan::draw(seed);
+        let scenes = script::draw(&plan);
+        let world = World::new(plan, variant, is_traced);
+        world.say(|| format!("{:?}", world.plan));
+        world.group.subscribe(world.log.partitions());
+        let mut run = Self {
+            story: Story::new(&world),
+            operator: Operator::begin(&world).await,
+            workers: Vec::new(),
+            processes: JoinSet::new(),
+            gate: open_gate(),
+            born: 0,
+            world,
+        };
+        for _ in 0..run.world.plan.workers {
+            run.begin_worker();
+        }
+        for (at, deed) in scenes {
+            sleep(at.saturating_sub(run.world.elapsed())).await;
+            run.perform(deed).await;
+            run.story.publish_waiting(&run.world);
+            run.replace_the_dead();
+        }
+        run.calm_down().await;
+        run.until_quiet().await;
+        oracle::judge(&run.world, &run.story, &run.operator.destinations);
+        run.world.verdict()
+    }
+
+    fn begin_worker(&mut self) {
+        self.born += 1;
+        let worker = Worker {
+            id: self.born,
+            life: Arc::new(Life::default()),
+            stop: CancellationToken::new(),
+            frozen_for: Duration::from_mins(3),
+        };
+        self.workers.push(worker.clone());
+        self.processes.spawn(worker::run(Arc::clone(&self.world), worker, self.gate.clone()));
+    }
+
+    /// A cluster has another one begun for each that has died.
+    fn replace_the_dead(&mut self) {
+        self.workers.retain(|worker| worker.life.stands() != Some(Fate::Dies));
+        while (self.workers.len() as u64) < self.world.plan.workers {
+            self.begin_worker();
+        }
+    }
+
+    fn any_worker(&mut self) -> Option<&mut Worker> {
+        let count = self.workers.len() as u64;
+        if count == 0 {
+            return None;
+        }
+        let at = self.world.chance("script", |dice, _| dice.below(count));
+        self.workers.get_mut(usize::try_from(at).unwrap_or_default())
+    }
+
+    async fn perform(&mut self, deed: Deed) {
+        if deed != Deed::Story && deed != Deed::Attend {
+            self.world.say(|| format!("{deed:?}"));
+        }
+        match deed {
+            Deed::Story => self.story.go_on(&self.world),
+            Deed::Attend => self.operator.attend(&mut self.story).await,
+            Deed::Shuffle => self.world.group.shuffle(),
+            Deed::Begin if self.workers.len() < WORKERS_MAX => self.begin_worker(),
+            Deed::Begin => {}
+            Deed::Stop | Deed::Evict | Deed::Kill(_) | Deed::Freeze(..) => self.strike(deed),
+            Deed::Connect => self.operator.connect().await,
+            Deed::Disconnect(withdraw) => self.operator.disconnect(withdraw).await,
+            Deed::Gates => self.change_gates(),
+            Deed::Hand => host::interfere(&self.world),
+            Deed::Expire | Deed::Gone(_) | Deed::Refuse(_) => self.trouble_account(deed),
+            Deed::FallBack(is_noticed) => {
+                self.world.fall_back(is_noticed);
+            }
+            Deed::Jump(by) => self.world.store_clock.jump(by),
+            Deed::StoreAway(time) => {
+                self.world.set_store_away(true);
+                sleep(time).await;
+                self.world.set_store_away(false);
+            }
+            Deed::BrokerAway(time) => {
+                self.world.set_broker_away(true);
+                sleep(time).await;
+                self.world.set_broker_away(false);
+            }
+            Deed::SetCommitted | Deed::AddPartition | Deed::Recreate | Deed::Cut(_) => {
+                self.change_log(deed);
+            }
+        }
+    }
+
+    fn strike(&mut self, deed: Deed) {
+        let group = Arc::clone(&self.world);
+        let Some(worker) = self.any_worker() else {
+            return;
+        };
+        match deed {
+            Deed::Evict => group.group.expel(worker.id),
+            Deed::Kill(polls) => worker.life.doom(polls, Fate::Dies),
+            Deed::Freeze(polls, _) => worker.life.doom(polls, Fate::Freezes),
+            _ => {
+                worker.stop.cancel();
+                let id = worker.id;
+                self.workers.retain(|worker| worker.id != id);
+            }
+        }
+    }
+
+    fn trouble_account(&self, deed: Deed) {
+        let Some(number) = self.operator.any_account() else {
+            return;
+        };
+        let now = self.world.elapsed();
+        let mut accounts = self.world.accounts();
+        let account = &mut accounts.0[number];
+        match deed {
+            Deed::Gone(time) => account.gone_until = now + time,
+            Deed::Refuse(time) => account.refuses_until = now + time,
+            _ => account.valid_from = account.issued + 1,
+        }
+    }
+
+    fn change_log(&self, deed: Deed) {
+        let (world, log) = (&self.world, &self.world.log);
+        let count = u64::try_from(log.partitions()).unwrap_or(1);
+        let drawn = world.chance("script", |dice, _| dice.below(count));
+        let partition = i32::try_from(drawn).unwrap_or_default();
+        match deed {
+            Deed::SetCommitted => {
+                let high = log.ends(partition).map_or(0, |(_, high)| high);
+                let high = u64::try_from(high).unwrap_or_default();
+                let at = world.chance("script", |dice, _| dice.between(0, high));
+                log.commit(partition, i64::try_from(at).unwrap_or_default());
+            }
+            Deed::AddPartition => {
+                log.add_partition();
+                world.group.subscribe(log.partitions());
+            }
+            Deed::Recreate => log.recreate(),
+            Deed::Cut(true) => {
+                let high = log.ends(partition).map_or(0, |(_, high)| high);
+                log.retain_from(partition, high);
+            }
+            _ => {
+                let at = world.store.look(|tables| {
+                    let mut cursors = tables.cursors();
+                    let cursor = cursors.find(|cursor| cursor.fence.partition == partition);
+                    cursor.and_then(|cursor| cursor.next_offset)
+                });
+                log.retain_from(partition, at.unwrap_or_default());
+            }
+        }
+    }
+
+    /// The workers begin anew, one after the other, with other flags and allowlists.
+    fn change_gates(&mut self) {
+        let accounts: Vec<_> =
+            self.world.accounts().0.iter().map(|it| (it.provider.0, it.connection.0)).collect();
+        self.gate = self.world.chance("script", |dice, _| {
+            let some = (!accounts.is_empty()).then(|| *dice.pick(&accounts));
+            match (dice.below(4), some) {
+                (0, _) => Gate { enabled: false, ..open_gate() },
+                (1, Some((provider, _))) => Gate { providers: vec![provider], ..open_gate() },
+                (2, Some((_, connection))) => Gate { connections: vec![connection], ..open_gate() },
+                _ => open_gate(),
+            }
+        });
+        self.world.say(|| format!("{:?}", self.gate));
+        self.restart();
+    }
+
+    fn restart(&mut self) {
+        for worker in std::mem::take(&mut self.workers) {
+            worker.life.thaw();
+            worker.stop.cancel();
+        }
+        self.replace_the_dead();
+    }
+
+    /// Nothing goes wrong any more: what is broken is mended, and every gate is open.
+    async fn calm_down(&mut self) {
+        sleep(self.world.plan.span.saturating_sub(self.world.elapsed())).await;
+        self.world.calm_down();
+        self.world.say(|| "nothing goes wrong any more".to_owned());
+        host::tidy_up(&self.world);
+        self.story.publish_waiting(&self.world);
+        self.replace_the_dead();
+        if self.gate != open_gate() {
+            self.gate = open_gate();
+            self.restart();
+        }
+    }
+
+    async fn until_quiet(&mut self) {
+        let end = self.world.elapsed() + QUIET_WITHIN;
+        let mut left = String::new();
+        while self.world.elapsed() < end {
+            sleep(LOOK).await;
+            self.replace_the_dead();
+            self.operator.attend(&mut self.story).await;
+            self.story.publish_waiting(&self.world);
+            match self.left_to_do() {
+                None => return,
+                Some(what) => left = what,
+            }
+        }
+        self.world.wrong(format!("never quiet: {left}"));
+    }
+
+    /// Something that is still to be done, if there is anything.
+    fn left_to_do(&self) -> Option<String> {
+        if !self.world.wire.is_empty() {
+            return Some("requests are on their way".to_owned());
+        }
+        let log = &self.world.log;
+        self.world.store.look(|tables| {
+            for partition in 0..log.partitions() {
+                let (_, high) = log.ends(partition)?;
+                let mut cursors = tables.cursors();
+                let cursor = cursors.find(|cursor| cursor.fence.partition == partition);
+                let position = cursor.and_then(calendar_sync::store::Cursor::position);
+                if cursor.is_some_and(|cursor| cursor.stop.is_some()) || position != Some(high) {
+                    return Some(format!("partition {partition} is at {position:?} of {high}"));
+                }
+            }
+            let gone: Vec<_> = tables
+                .connections()
+                .filter(|it| it.state == ConnectionState::Removed)
+                .map(|it| it.id)
+                .collect();
+            for (uid, connection, row) in tables.effects() {
+                let is_open = row.due() || row.dead || row.verify_at.is_some();
+                if is_open && !gone.contains(&connection) {
+                    return Some(format!("{uid} on {connection}: {row:?}"));
+                }
+            }
+            let stuck = tables
+                .connections()
+                .find(|it| !matches!(it.state, ConnectionState::Active | ConnectionState::Removed));
+            if let Some(stuck) = stuck {
+                return Some(format!("a connection is {:?}", stuck.state));
+            }
+            tables.open_dead_letters().next().map(|letter| format!("a letter is open: {letter:?}"))
+        })
+    }
+}

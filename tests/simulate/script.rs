@@ -1,0 +1,119 @@
+//! What happens at which hour: drawn before anything begins, so that nothing that the service does
+//! changes what happens to it.
+
+use std::time::Duration;
+
+use crate::dice::Chance;
+use crate::plan::Plan;
+
+/// Something that happens to the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// One booking is made, changed, cancelled, ….
+    Story,
+    /// The group gives partitions to others.
+    Shuffle,
+    /// A member is expelled, and does not know.
+    Evict,
+    /// A worker more.
+    Begin,
+    /// A worker is asked to end.
+    Stop,
+    /// A worker's process ends after so many polls.
+    Kill(u64),
+    /// A worker's process freezes after so many polls, for so long.
+    Freeze(u64, Duration),
+    /// The database is away for so long.
+    StoreAway(Duration),
+    /// The broker is.
+    BrokerAway(Duration),
+    /// The database falls back; the server shows it, or not.
+    FallBack(bool),
+    /// The database's clock is off by so many milliseconds from now on.
+    Jump(i64),
+    /// Somebody sets Kafka's copy of a cursor.
+    SetCommitted,
+    /// The topic gets a partition more.
+    AddPartition,
+    /// The topic is deleted and made anew.
+    Recreate,
+    /// The log is cut: behind every cursor, or at its end.
+    Cut(bool),
+    /// The host does something by hand.
+    Hand,
+    /// A provider's destination becomes another account.
+    Connect,
+    /// A connection is removed; its events are withdrawn, or left.
+    Disconnect(bool),
+    /// An account's credentials expire.
+    Expire,
+    /// An account's calendar is gone for so long.
+    Gone(Duration),
+    /// An account refuses everything for so long.
+    Refuse(Duration),
+    /// Flags and allowlists change: workers begin anew with others.
+    Gates,
+    /// The person on call looks.
+    Attend,
+}
+
+/// A deed and its hour.
+pub type Scene = (Duration, Deed);
+
+/// The whole script, in order.
+pub fn draw(plan: &Plan) -> Vec<Scene> {
+    let dice = &mut Chance::of(plan.seed, "script");
+    let mut scenes = Vec::new();
+    let features = &plan.features;
+    let mut put = |dice: &mut Chance, times: u64, deed: &mut dyn FnMut(&mut Chance) -> Deed| {
+        for _ in 0..times {
+            scenes.push((dice.time(plan.span), deed(dice)));
+        }
+    };
+    let times = dice.between(plan.bookings * 2, plan.bookings * 7);
+    put(dice, times, &mut |_| Deed::Story);
+    let mut some =
+        |dice: &mut Chance, has: bool, most: u64, deed: &mut dyn FnMut(&mut Chance) -> Deed| {
+            let times = if has { dice.between(1, most) } else { 0 };
+            put(dice, times, deed);
+        };
+    some(dice, features.rebalances, 5, &mut |dice| {
+        *dice.pick(&[Deed::Shuffle, Deed::Shuffle, Deed::Begin, Deed::Stop])
+    });
+    some(dice, features.evictions, 3, &mut |_| Deed::Evict);
+    some(dice, features.crashes, 6, &mut |dice| {
+        let polls = dice.between(1, 300);
+        let times = [Duration::from_secs(20), Duration::from_mins(2), Duration::from_mins(8)];
+        if dice.hits(500) { Deed::Kill(polls) } else { Deed::Freeze(polls, *dice.pick(&times)) }
+    });
+    some(dice, features.outages, 3, &mut |dice| {
+        let time = dice.time(Duration::from_mins(2));
+        if dice.hits(500) { Deed::StoreAway(time) } else { Deed::BrokerAway(time) }
+    });
+    some(dice, features.rewinds, 2, &mut |dice| Deed::FallBack(dice.hits(700)));
+    some(dice, features.jumps, 3, &mut |dice| {
+        let by = i64::try_from(dice.below(600_000)).unwrap_or_default();
+        Deed::Jump(by - 300_000)
+    });
+    some(dice, features.committed_by_hand, 3, &mut |_| Deed::SetCommitted);
+    some(dice, features.more_partitions, 1, &mut |_| Deed::AddPartition);
+    some(dice, features.recreated, 1, &mut |_| Deed::Recreate);
+    some(dice, features.retention, 3, &mut |_| Deed::Cut(false));
+    some(dice, features.lost_range, 2, &mut |_| Deed::Cut(true));
+    some(dice, features.hand_edits, 6, &mut |_| Deed::Hand);
+    some(dice, features.connections, 5, &mut |dice| {
+        if dice.hits(600) { Deed::Connect } else { Deed::Disconnect(dice.hits(700)) }
+    });
+    some(dice, features.expiry, 3, &mut |_| Deed::Expire);
+    some(dice, features.refusals, 3, &mut |dice| {
+        let time = dice.time(Duration::from_mins(6));
+        if dice.hits(300) { Deed::Gone(time) } else { Deed::Refuse(time) }
+    });
+    some(dice, features.gates, 4, &mut |_| Deed::Gates);
+    let minutes = plan.span.as_secs() / 60;
+    for minute in (3..minutes).step_by(3) {
+        scenes.push((Duration::from_mins(minute), Deed::Attend));
+    }
+    scenes.sort_by_key(|(at, _)| *at);
+    scenes
+}

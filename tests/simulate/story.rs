@@ -1,0 +1,267 @@
+//! The booking application: it makes, changes, hands over, cancels and rebooks, and publishes each
+//! fact; its producer repeats and reorders some. What it knows is the truth that the calendars have
+//! to show in the end.
+
+use std::time::Duration;
+
+use booking::content::Template;
+use booking::{BookingId, Change, Details, EventId, IcalUid, ProviderId, Rules, Status};
+use calendar_sync::cli::encode::{OutgoingEvent, encode};
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use uuid::Uuid;
+
+use crate::clock::beginning;
+use crate::dice::Chance;
+use crate::world::World;
+
+/// The installation that connections' names derive from.
+pub const INSTALLATION: Uuid = Uuid::from_u128(0x1257_a11a_7100);
+/// The domain of UIDs that are derived.
+const DOMAIN: &str = "example.com";
+
+/// A provider.
+pub fn provider(number: u64) -> ProviderId {
+    ProviderId(Uuid::from_u128(0x0909_0000 + u128::from(number)))
+}
+
+/// What the service shows of a booking.
+pub fn rules() -> Rules {
+    let text = |text| Template::parse(text).expect("a template");
+    Rules {
+        uid_domain: DOMAIN.to_owned(),
+        summary: text("{service_name}"),
+        description: text("{description}"),
+        location: text("{location}"),
+        pending_is_tentative: false,
+        horizon: beginning(),
+    }
+}
+
+/// What is shown of a booking, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Whose calendar shows it.
+    pub provider: ProviderId,
+    /// The title.
+    pub summary: String,
+    /// First instant.
+    pub start: DateTime<Utc>,
+    /// First instant after it.
+    pub end: DateTime<Utc>,
+}
+
+/// A booking, as the application has it.
+#[derive(Debug)]
+pub struct Booked {
+    /// Its UID.
+    pub uid: IcalUid,
+    id: BookingId,
+    provider: ProviderId,
+    /// `None`: this producer counts no versions.
+    sequence: Option<i64>,
+    details: Details,
+    is_made: bool,
+    is_cancelled: bool,
+    changes: u64,
+}
+
+impl Booked {
+    /// What a calendar should show.
+    pub fn shown(&self) -> Option<Shown> {
+        let is_shown = self.is_made && !self.is_cancelled && self.details.status != Status::Pending;
+        is_shown.then(|| Shown {
+            provider: self.provider,
+            summary: self.details.service_name.clone(),
+            start: self.details.start,
+            end: self.details.end,
+        })
+    }
+}
+
+/// A record that waits in the producer.
+struct Waiting {
+    at: Duration,
+    key: String,
+    payload: Vec<u8>,
+}
+
+/// The application.
+pub struct Story {
+    /// Its bookings.
+    pub bookings: Vec<Booked>,
+    providers: u64,
+    may_move: bool,
+    dice: Chance,
+    waiting: Vec<Waiting>,
+}
+
+/// The zones in which people speak of a booking.
+const ZONES: [Tz; 2] = [Tz::UTC, Tz::Europe__Berlin];
+
+fn details(dice: &mut Chance, name: &str) -> Details {
+    // Around the end of March: days of 23 hours are among them.
+    let start =
+        beginning() + TimeDelta::hours(24 * 85 + i64::try_from(dice.below(200)).unwrap_or(0));
+    Details {
+        status: Status::Confirmed,
+        start,
+        end: start + TimeDelta::minutes(30),
+        zone: *dice.pick(&ZONES),
+        service_name: format!("{name} 1"),
+        title: None,
+        description: None,
+        location: None,
+        notes: None,
+        customer_name: None,
+        customer_email: None,
+    }
+}
+
+impl Story {
+    /// A story with nothing told yet.
+    pub fn new(world: &World) -> Self {
+        let mut dice = Chance::of(world.plan.seed, "story");
+        let bookings = (0..world.plan.bookings)
+            .map(|number| {
+                let id = BookingId::parse(&format!("b{number}")).expect("an id");
+                Booked {
+                    uid: IcalUid::of_booking(&id, DOMAIN).expect("a UID"),
+                    details: details(&mut dice, id.as_str()),
+                    id,
+                    provider: provider(dice.below(world.plan.providers)),
+                    sequence: dice.hits(600).then_some(0),
+                    is_made: false,
+                    is_cancelled: false,
+                    changes: 1,
+                }
+            })
+            .collect();
+        let (providers, may_move) = (world.plan.providers, world.plan.features.moves);
+        Self { bookings, providers, may_move, dice, waiting: Vec::new() }
+    }
+
+    /// One thing happens to one booking.
+    pub fn go_on(&mut self, world: &World) {
+        let at = usize::try_from(self.dice.below(self.bookings.len() as u64)).unwrap_or_default();
+        let change = {
+            let (dice, booked) = (&mut self.dice, &mut self.bookings[at]);
+            if !booked.is_made {
+                booked.is_made = true;
+                if dice.hits(100) {
+                    booked.details.status = Status::Pending;
+                }
+                Change::Created(booked.details.clone())
+            } else if booked.is_cancelled && booked.sequence.is_some() && dice.hits(500) {
+                booked.is_cancelled = false;
+                booked.change(dice);
+                Change::Created(booked.details.clone())
+            } else if booked.is_cancelled {
+                return;
+            } else if dice.hits(280) {
+                booked.is_cancelled = true;
+                Change::Cancelled { reason: None }
+            } else {
+                if self.may_move && dice.hits(300) {
+                    booked.provider = provider(dice.below(self.providers));
+                }
+                booked.details.status = Status::Confirmed;
+                booked.change(dice);
+                Change::Updated(booked.details.clone())
+            }
+        };
+        self.publish(world, at, change);
+    }
+
+    /// Publishes every booking as it is now: some facts are not in the log any more.
+    pub fn publish_all_anew(&mut self, world: &World) {
+        for at in 0..self.bookings.len() {
+            let booked = &self.bookings[at];
+            if !booked.is_made {
+                continue;
+            }
+            let change = if booked.is_cancelled {
+                Change::Cancelled { reason: None }
+            } else {
+                Change::Created(booked.details.clone())
+            };
+            self.publish(world, at, change);
+        }
+    }
+
+    fn publish(&mut self, world: &World, at: usize, change: Change) {
+        let booked = &mut self.bookings[at];
+        if let Some(sequence) = &mut booked.sequence {
+            *sequence += 1;
+        }
+        let event = OutgoingEvent {
+            id: EventId(self.dice.uuid()),
+            booking: booked.id.clone(),
+            uid: None,
+            provider: booked.provider,
+            sequence: booked.sequence,
+            occurred_at: beginning() + world.elapsed(),
+            change,
+        };
+        let (key, payload) = (booked.id.to_string(), encode(&event));
+        world.say(|| {
+            let (name, sequence) = (event.change.name(), event.sequence);
+            let shown = booked.shown().map(|shown| shown.summary);
+            format!(
+                "{name} of {key}, sequence {sequence:?}, provider {}: {shown:?}",
+                event.provider
+            )
+        });
+        let (repeats, reorders, later) = world.chance("producer", |dice, rates| {
+            let repeats = dice.hits(rates.producer_repeats);
+            let reorders = dice.hits(rates.producer_reorders) && event.sequence.is_some();
+            (repeats, reorders, dice.time(Duration::from_mins(4)))
+        });
+        let at = world.elapsed() + later;
+        if repeats || reorders {
+            self.waiting.push(Waiting { at, key: key.clone(), payload: payload.clone() });
+        }
+        if !reorders {
+            append(world, &key, Some(payload));
+        }
+    }
+
+    /// Publishes what has waited long enough.
+    pub fn publish_waiting(&mut self, world: &World) {
+        let now = world.elapsed();
+        let is_due = |waiting: &Waiting| waiting.at <= now || world.is_calm();
+        for waiting in self.waiting.extract_if(.., |it| is_due(it)).collect::<Vec<_>>() {
+            append(world, &waiting.key, Some(waiting.payload));
+        }
+    }
+}
+
+impl Booked {
+    fn change(&mut self, dice: &mut Chance) {
+        self.changes += 1;
+        self.details.service_name = format!("{} {}", self.id, self.changes);
+        if dice.hits(500) {
+            let by = TimeDelta::minutes(15 * i64::try_from(dice.between(1, 8)).unwrap_or(1));
+            self.details.start += by;
+            self.details.end += by;
+        }
+    }
+}
+
+/// Adds a record to the topic, and now and then something that is no event.
+fn append(world: &World, key: &str, payload: Option<Vec<u8>>) {
+    let timestamp = (beginning() + world.elapsed()).timestamp_millis();
+    if world.chance("producer", |dice, rates| dice.hits(rates.garbage)) {
+        let garbage = world.chance("producer", |dice, _| {
+            [None, Some(vec![0xc3, 0x01, 7]), Some(b"garbage".to_vec())]
+                [usize::try_from(dice.below(3)).unwrap_or(0)]
+            .clone()
+        });
+        world.log.append(key, garbage, timestamp);
+        if world.chance("producer", |dice, _| dice.hits(500)) {
+            world.log.append_marker(world.log.partition_of(key));
+        }
+    }
+    let (partition, offset) = world.log.append(key, payload, timestamp);
+    world.say(|| format!("record of {key} at {partition}@{offset}"));
+}

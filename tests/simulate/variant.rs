@@ -1,0 +1,61 @@
+//! The service broken on purpose, one way at a time: a harness that cannot see these is blind.
+
+use crate::store::Broken;
+
+/// What is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Variant {
+    /// Nothing.
+    Whole,
+    /// Any owner may write a cursor.
+    NoOwnerEpoch,
+    /// Any holder may write a row.
+    NoToken,
+    /// Updates carry no condition.
+    NoIfMatch,
+    /// Every create makes an event of its own, as if the calendar chose the name.
+    UnnamedCreates,
+    /// A call without an answer counts as not applied.
+    UnknownTakenForFailed,
+    /// A call without an answer counts as applied.
+    UnknownTakenForApplied,
+    /// Kafka's offset is the cursor, and is committed before the database.
+    OffsetCommittedBeforeTheDatabase,
+    /// Nothing but event ids tells a repeat.
+    DedupeByEventIdAlone,
+    /// One 404 without more opens a new generation.
+    ANewGenerationOnOneBare404,
+    /// Deletes carry no condition.
+    DeleteWithoutCondition,
+    /// What the flags do not let through is not planned.
+    FlagsGatedAtPlanning,
+    /// A row that is settled is deleted.
+    RowsDeletedAtRecord,
+}
+
+impl Variant {
+    /// All that are broken.
+    pub const BROKEN: [Self; 12] = [
+        Self::NoOwnerEpoch,
+        Self::NoToken,
+        Self::NoIfMatch,
+        Self::UnnamedCreates,
+        Self::UnknownTakenForFailed,
+        Self::UnknownTakenForApplied,
+        Self::OffsetCommittedBeforeTheDatabase,
+        Self::DedupeByEventIdAlone,
+        Self::ANewGenerationOnOneBare404,
+        Self::DeleteWithoutCondition,
+        Self::FlagsGatedAtPlanning,
+        Self::RowsDeletedAtRecord,
+    ];
+
+    /// What of it is the database's.
+    pub fn store(self) -> Broken {
+        Broken {
+            no_owner_epoch: self == Self::NoOwnerEpoch,
+            no_token: self == Self::NoToken,
+            rows_deleted_at_record: self == Self::RowsDeletedAtRecord,
+        }
+    }
+}

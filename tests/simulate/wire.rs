@@ -1,0 +1,426 @@
+//! The way between a worker and a calendar. A request that has left goes its way whatever becomes of
+//! the worker: it is lost, late, held, doubled or carried out, and so is its answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use booking::{CalendarKind, Content, Digest, IcalUid, Marker};
+use calendar_sync::calendar::http::strong_etag;
+use calendar_sync::calendar::{Answer, Calendar as Adapter, Call, Condition, Reading};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use crate::calendars::{self, Ask, By, Said, Stood};
+use crate::dice::Chance;
+use crate::graph;
+use crate::plan::{HELD_MAX, Rates};
+use crate::variant::Variant;
+use crate::world::World;
+
+/// The longest way of a request that is not held.
+const WAY_MAX: Duration = Duration::from_millis(300);
+
+/// A calendar, as a worker reaches it.
+pub struct Wire {
+    /// The world.
+    pub world: Arc<World>,
+    /// Which account.
+    pub account: usize,
+    /// What proves that we may.
+    pub credential: u64,
+    /// Names events and writes bodies.
+    pub naming: Arc<dyn Adapter>,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Carried out and answered.
+    Plain,
+    /// It never leaves.
+    Refused,
+    /// It never arrives.
+    Lost,
+    /// Answered by somebody in between, and not carried out.
+    Status(u16),
+    /// Carried out, and answered with this all the same.
+    StatusAfter(u16),
+    /// Carried out; the connection breaks, or is silent.
+    AnswerLost { breaks: bool },
+    /// Carried out; the answer comes when nobody waits any more.
+    AnswerLate,
+    /// Carried out late.
+    Held(Duration),
+    /// Carried out twice.
+    Doubled(Duration),
+}
+
+impl Fate {
+    fn draw(dice: &mut Chance, rates: &Rates, is_read: bool) -> Self {
+        // What proves nothing, of which no list says that it means "not applied" (rule R13).
+        const REFUSALS: [u16; 7] = [403, 404, 405, 408, 409, 412, 423];
+        let after = |fate| if is_read { Self::Plain } else { fate };
+        if dice.hits(rates.call_refused) {
+            Self::Refused
+        } else if dice.hits(rates.request_lost) {
+            Self::Lost
+        } else if dice.hits(rates.limited) {
+            Self::Status(429)
+        } else if dice.hits(rates.error_before) {
+            Self::Status(*dice.pick(&[500, 502, 503]))
+        } else if dice.hits(rates.error_after) {
+            after(Self::StatusAfter(*dice.pick(&[500, 502, 503, 504])))
+        } else if dice.hits(rates.refusal_after) {
+            after(Self::StatusAfter(*dice.pick(&REFUSALS)))
+        } else if dice.hits(rates.answer_lost) {
+            Self::AnswerLost { breaks: dice.hits(500) }
+        } else if dice.hits(rates.answer_late) {
+            Self::AnswerLate
+        } else if dice.hits(rates.request_held) {
+            let held = if dice.hits(500) { HELD_MAX } else { Duration::from_mins(3) };
+            after(Self::Held(dice.time(held)))
+        } else if dice.hits(rates.request_doubled) {
+            let apart = if dice.hits(500) { HELD_MAX } else { Duration::from_secs(30) };
+            after(Self::Doubled(dice.time(apart)))
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+/// What a worker gets, if it gets anything.
+enum Came {
+    Said(Said),
+    Status(u16),
+    Gone,
+}
+
+impl Wire {
+    /// Sends a request, and waits for what comes back. `Err`: nothing; `true`: it may have been sent.
+    async fn exchange(&self, ask: Ask) -> Result<(u64, Came), bool> {
+        let is_read = matches!(ask, Ask::Read { .. });
+        let (fate, there, back) = self.world.chance("wire", |dice, rates| {
+            (Fate::draw(dice, rates, is_read), dice.time(WAY_MAX), dice.time(WAY_MAX))
+        });
+        let request = self.world.next_request();
+        self.world
+            .say(|| format!("#{request} {} to account {}: {fate:?}", word(&ask), self.account));
+        if fate == Fate::Refused {
+            sleep(there).await;
+            return Err(false);
+        }
+        let (answered, answer) = oneshot::channel();
+        let journey = Journey {
+            world: Arc::clone(&self.world),
+            account: self.account,
+            credential: self.credential,
+            request,
+            ask,
+        };
+        self.world.wire.spawn(journey.go(fate, there, back, answered));
+        match timeout(self.world.plan.call_timeout, answer).await {
+            Ok(Ok(came)) => Ok((request, came)),
+            Ok(Err(_)) | Err(_) => Err(true),
+        }
+    }
+
+    fn lost(&self, sent: bool) -> Answer {
+        match self.world.variant {
+            Variant::UnknownTakenForFailed => lost(false),
+            Variant::UnknownTakenForApplied if sent => status(200, None, None),
+            _ => lost(sent),
+        }
+    }
+
+    /// The latest request that a worker knows to have been carried out.
+    fn acknowledge(&self, name: &str, request: u64) {
+        let mut accounts = self.world.accounts();
+        let latest = accounts.0[self.account].acknowledged.entry(name.to_owned()).or_default();
+        *latest = request.max(*latest);
+    }
+}
+
+/// A request that has left.
+struct Journey {
+    world: Arc<World>,
+    account: usize,
+    credential: u64,
+    request: u64,
+    ask: Ask,
+}
+
+impl Journey {
+    async fn go(
+        self,
+        fate: Fate,
+        there: Duration,
+        back: Duration,
+        answered: oneshot::Sender<Came>,
+    ) {
+        sleep(there).await;
+        match fate {
+            Fate::Refused => {}
+            Fate::Lost => {
+                // Nobody answers, and the connection stays open.
+                sleep(self.world.plan.call_timeout * 2).await;
+                drop(answered);
+            }
+            Fate::Status(status) => {
+                sleep(back).await;
+                drop(answered.send(Came::Status(status)));
+            }
+            Fate::StatusAfter(status) => {
+                self.arrive();
+                sleep(back).await;
+                drop(answered.send(Came::Status(status)));
+            }
+            Fate::AnswerLost { breaks } => {
+                self.arrive();
+                sleep(if breaks { back } else { self.world.plan.call_timeout * 2 }).await;
+                drop(answered);
+            }
+            Fate::AnswerLate => {
+                let came = self.arrive();
+                sleep(self.world.plan.call_timeout * 2).await;
+                drop(answered.send(came));
+            }
+            Fate::Held(time) => {
+                sleep(time).await;
+                drop(answered.send(self.arrive()));
+            }
+            // What was answered is looked at no more: without a condition, nothing keeps a copy of it
+            // from undoing what came later. Rule R14 is about what was not answered.
+            Fate::Doubled(_) if !self.is_guarded() => {
+                self.arrive();
+                let came = self.arrive();
+                sleep(back).await;
+                drop(answered.send(came));
+            }
+            Fate::Doubled(apart) => {
+                let came = self.arrive();
+                sleep(back).await;
+                drop(answered.send(came));
+                sleep(apart).await;
+                self.arrive();
+            }
+            Fate::Plain => {
+                let came = self.arrive();
+                sleep(back).await;
+                drop(answered.send(came));
+            }
+        }
+    }
+
+    fn is_guarded(&self) -> bool {
+        match &self.ask {
+            Ask::Create { .. } => false,
+            Ask::Update { .. } | Ask::Delete { .. } | Ask::Read { .. } => {
+                self.world.accounts().0[self.account].keeps_conditions
+            }
+        }
+    }
+
+    /// The server carries it out, or says no.
+    fn arrive(&self) -> Came {
+        let at = self.world.elapsed();
+        let mut accounts = self.world.accounts();
+        let account = &mut accounts.0[self.account];
+        let is_read = matches!(self.ask, Ask::Read { .. });
+        let came = if self.credential < account.valid_from {
+            Came::Status(401)
+        } else if at < account.gone_until {
+            Came::Gone
+        } else if at < account.refuses_until && !is_read {
+            Came::Status(400)
+        } else {
+            let seen = account.server.history().len();
+            let ask = self.as_the_variant_asks();
+            let said = account.server.answer(at, self.request, &ask);
+            let said = account.by_id(&ask, said);
+            let made: Vec<_> = account.server.history()[seen..].to_vec();
+            for change in made {
+                self.judge(account, &change);
+            }
+            Came::Said(said)
+        };
+        drop(accounts);
+        self.world.say(|| match &came {
+            Came::Said(said) => format!("#{} arrives: {said:?}", self.request),
+            Came::Status(status) => format!("#{} arrives: {status}", self.request),
+            Came::Gone => format!("#{} arrives: the calendar is gone", self.request),
+        });
+        came
+    }
+
+    fn as_the_variant_asks(&self) -> Ask {
+        match (self.world.variant, self.ask.clone()) {
+            (Variant::NoIfMatch, Ask::Update { name, body, .. }) => {
+                Ask::Update { name, if_match: None, body }
+            }
+            (Variant::DeleteWithoutCondition, Ask::Delete { name, .. }) => {
+                Ask::Delete { name, if_match: None }
+            }
+            (_, ask) => ask,
+        }
+    }
+
+    /// What a worker has an acknowledgement of is never undone by what was sent before it.
+    fn judge(&self, account: &crate::accounts::Account, change: &calendars::Change) {
+        let Some(latest) = account.acknowledged.get(&change.name) else {
+            return;
+        };
+        let was_live = matches!(change.before, Stood::Live(_));
+        if change.by == By::Request(self.request)
+            && self.request < *latest
+            && was_live
+            && account.keeps_conditions
+        {
+            self.world.wrong(format!(
+                "request #{} undid what request #{latest} had been acknowledged for: {}",
+                self.request, change.name
+            ));
+        }
+    }
+}
+
+fn word(ask: &Ask) -> String {
+    match ask {
+        Ask::Create { name, .. } => format!("create {}", short(name)),
+        Ask::Update { name, if_match, .. } => format!("update {} if {if_match:?}", short(name)),
+        Ask::Delete { name, if_match } => format!("delete {} if {if_match:?}", short(name)),
+        Ask::Read { name } => format!("read {}", short(name)),
+    }
+}
+
+/// Enough of a name to tell it from others.
+fn short(name: &str) -> &str {
+    name.get(..14).unwrap_or(name)
+}
+
+fn lost(sent: bool) -> Answer {
+    Answer::Lost { sent, message: "lost on the way".to_owned() }
+}
+
+fn status(status: u16, reason: Option<&str>, after: Option<Duration>) -> Answer {
+    Answer::Status {
+        status,
+        reason: reason.map(ToOwned::to_owned),
+        retry_after: after,
+        etag: None,
+        provider_uid: None,
+        message: format!("{status} {}", reason.unwrap_or_default()),
+    }
+}
+
+impl Wire {
+    /// What was said by the server, or by somebody in between.
+    fn refusal(&self, code: u16) -> Answer {
+        let asked = Duration::from_secs(self.world.chance("wire", |dice, _| dice.between(1, 20)));
+        let asked = matches!(code, 429 | 503).then_some(asked);
+        match (code, self.naming.kind()) {
+            (429, CalendarKind::Google) => status(403, Some("rateLimitExceeded"), None),
+            (code, _) => match self.world.variant {
+                Variant::UnknownTakenForFailed if code >= 500 => lost(false),
+                Variant::UnknownTakenForApplied if code >= 500 => status(200, None, None),
+                _ => status(code, None, asked),
+            },
+        }
+    }
+
+    fn etag(&self, etag: Option<String>) -> Option<String> {
+        // Graph's are weak by their looks, and are what it compares.
+        match self.naming.kind() {
+            CalendarKind::Microsoft => etag,
+            CalendarKind::Google | CalendarKind::Caldav => etag.as_deref().and_then(strong_etag),
+        }
+    }
+
+    fn read_marker(marker: &calendars::Marker) -> Option<Marker> {
+        Some(Marker {
+            uid: IcalUid::parse(&marker.uid).ok()?,
+            connection: booking::ConnectionId(uuid::Uuid::parse_str(&marker.connection).ok()?),
+            revision: marker.revision,
+            digest: Digest::parse(&marker.digest)?,
+        })
+    }
+}
+
+#[async_trait]
+impl Adapter for Wire {
+    fn kind(&self) -> CalendarKind {
+        self.naming.kind()
+    }
+
+    fn external_id(&self, uid: &IcalUid, generation: i32) -> String {
+        self.naming.external_id(uid, generation)
+    }
+
+    fn body(&self, external_id: &str, marker: &Marker, content: &Content) -> Vec<u8> {
+        self.naming.body(external_id, marker, content)
+    }
+
+    async fn send(&self, call: &Call<'_>) -> Answer {
+        let name = call.external_id.to_owned();
+        let body = call.body.to_vec();
+        let if_match = match &call.condition {
+            Condition::Match(etag) => Some(etag.clone()),
+            Condition::New | Condition::Unconditional => None,
+        };
+        let ask = match call.verb {
+            booking::Verb::Create if self.world.variant == Variant::UnnamedCreates => {
+                Ask::Create { name: format!("{name}-{}", self.world.next_request()), body }
+            }
+            booking::Verb::Create => Ask::Create { name, body },
+            booking::Verb::Update if self.kind() == CalendarKind::Microsoft => {
+                Ask::Update { name, if_match, body: graph::patch_of(&body) }
+            }
+            booking::Verb::Update => Ask::Update { name, if_match, body },
+            booking::Verb::Delete => Ask::Delete { name, if_match },
+        };
+        match self.exchange(ask).await {
+            Err(sent) => self.lost(sent),
+            Ok((_, Came::Status(code))) => self.refusal(code),
+            Ok((_, Came::Gone)) => status(404, Some("notFound"), None),
+            Ok((_, Came::Said(Said::Refused { status: code, reason }))) => {
+                status(code, reason, None)
+            }
+            Ok((request, Came::Said(Said::Done { status: code, etag, provider_uid }))) => {
+                self.acknowledge(call.external_id, request);
+                let etag = self.etag(etag);
+                let (reason, retry_after, message) = (None, None, code.to_string());
+                Answer::Status { status: code, reason, retry_after, etag, provider_uid, message }
+            }
+            Ok((_, Came::Said(Said::Live { .. } | Said::Tombstone | Said::Absent))) => {
+                unreachable!("a write is not answered as a read")
+            }
+        }
+    }
+
+    async fn read(&self, external_id: &str) -> Reading {
+        match self.exchange(Ask::Read { name: external_id.to_owned() }).await {
+            Err(sent) => Reading::Failed(lost(sent)),
+            Ok((_, Came::Status(code))) => Reading::Failed(match (code, self.kind()) {
+                (429, CalendarKind::Google) => status(403, Some("rateLimitExceeded"), None),
+                (code, _) => status(code, None, None),
+            }),
+            Ok((_, Came::Gone)) => Reading::CalendarGone { message: "404".to_owned() },
+            Ok((_, Came::Said(said))) => match said {
+                Said::Live { body_marker, etag, provider_uid } => Reading::Live {
+                    marker: body_marker.as_ref().and_then(Self::read_marker),
+                    etag: self.etag(etag),
+                    provider_uid,
+                },
+                Said::Tombstone => Reading::Tombstone,
+                Said::Absent if self.world.variant == Variant::ANewGenerationOnOneBare404 => {
+                    Reading::Tombstone
+                }
+                Said::Absent => Reading::Absent,
+                Said::Refused { status: code, reason } => {
+                    Reading::Failed(status(code, reason, None))
+                }
+                Said::Done { .. } => unreachable!("a read is not answered as a write"),
+            },
+        }
+    }
+}

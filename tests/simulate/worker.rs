@@ -1,0 +1,150 @@
+//! A worker: the service's own consumer, pipeline and lanes, as its command joins them, in a process
+//! that can be ended and frozen at any step.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use calendar_sync::clock::Surroundings;
+use calendar_sync::consumer::{self, ConsumerOptions, KafkaOptions, Status};
+use calendar_sync::emit::backoff::Backoff;
+use calendar_sync::emit::{EmitOptions, Emitter};
+use calendar_sync::pipeline::Pipeline;
+use calendar_sync::pipeline::schemas::NoRegistry;
+use calendar_sync::store::{Gate, Store};
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::accounts::SimAccounts;
+use crate::database::Database;
+use crate::dice::{Chance, SeededDice};
+use crate::life::{Fate, Life, Process};
+use crate::log::TOPIC;
+use crate::member::{self, SimAsking};
+use crate::plan::VERIFY_AFTER;
+use crate::story;
+use crate::world::World;
+
+/// A member that was not heard of for so long has lost what it read.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
+/// After so many refusals an effect is a dead letter.
+const REJECTIONS_MAX: i32 = 3;
+
+/// A process, and how to reach it.
+#[derive(Clone)]
+pub struct Worker {
+    /// Its number: no two have the same.
+    pub id: u64,
+    /// Its life.
+    pub life: Arc<Life>,
+    /// Asks it to end.
+    pub stop: CancellationToken,
+    /// How long it stays frozen, when it is.
+    pub frozen_for: Duration,
+}
+
+/// Runs a process until it ends, one way or the other.
+pub async fn run(world: Arc<World>, worker: Worker, gate: Gate) {
+    let Worker { id, life, stop, frozen_for } = worker;
+    world.say(|| format!("worker {id} begins"));
+    let process = Process(Arc::clone(&life));
+    let mut process = calendar_sync::clock::Tasks::seen(
+        &process,
+        Box::pin(work(Arc::clone(&world), id, Arc::clone(&life), gate, stop.clone())),
+    );
+    loop {
+        tokio::select! {
+            biased;
+            () = life.struck.notified() => {}
+            () = &mut process => {
+                world.say(|| format!("worker {id} has ended"));
+                return;
+            }
+        }
+        match life.stands() {
+            Some(Fate::Dies) => break,
+            Some(Fate::Freezes) => {
+                world.say(|| format!("worker {id} freezes for {frozen_for:?}"));
+                if frozen_for < SESSION_TIMEOUT {
+                    sleep(frozen_for).await;
+                } else {
+                    sleep(SESSION_TIMEOUT).await;
+                    world.group.expel(id);
+                    sleep(frozen_for - SESSION_TIMEOUT).await;
+                }
+                world.say(|| format!("worker {id} thaws"));
+                life.thaw();
+            }
+            None => {}
+        }
+    }
+    world.say(|| format!("worker {id} dies"));
+    drop(process);
+    sleep(SESSION_TIMEOUT).await;
+    world.group.expel(id);
+}
+
+async fn work(world: Arc<World>, id: u64, life: Arc<Life>, gate: Gate, stop: CancellationToken) {
+    let surroundings = Surroundings {
+        clock: Arc::clone(&world.clock) as _,
+        dice: Arc::new(SeededDice::new(Chance::of(world.plan.seed, &format!("worker {id}")))),
+        tasks: Arc::new(Process(life)),
+    };
+    let store: Arc<dyn Store> =
+        Arc::new(Database { world: Arc::clone(&world), gate: gate.clone() });
+    let wake = Arc::new(Notify::new());
+    let pipeline = Pipeline::new(
+        Arc::clone(&store),
+        Arc::new(NoRegistry),
+        story::rules(),
+        surroundings.clone(),
+    );
+    let pipeline = Arc::new(pipeline.waking(Arc::clone(&wake)));
+    let options = emit_options(&world, gate);
+    let accounts = Arc::new(SimAccounts(Arc::clone(&world)));
+    let emitter =
+        Arc::new(Emitter::new(Arc::clone(&store), accounts, options, surroundings.clone(), wake));
+    let (member, membership, ended) = member::join(&world, id);
+    let asking = Arc::new(SimAsking(Arc::clone(&world)));
+    let (_hold, held) = watch::channel(false);
+    let reading = consumer::run_as(
+        (member, asking),
+        consumer_options(&world),
+        store,
+        pipeline,
+        surroundings,
+        Arc::new(Status::default()),
+        held,
+        stop.clone(),
+    );
+    let (read, (), ()) = tokio::join!(reading, emitter.run(stop), membership.live(ended));
+    if let Err(error) = read {
+        world.wrong(format!("reading ended: {error}"));
+    }
+}
+
+fn emit_options(world: &World, gate: Gate) -> EmitOptions {
+    let plan = &world.plan;
+    EmitOptions {
+        gate,
+        lanes_max: 4,
+        lane_concurrency: plan.lane_concurrency,
+        claim_batch: plan.claim_batch,
+        lease: plan.lease,
+        call_timeout: plan.call_timeout,
+        idle: Duration::from_secs(20),
+        backoff: Backoff { delay_min: Duration::from_secs(2), delay_max: Duration::from_mins(2) },
+        rejections_max: REJECTIONS_MAX,
+        verify_after: VERIFY_AFTER.to_vec(),
+    }
+}
+
+fn consumer_options(world: &World) -> ConsumerOptions {
+    ConsumerOptions {
+        batch_max: world.plan.batch_max,
+        note_interval: Duration::from_secs(40),
+        identity_interval: Duration::from_secs(60),
+        stop_poll: Duration::from_secs(30),
+        ..ConsumerOptions::new(KafkaOptions::new("simulated", "calendar-sync"), TOPIC)
+    }
+}

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# The promise, by simulation: the seeds that once failed, ten thousand others, and the service broken
+# on purpose in twelve ways, each of which must be noticed. With arguments: as they say
+# (`--seeds N [--seed S] [--trace] [--variant NAME]`). The last line is "N passed, N failed".
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+arguments=("$@")
+((${#arguments[@]})) || arguments=(--suite --seeds 10000)
+exec cargo run --quiet --locked --package simulate --profile simulate -- "${arguments[@]}"
