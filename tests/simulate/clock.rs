@@ -28,6 +28,7 @@ impl SimClock {
     }
 
     /// Another machine's clock, of the same beginning.
+    #[must_use]
     pub fn other(&self) -> Self {
         Self { began: self.began, skew_ms: AtomicI64::new(0) }
     }

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use calendar_sync::clock::Tasks;
 use futures::future::BoxFuture;
@@ -15,8 +16,8 @@ use tokio::sync::Notify;
 pub enum Fate {
     /// The process is gone.
     Dies,
-    /// It takes no step until it is thawed.
-    Freezes,
+    /// It takes no step until it is thawed, after so long.
+    Freezes(Duration),
 }
 
 /// One process.
@@ -63,7 +64,7 @@ impl Life {
     /// Goes on after a freeze.
     pub fn thaw(&self) {
         let mut state = self.state();
-        if state.stands == Some(Fate::Freezes) {
+        if matches!(state.stands, Some(Fate::Freezes(_))) {
             state.stands = None;
         }
         let waiting = std::mem::take(&mut state.waiting);

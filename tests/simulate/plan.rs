@@ -49,6 +49,10 @@ pub struct Rates {
 
 /// What happens besides, at hours that the script draws.
 #[derive(Debug, Clone, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one kind of fault, and any may go with any"
+)]
 pub struct Features {
     /// Members come, go and are shuffled.
     pub rebalances: bool,

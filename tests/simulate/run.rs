@@ -13,7 +13,7 @@ use crate::life::{Fate, Life};
 use crate::operator::Operator;
 use crate::oracle;
 use crate::plan::Plan;
-use crate::script::{self, Deed};
+use crate::script::{self, Break, Deed, Strike, Trouble};
 use crate::story::Story;
 use crate::variant::Variant;
 use crate::worker::{self, Worker};
@@ -101,7 +101,6 @@ impl Run {
             id: self.born,
             life: Arc::new(Life::default()),
             stop: CancellationToken::new(),
-            frozen_for: Duration::from_mins(3),
         };
         self.workers.push(worker.clone());
         self.processes.spawn(worker::run(Arc::clone(&self.world), worker, self.gate.clone()));
@@ -134,12 +133,12 @@ impl Run {
             Deed::Shuffle => self.world.group.shuffle(),
             Deed::Begin if self.workers.len() < WORKERS_MAX => self.begin_worker(),
             Deed::Begin => {}
-            Deed::Stop | Deed::Evict | Deed::Kill(_) | Deed::Freeze(..) => self.strike(deed),
+            Deed::Strike(strike) => self.strike(strike),
             Deed::Connect => self.operator.connect().await,
             Deed::Disconnect(withdraw) => self.operator.disconnect(withdraw).await,
             Deed::Gates => self.change_gates(),
             Deed::Hand => host::interfere(&self.world),
-            Deed::Expire | Deed::Gone(_) | Deed::Refuse(_) => self.trouble_account(deed),
+            Deed::Account(trouble) => self.trouble_account(trouble),
             Deed::FallBack(is_noticed) => {
                 self.world.fall_back(is_noticed);
             }
@@ -154,22 +153,20 @@ impl Run {
                 sleep(time).await;
                 self.world.set_broker_away(false);
             }
-            Deed::SetCommitted | Deed::AddPartition | Deed::Recreate | Deed::Cut(_) => {
-                self.change_log(deed);
-            }
+            Deed::Log(it) => self.change_log(it),
         }
     }
 
-    fn strike(&mut self, deed: Deed) {
+    fn strike(&mut self, strike: Strike) {
         let group = Arc::clone(&self.world);
         let Some(worker) = self.any_worker() else {
             return;
         };
-        match deed {
-            Deed::Evict => group.group.expel(worker.id),
-            Deed::Kill(polls) => worker.life.doom(polls, Fate::Dies),
-            Deed::Freeze(polls, _) => worker.life.doom(polls, Fate::Freezes),
-            _ => {
+        match strike {
+            Strike::Evict => group.group.expel(worker.id),
+            Strike::Kill(polls) => worker.life.doom(polls, Fate::Dies),
+            Strike::Freeze(polls, time) => worker.life.doom(polls, Fate::Freezes(time)),
+            Strike::Stop => {
                 worker.stop.cancel();
                 let id = worker.id;
                 self.workers.retain(|worker| worker.id != id);
@@ -177,42 +174,42 @@ impl Run {
         }
     }
 
-    fn trouble_account(&self, deed: Deed) {
+    fn trouble_account(&self, trouble: Trouble) {
         let Some(number) = self.operator.any_account() else {
             return;
         };
         let now = self.world.elapsed();
         let mut accounts = self.world.accounts();
         let account = &mut accounts.0[number];
-        match deed {
-            Deed::Gone(time) => account.gone_until = now + time,
-            Deed::Refuse(time) => account.refuses_until = now + time,
-            _ => account.valid_from = account.issued + 1,
+        match trouble {
+            Trouble::Gone(time) => account.gone_until = now + time,
+            Trouble::Refuse(time) => account.refuses_until = now + time,
+            Trouble::Expire => account.valid_from = account.issued + 1,
         }
     }
 
-    fn change_log(&self, deed: Deed) {
+    fn change_log(&self, it: Break) {
         let (world, log) = (&self.world, &self.world.log);
         let count = u64::try_from(log.partitions()).unwrap_or(1);
         let drawn = world.chance("script", |dice, _| dice.below(count));
         let partition = i32::try_from(drawn).unwrap_or_default();
-        match deed {
-            Deed::SetCommitted => {
+        match it {
+            Break::SetCommitted => {
                 let high = log.ends(partition).map_or(0, |(_, high)| high);
                 let high = u64::try_from(high).unwrap_or_default();
                 let at = world.chance("script", |dice, _| dice.between(0, high));
                 log.commit(partition, i64::try_from(at).unwrap_or_default());
             }
-            Deed::AddPartition => {
+            Break::AddPartition => {
                 log.add_partition();
                 world.group.subscribe(log.partitions());
             }
-            Deed::Recreate => log.recreate(),
-            Deed::Cut(true) => {
+            Break::Recreate => log.recreate(),
+            Break::CutAhead => {
                 let high = log.ends(partition).map_or(0, |(_, high)| high);
                 log.retain_from(partition, high);
             }
-            _ => {
+            Break::CutBehind => {
                 let at = world.store.look(|tables| {
                     let mut cursors = tables.cursors();
                     let cursor = cursors.find(|cursor| cursor.fence.partition == partition);

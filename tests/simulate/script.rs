@@ -13,16 +13,10 @@ pub enum Deed {
     Story,
     /// The group gives partitions to others.
     Shuffle,
-    /// A member is expelled, and does not know.
-    Evict,
     /// A worker more.
     Begin,
-    /// A worker is asked to end.
-    Stop,
-    /// A worker's process ends after so many polls.
-    Kill(u64),
-    /// A worker's process freezes after so many polls, for so long.
-    Freeze(u64, Duration),
+    /// A worker is struck.
+    Strike(Strike),
     /// The database is away for so long.
     StoreAway(Duration),
     /// The broker is.
@@ -31,30 +25,59 @@ pub enum Deed {
     FallBack(bool),
     /// The database's clock is off by so many milliseconds from now on.
     Jump(i64),
-    /// Somebody sets Kafka's copy of a cursor.
-    SetCommitted,
-    /// The topic gets a partition more.
-    AddPartition,
-    /// The topic is deleted and made anew.
-    Recreate,
-    /// The log is cut: behind every cursor, or at its end.
-    Cut(bool),
+    /// The log is not what it was.
+    Log(Break),
     /// The host does something by hand.
     Hand,
     /// A provider's destination becomes another account.
     Connect,
     /// A connection is removed; its events are withdrawn, or left.
     Disconnect(bool),
-    /// An account's credentials expire.
-    Expire,
-    /// An account's calendar is gone for so long.
-    Gone(Duration),
-    /// An account refuses everything for so long.
-    Refuse(Duration),
+    /// An account is in trouble.
+    Account(Trouble),
     /// Flags and allowlists change: workers begin anew with others.
     Gates,
     /// The person on call looks.
     Attend,
+}
+
+/// What strikes a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strike {
+    /// The group expels it, and it does not know.
+    Evict,
+    /// It is asked to end.
+    Stop,
+    /// Its process ends after so many polls.
+    Kill(u64),
+    /// Its process freezes after so many polls, for so long.
+    Freeze(u64, Duration),
+}
+
+/// What happens to the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Break {
+    /// Somebody sets Kafka's copy of a cursor.
+    SetCommitted,
+    /// The topic gets a partition more.
+    AddPartition,
+    /// The topic is deleted and made anew.
+    Recreate,
+    /// It is cut below a cursor.
+    CutBehind,
+    /// It is cut at its end, whoever has read it.
+    CutAhead,
+}
+
+/// What troubles an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Its credentials expire.
+    Expire,
+    /// Its calendar is gone for so long.
+    Gone(Duration),
+    /// It refuses every write for so long.
+    Refuse(Duration),
 }
 
 /// A deed and its hour.
@@ -78,13 +101,14 @@ pub fn draw(plan: &Plan) -> Vec<Scene> {
             put(dice, times, deed);
         };
     some(dice, features.rebalances, 5, &mut |dice| {
-        *dice.pick(&[Deed::Shuffle, Deed::Shuffle, Deed::Begin, Deed::Stop])
+        *dice.pick(&[Deed::Shuffle, Deed::Shuffle, Deed::Begin, Deed::Strike(Strike::Stop)])
     });
-    some(dice, features.evictions, 3, &mut |_| Deed::Evict);
+    some(dice, features.evictions, 3, &mut |_| Deed::Strike(Strike::Evict));
     some(dice, features.crashes, 6, &mut |dice| {
         let polls = dice.between(1, 300);
         let times = [Duration::from_secs(20), Duration::from_mins(2), Duration::from_mins(8)];
-        if dice.hits(500) { Deed::Kill(polls) } else { Deed::Freeze(polls, *dice.pick(&times)) }
+        let freeze = Strike::Freeze(polls, *dice.pick(&times));
+        Deed::Strike(if dice.hits(500) { Strike::Kill(polls) } else { freeze })
     });
     some(dice, features.outages, 3, &mut |dice| {
         let time = dice.time(Duration::from_mins(2));
@@ -95,19 +119,19 @@ pub fn draw(plan: &Plan) -> Vec<Scene> {
         let by = i64::try_from(dice.below(600_000)).unwrap_or_default();
         Deed::Jump(by - 300_000)
     });
-    some(dice, features.committed_by_hand, 3, &mut |_| Deed::SetCommitted);
-    some(dice, features.more_partitions, 1, &mut |_| Deed::AddPartition);
-    some(dice, features.recreated, 1, &mut |_| Deed::Recreate);
-    some(dice, features.retention, 3, &mut |_| Deed::Cut(false));
-    some(dice, features.lost_range, 2, &mut |_| Deed::Cut(true));
+    some(dice, features.committed_by_hand, 3, &mut |_| Deed::Log(Break::SetCommitted));
+    some(dice, features.more_partitions, 1, &mut |_| Deed::Log(Break::AddPartition));
+    some(dice, features.recreated, 1, &mut |_| Deed::Log(Break::Recreate));
+    some(dice, features.retention, 3, &mut |_| Deed::Log(Break::CutBehind));
+    some(dice, features.lost_range, 2, &mut |_| Deed::Log(Break::CutAhead));
     some(dice, features.hand_edits, 6, &mut |_| Deed::Hand);
     some(dice, features.connections, 5, &mut |dice| {
         if dice.hits(600) { Deed::Connect } else { Deed::Disconnect(dice.hits(700)) }
     });
-    some(dice, features.expiry, 3, &mut |_| Deed::Expire);
+    some(dice, features.expiry, 3, &mut |_| Deed::Account(Trouble::Expire));
     some(dice, features.refusals, 3, &mut |dice| {
         let time = dice.time(Duration::from_mins(6));
-        if dice.hits(300) { Deed::Gone(time) } else { Deed::Refuse(time) }
+        Deed::Account(if dice.hits(300) { Trouble::Gone(time) } else { Trouble::Refuse(time) })
     });
     some(dice, features.gates, 4, &mut |_| Deed::Gates);
     let minutes = plan.span.as_secs() / 60;

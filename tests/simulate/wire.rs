@@ -126,11 +126,11 @@ impl Wire {
     }
 
     fn lost(&self, sent: bool) -> Answer {
-        match self.world.variant {
-            Variant::UnknownTakenForFailed => lost(false),
-            Variant::UnknownTakenForApplied if sent => status(200, None, None),
-            _ => lost(sent),
+        let variant = self.world.variant;
+        if variant == Variant::UnknownTakenForApplied && sent {
+            return status(200, None, None);
         }
+        lost(sent && variant != Variant::UnknownTakenForFailed)
     }
 
     /// The latest request that a worker knows to have been carried out.
@@ -320,11 +320,11 @@ impl Wire {
         let asked = matches!(code, 429 | 503).then_some(asked);
         match (code, self.naming.kind()) {
             (429, CalendarKind::Google) => status(403, Some("rateLimitExceeded"), None),
-            (code, _) => match self.world.variant {
-                Variant::UnknownTakenForFailed if code >= 500 => lost(false),
-                Variant::UnknownTakenForApplied if code >= 500 => status(200, None, None),
-                _ => status(code, None, asked),
-            },
+            (500.., _) if self.world.variant == Variant::UnknownTakenForFailed => lost(false),
+            (500.., _) if self.world.variant == Variant::UnknownTakenForApplied => {
+                status(200, None, None)
+            }
+            (code, _) => status(code, None, asked),
         }
     }
 

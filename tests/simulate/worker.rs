@@ -39,13 +39,11 @@ pub struct Worker {
     pub life: Arc<Life>,
     /// Asks it to end.
     pub stop: CancellationToken,
-    /// How long it stays frozen, when it is.
-    pub frozen_for: Duration,
 }
 
 /// Runs a process until it ends, one way or the other.
 pub async fn run(world: Arc<World>, worker: Worker, gate: Gate) {
-    let Worker { id, life, stop, frozen_for } = worker;
+    let Worker { id, life, stop } = worker;
     world.say(|| format!("worker {id} begins"));
     let process = Process(Arc::clone(&life));
     let mut process = calendar_sync::clock::Tasks::seen(
@@ -63,14 +61,14 @@ pub async fn run(world: Arc<World>, worker: Worker, gate: Gate) {
         }
         match life.stands() {
             Some(Fate::Dies) => break,
-            Some(Fate::Freezes) => {
+            Some(Fate::Freezes(frozen_for)) => {
                 world.say(|| format!("worker {id} freezes for {frozen_for:?}"));
                 if frozen_for < SESSION_TIMEOUT {
                     sleep(frozen_for).await;
                 } else {
                     sleep(SESSION_TIMEOUT).await;
                     world.group.expel(id);
-                    sleep(frozen_for - SESSION_TIMEOUT).await;
+                    sleep(frozen_for.saturating_sub(SESSION_TIMEOUT)).await;
                 }
                 world.say(|| format!("worker {id} thaws"));
                 life.thaw();
@@ -143,7 +141,7 @@ fn consumer_options(world: &World) -> ConsumerOptions {
     ConsumerOptions {
         batch_max: world.plan.batch_max,
         note_interval: Duration::from_secs(40),
-        identity_interval: Duration::from_secs(60),
+        identity_interval: Duration::from_mins(1),
         stop_poll: Duration::from_secs(30),
         ..ConsumerOptions::new(KafkaOptions::new("simulated", "calendar-sync"), TOPIC)
     }
