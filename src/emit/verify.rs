@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use booking::Verb;
+use booking::{CalendarKind, Verb};
 use tokio_util::sync::CancellationToken;
 
 use super::decide::{Verified, read_as, verified};
@@ -44,7 +44,12 @@ impl Drain<'_> {
         let reading = read_as(self.calendar.kind(), owed.applied.is_some(), reading);
         // Each generation was opened only after the one before it was deleted: a database that has
         // forgotten some finds them behind this one.
-        if reading == Reading::Tombstone && owed.applied.is_none() {
+        let may_be_behind = match reading {
+            Reading::Tombstone => true,
+            Reading::Absent => self.forgets(),
+            Reading::Live { .. } | Reading::CalendarGone { .. } | Reading::Failed(_) => false,
+        };
+        if may_be_behind && owed.applied.is_none() {
             let first = owed.generation + 1;
             if !self.remove_all(owed, first..first + GENERATIONS_MAX, stop).await? {
                 return Ok(());
@@ -67,6 +72,12 @@ impl Drain<'_> {
         self.record(owed, finding, later).await
     }
 
+    /// Whether the calendar remembers nothing of what was deleted: that nothing stands under a name
+    /// tells nothing of the names after it.
+    fn forgets(&self) -> bool {
+        self.calendar.kind() == CalendarKind::Microsoft
+    }
+
     /// Removes what stands under the names of other generations: what a late create has left, or
     /// what the database has forgotten. Ends at the first name, behind the present one, that was
     /// never used. `false`: one could not be looked at, or there is a stop; all of it is looked at
@@ -82,7 +93,7 @@ impl Drain<'_> {
                 return Ok(false);
             }
             match self.remove(owed, generation).await? {
-                Removed::Nothing if generation > owed.generation => break,
+                Removed::Nothing if generation > owed.generation && !self.forgets() => break,
                 Removed::Nothing | Removed::Deleted => {}
                 Removed::Unread(reading) => {
                     self.look_again(owed, reading).await?;
