@@ -213,16 +213,13 @@ impl PartitionTask {
     }
 
     /// Rule R18: a commit of ours that is above the cursor says that the database has lost its
-    /// tail: the records are read again, with care. Not knowing is no reason to wait.
+    /// tail: the records are read again, with care. It says so only now, so it is asked for until
+    /// there is an answer.
     async fn compare_with_kafka(&self, cursor: i64) -> Option<bool> {
-        let asking = self.shared.asking.committed(self.partition);
-        let ahead = match self.stop.run_until_cancelled(asking).await? {
-            Ok(committed) => committed.filter(|committed| *committed > cursor),
-            Err(error) => {
-                self.shared.complaints.say("the committed offset is not known", &error.detail());
-                return Some(false);
-            }
-        };
+        let asking = "the committed offset is not known, trying again";
+        let committed = || self.shared.asking.committed(self.partition);
+        let committed = self.persist(asking, committed).await?;
+        let ahead = committed.filter(|committed| *committed > cursor);
         if let Some(committed) = ahead {
             tracing::warn!(
                 topic = self.shared.options.topic,

@@ -44,12 +44,8 @@ impl Drain<'_> {
         let reading = read_as(self.calendar.kind(), owed.applied.is_some(), reading);
         // Each generation was opened only after the one before it was deleted: a database that has
         // forgotten some finds them behind this one.
-        let may_be_behind = match reading {
-            Reading::Tombstone => true,
-            Reading::Absent => self.forgets(),
-            Reading::Live { .. } | Reading::CalendarGone { .. } | Reading::Failed(_) => false,
-        };
-        if may_be_behind && owed.applied.is_none() {
+        let is_forgotten = reading == Reading::Tombstone && owed.applied.is_none();
+        if is_forgotten || self.forgets() {
             let first = owed.generation + 1;
             if !self.remove_all(owed, first..first + GENERATIONS_MAX, stop).await? {
                 return Ok(());
@@ -72,8 +68,8 @@ impl Drain<'_> {
         self.record(owed, finding, later).await
     }
 
-    /// Whether the calendar remembers nothing of what was deleted: that nothing stands under a name
-    /// tells nothing of the names after it.
+    /// Whether the calendar remembers nothing of what was deleted: what stands under a name tells
+    /// nothing of the names after it, since a create there is not refused.
     fn forgets(&self) -> bool {
         self.calendar.kind() == CalendarKind::Microsoft
     }
