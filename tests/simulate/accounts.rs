@@ -17,7 +17,7 @@ use calendar_sync::emit::{Accounts as Opening, Unopened};
 use calendar_sync::store::{ConnectionRow, NewConnection};
 use secrecy::SecretString;
 
-use crate::calendars::switches::{Collisions, EtagForm};
+use crate::calendars::switches::{Collisions, EtagForm, EtagSource};
 use crate::calendars::{Ask, Calendar, Kind, Said, Switches};
 use crate::clock::beginning;
 use crate::graph::Graph;
@@ -91,7 +91,10 @@ fn keeps_conditions(kind: Kind, switches: &Switches) -> bool {
         Kind::Google => switches.google.collisions == Collisions::Refused,
         Kind::Microsoft => true,
         Kind::Caldav => {
-            switches.caldav.obeys_if_none_match && switches.caldav.etags == EtagForm::Strong
+            // An ETag that is made from the content is there again once the content is.
+            switches.caldav.obeys_if_none_match
+                && switches.caldav.etags == EtagForm::Strong
+                && switches.caldav.etags_from == EtagSource::Count
         }
     }
 }

@@ -2,6 +2,7 @@
 //! was asked, and is away now and then. What it accepts is held against what it has given out.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -102,6 +103,7 @@ impl Store for Database {
         let seen = |noticed: &bool| {
             if *noticed {
                 self.world.say(|| "another server is noticed".to_owned());
+                self.world.unnoticed.store(false, Ordering::Relaxed);
                 self.world.audit().fell_back(&self.world.store);
             }
         };

@@ -11,6 +11,7 @@ use calendar_sync::pipeline::redrive::RedriveError;
 use calendar_sync::pipeline::schemas::NoRegistry;
 use calendar_sync::store::{ConnectionState, EFFECT_REJECTED, Resume, Store as _};
 
+use crate::calendars::switches::AfterDelete;
 use crate::calendars::{Kind, Switches};
 use crate::dice::{Chance, SeededDice};
 use crate::log::TOPIC;
@@ -87,6 +88,11 @@ impl Operator {
                 // second event: nothing but the sweep (rule R20) would find it.
                 let remembers = &mut switches.microsoft.remembers_for;
                 *remembers = remembers.filter(|time| *time > HELD_MAX);
+                // Nor does a database that has forgotten a generation use its name again, where that
+                // is answered with the event that was deleted.
+                if world.plan.features.rewinds {
+                    switches.microsoft.after_delete = AfterDelete::MakesNew;
+                }
                 (kind, switches)
             });
             let account = world.accounts().add(whose, kind, switches.clone());

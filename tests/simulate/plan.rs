@@ -209,6 +209,8 @@ fn features(dice: &mut Chance) -> Features {
         features.refusals = false;
         // Nothing but Kafka's copy tells of a tail that was lost unseen.
         features.committed_by_hand = false;
+        // Only a sequence orders events of two partitions (rule R6), and reading begins anew.
+        features.more_partitions = false;
     }
     features
 }

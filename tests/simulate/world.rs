@@ -51,6 +51,8 @@ pub struct World {
     store_away: AtomicBool,
     broker_away: AtomicBool,
     requests: AtomicU64,
+    /// The database shows another history, and nobody has noticed yet.
+    pub unnoticed: AtomicBool,
     snapshots: Mutex<Vec<Snapshot>>,
     trace: Option<Mutex<String>>,
     wrongs: Mutex<Vec<String>>,
@@ -78,6 +80,7 @@ impl World {
             store_away: AtomicBool::new(false),
             broker_away: AtomicBool::new(false),
             requests: AtomicU64::new(0),
+            unnoticed: AtomicBool::new(false),
             snapshots: Mutex::default(),
             trace: is_traced.then(Mutex::default),
             wrongs: Mutex::default(),
@@ -200,8 +203,10 @@ impl World {
         self.store.restore(&chosen, History::Same);
         // Nothing tells of a restore that the server does not show, if not a cursor that is behind.
         let is_behind = self.positions() != before;
-        if is_noticed || !is_behind {
+        let is_unnoticed = self.unnoticed.load(Ordering::Relaxed);
+        if is_noticed || !is_behind || is_unnoticed {
             self.store.restore(&chosen, History::Another);
+            self.unnoticed.store(true, Ordering::Relaxed);
         }
         self.audit().fell_back(&self.store);
         self.say(|| format!("the database falls back (noticed: {is_noticed})"));
