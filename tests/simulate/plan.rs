@@ -209,7 +209,9 @@ fn features(dice: &mut Chance) -> Features {
         features.refusals = false;
         // Nothing but Kafka's copy tells of a tail that was lost unseen.
         features.committed_by_hand = false;
-        // Only a sequence orders events of two partitions (rule R6), and reading begins anew.
+    }
+    // Only a sequence orders events of two partitions (rule R6), and here reading begins anew.
+    if features.rewinds || features.recreated || features.lost_range {
         features.more_partitions = false;
     }
     features
