@@ -270,6 +270,11 @@ impl World {
 
     /// Takes the topic over and reads it to its end.
     pub(super) async fn read(&self, batch_max: usize) {
+        self.read_to(self.records.len(), batch_max).await;
+    }
+
+    /// Takes the topic over and reads it up to an offset.
+    pub(super) async fn read_to(&self, end: usize, batch_max: usize) {
         let token = self.surroundings.dice.token();
         let cursors = self.store.fence(TOPIC, &[0], token).await.expect("the store answers");
         let cursor = &cursors[0];
@@ -280,8 +285,8 @@ impl World {
         }
         let pipeline = self.pipeline();
         let mut from = usize::try_from(cursor.next_offset.unwrap_or(0)).expect("an offset");
-        while from < self.records.len() {
-            let to = self.records.len().min(from + batch_max);
+        while from < end {
+            let to = end.min(from + batch_max);
             let place = BatchPlace {
                 fence: cursor.fence.clone(),
                 incarnation: cursor.incarnation,
