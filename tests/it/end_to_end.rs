@@ -27,6 +27,8 @@ mod refusals;
 
 mod recovery;
 
+mod graph;
+
 mod gates;
 
 mod asked;

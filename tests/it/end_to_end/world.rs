@@ -91,6 +91,14 @@ pub(super) struct Worker {
 }
 
 impl Worker {
+    /// Lets it send.
+    pub(super) fn of(emitter: Emitter) -> Self {
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::new(emitter).run(stop.clone()));
+        Self { stop, tasks }
+    }
+
     /// Asks it to end, and waits for that.
     pub(super) async fn stop(mut self) {
         self.stop.cancel();
@@ -115,7 +123,8 @@ fn client(surroundings: &Surroundings) -> Http {
     Http::new(options).expect("these limits are sound")
 }
 
-fn emit_options() -> EmitOptions {
+/// How sending is done, unless a fact asks for something else.
+pub(super) fn emit_options() -> EmitOptions {
     EmitOptions {
         gate: Gate { enabled: true, providers: Vec::new(), connections: Vec::new() },
         lanes_max: 8,
@@ -388,10 +397,7 @@ impl World {
             Some(meter) => emitter.metered(Arc::clone(meter) as _),
             None => emitter,
         };
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::new(emitter).run(stop.clone()));
-        Worker { stop, tasks }
+        Worker::of(emitter)
     }
 
     /// A worker.
