@@ -25,7 +25,7 @@
 //! | folding does not depend on the order, repetition or batching of sequenced events (R5, R6) | `booking`: `any_permutation_and_repetition_ends_in_the_same_calendar` |
 //! | a revision never falls (R7) | `booking`: `a_revision_never_falls` |
 //! | an event goes to its destination and nowhere else (R8, R19) | `booking`: `an_event_goes_to_the_destination_and_nowhere_else` |
-//! | only the latest fence moves a cursor (R1, R3) | `it`: `store_contract`, `a_stale_owner_can_write_nothing` |
+//! | only the latest fence moves a cursor, and only on from where it stands (R1, R3) | `it`: `store_contract`, `a_stale_owner_can_write_nothing` and `a_cursor_without_an_offset_takes_a_batch_from_the_start_alone` |
 //! | a log that is not the one that was read is not read on (R2) | `it`: `consumer` |
 //! | what cannot be read is a dead letter, kept whole, and the partition goes on (R4) | `it`: `pipeline` |
 //! | a commit holds only if nothing changed that it was folded from (R8, R16) | `it`: `races` |
@@ -35,7 +35,9 @@
 //! | what the booking application made is taken over, not made again | `it`: `what_the_booking_application_made_is_taken_over` |
 //! | only a marker, or the calendar's own yes, makes something applied (R13, R15) | `emit`: `decide` and `outcome`; `it`: `store_contract`, `what_is_not_acknowledged_stays_due` |
 //! | a stale holder records nothing (R15) | `it`: `store_contract` and `races` |
-//! | a generation that was to be deleted is never used again (R12) | `emit`: `a_burned_generation_is_never_used_again` |
+//! | a generation that was to be deleted is never used again, whatever is wanted (R12) | `emit`: `a_burned_generation_is_never_used_again`; `it`: `store_contract`, `what_is_burned_is_deleted_though_an_event_is_wanted_again` |
+//! | one bare 404 settles nothing for good (R12) | `emit`: `graph_has_used_up_the_name_of_what_was_there_and_is_not`; `it`: `an_event_that_is_not_found_for_a_moment_is_deleted_all_the_same` |
+//! | a database that fell back leaves nothing behind that it has forgotten (R18) | `it`: `store_contract`, `what_may_have_lost_its_stamp_is_looked_at`; `end_to_end`, `recovery` |
 //! | the core knows no async, I/O, clock or dice; SQL, Kafka and HTTP each have one place | `it`: `module_rule` |
 //!
 //! # Modules, in reading order

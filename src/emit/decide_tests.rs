@@ -237,6 +237,36 @@ fn a_late_older_write_is_found() {
     assert!(matches!(found, Verified::Differs { present: Some((0, _)), .. }), "{found:?}");
 }
 
+/// R12: Graph makes nothing anew under a `transactionId` that it remembers. What was never seen
+/// there may be missing for a moment only, and other names can be used again.
+#[test]
+fn graph_has_used_up_the_name_of_what_was_there_and_is_not() {
+    use CalendarKind::{Caldav, Google, Microsoft};
+    assert_eq!(read_as(Microsoft, true, Reading::Absent), Reading::Tombstone);
+    for (kind, was_there) in
+        [(Microsoft, false), (Google, true), (Google, false), (Caldav, true), (Caldav, false)]
+    {
+        assert_eq!(read_as(kind, was_there, Reading::Absent), Reading::Absent, "{kind:?}");
+    }
+    let there = live(&owed(Some("x"), 0, None), 0, "x");
+    let gone = Reading::CalendarGone { message: String::new() };
+    for reading in [there, Reading::Tombstone, gone] {
+        assert_eq!(read_as(Microsoft, true, reading.clone()), reading);
+    }
+}
+
+/// What follows from it: the next generation, for an event that is wanted.
+#[test]
+fn what_graph_lost_is_made_anew_under_another_name() {
+    let absent = || read_as(CalendarKind::Microsoft, true, Reading::Absent);
+    let wanted = owed(Some("y"), 1, Some((0, "x")));
+    assert_eq!(settle(&wanted, &flight(Verb::Update, 1, Some("y")), absent()), Settled::Gone);
+    let late_delete = verified(&wanted, &open(true), absent());
+    assert_eq!(late_delete, Verified::Differs { present: None, etag: None, gone: true });
+    let cancelled = owed(None, 1, Some((0, "x")));
+    assert_eq!(settle(&cancelled, &flight(Verb::Delete, 1, None), absent()), Settled::Absent);
+}
+
 /// L13, R20: what the host did is reported, and left.
 #[test]
 fn a_host_who_deleted_the_event_is_not_overruled_by_a_verification() {

@@ -27,6 +27,8 @@ mod refusals;
 
 mod recovery;
 
+mod graph;
+
 mod gates;
 
 mod asked;
@@ -71,6 +73,7 @@ macro_rules! every_fact {
                 a_create_that_failed_is_tried_again,
                 lost_answers_are_read_back_not_repeated,
                 a_create_that_lands_after_its_event_was_deleted_is_found_and_removed,
+                an_event_that_is_not_found_for_a_moment_is_deleted_all_the_same,
                 an_event_deleted_by_hand_comes_back_with_the_next_update,
             ]
         );
@@ -94,6 +97,9 @@ macro_rules! every_fact {
             [
                 an_event_that_was_cancelled_meanwhile_is_not_left_behind,
                 an_event_that_was_given_away_meanwhile_is_not_left_behind,
+                what_is_cancelled_before_it_is_sent_again_is_not_left_behind,
+                a_call_that_the_database_has_forgotten_is_not_left_behind,
+                an_event_that_was_rebooked_meanwhile_is_deleted_and_made_anew,
                 an_event_that_is_still_wanted_is_adopted,
             ]
         );

@@ -150,6 +150,28 @@ pub(super) async fn a_create_that_lands_after_its_event_was_deleted_is_found_and
     worker.stop().await;
 }
 
+/// Rule R12: one bare 404 can be transient, also to a delete.
+///
+/// Fails with: `emit/call.rs`, `read_back`: `Next::Record(…, None)` under `Settled::Absent`.
+pub(super) async fn an_event_that_is_not_found_for_a_moment_is_deleted_all_the_same(
+    world: &mut World,
+) {
+    let host = world.connect(1).await;
+    world.emit.verify_after = vec![Duration::from_millis(300); 100];
+    let mut story = Story::of("a", provider(1));
+    world.tell([story.created()]).await;
+    world.drain().await;
+    let hidden = world.host.hide(&host.place, &world.only(&host).await.id);
+    world.tell([story.cancelled()]).await;
+    world.drain().await;
+    assert!(hidden.hits() >= 2, "its delete and its reading are answered with 404");
+    hidden.withdraw();
+    assert_eq!(world.starts(&host).await, [hour(9)], "nobody has removed it");
+    let worker = world.worker();
+    until("it is removed", async || world.shown(&host).await.is_empty()).await;
+    worker.stop().await;
+}
+
 /// L15: a deleted Google id is a tombstone; CalDAV revives in place.
 ///
 /// Fails with: `emit/decide.rs`, `settle`: `Settled::SendAgain { verb: Verb::Update, condition:

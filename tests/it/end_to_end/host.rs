@@ -253,6 +253,24 @@ impl Host {
         }
     }
 
+    /// An event is not found by anybody, until that is withdrawn.
+    pub(super) fn hide(&self, place: &Place, id: &str) -> Ordered {
+        match self {
+            Self::Google(google) => {
+                let not_found = Refusal::api(404, "notFound", "no");
+                let rule = Rule::always(Fault::Refuse(Moment::BeforeApplying, not_found));
+                let rule = rule.verb(emulator::Verb::Get).verb(emulator::Verb::Delete);
+                Ordered::Google(google.order(rule.event(id)))
+            }
+            Self::Caldav(caldav) => {
+                let path = format!("{}{id}", self.calendar_of(place));
+                let not_found =
+                    Trouble::Refused { status: 404, reason: "notFound", retry_after_s: None };
+                Ordered::Wire(caldav.wire.order(EVERY, not_found, Some(path)))
+            }
+        }
+    }
+
     /// How many requests came, reading ones too.
     pub(super) fn requests(&self) -> usize {
         match self {

@@ -91,6 +91,14 @@ pub(super) struct Worker {
 }
 
 impl Worker {
+    /// Lets it send.
+    pub(super) fn of(emitter: Emitter) -> Self {
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::new(emitter).run(stop.clone()));
+        Self { stop, tasks }
+    }
+
     /// Asks it to end, and waits for that.
     pub(super) async fn stop(mut self) {
         self.stop.cancel();
@@ -115,7 +123,8 @@ fn client(surroundings: &Surroundings) -> Http {
     Http::new(options).expect("these limits are sound")
 }
 
-fn emit_options() -> EmitOptions {
+/// How sending is done, unless a fact asks for something else.
+pub(super) fn emit_options() -> EmitOptions {
     EmitOptions {
         gate: Gate { enabled: true, providers: Vec::new(), connections: Vec::new() },
         lanes_max: 8,
@@ -270,6 +279,11 @@ impl World {
 
     /// Takes the topic over and reads it to its end.
     pub(super) async fn read(&self, batch_max: usize) {
+        self.read_to(self.records.len(), batch_max).await;
+    }
+
+    /// Takes the topic over and reads it up to an offset.
+    pub(super) async fn read_to(&self, end: usize, batch_max: usize) {
         let token = self.surroundings.dice.token();
         let cursors = self.store.fence(TOPIC, &[0], token).await.expect("the store answers");
         let cursor = &cursors[0];
@@ -280,8 +294,8 @@ impl World {
         }
         let pipeline = self.pipeline();
         let mut from = usize::try_from(cursor.next_offset.unwrap_or(0)).expect("an offset");
-        while from < self.records.len() {
-            let to = self.records.len().min(from + batch_max);
+        while from < end {
+            let to = end.min(from + batch_max);
             let place = BatchPlace {
                 fence: cursor.fence.clone(),
                 incarnation: cursor.incarnation,
@@ -383,10 +397,7 @@ impl World {
             Some(meter) => emitter.metered(Arc::clone(meter) as _),
             None => emitter,
         };
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::new(emitter).run(stop.clone()));
-        Worker { stop, tasks }
+        Worker::of(emitter)
     }
 
     /// A worker.

@@ -1,10 +1,16 @@
-//! Facts of the cursors and their fences (rules R1 to R3, R17).
+//! Facts of the cursors and their fences (rules R1 to R3, R17), and of a database that fell back
+//! (R18).
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use booking::{IcalUid, Verb};
 use calendar_sync::store::{
-    Batch, Committed, Fence, Fenced, LogFacts, Passed, Resume, Stop, StoreError,
+    Batch, Committed, Fence, Fenced, Finding, LaneLease, LogFacts, Passed, Resume, Stop,
+    StoreError, Verify,
 };
 
-use super::env::{Answered as _, Env, TOPIC, advance, token};
+use super::env::{Answered as _, Env, LONG, TOPIC, advance, present, token, uid};
 
 fn batch(fence: &Fence, from: i64, to: i64) -> Batch {
     Batch { advance: Some(advance(fence, from, to)), ..Batch::default() }
@@ -65,7 +71,7 @@ pub(crate) async fn a_stale_owner_can_write_nothing(env: &Env) {
 
 pub(crate) async fn a_commit_moves_the_cursor_with_its_witness(env: &Env) {
     let fence = env.fence(1).await;
-    for (from, to) in [(3, 5), (5, 9)] {
+    for (from, to) in [(0, 5), (5, 9)] {
         let done = env.store.commit(&batch(&fence, from, to)).await.answered();
         assert_eq!(done, Committed::Done);
     }
@@ -75,6 +81,17 @@ pub(crate) async fn a_commit_moves_the_cursor_with_its_witness(env: &Env) {
     assert_eq!(cursor.log_end, Some(14));
     // Who fences next reads on from there.
     assert_eq!(env.store.fence(TOPIC, &[0], token(2)).await.answered()[0].next_offset, Some(9));
+}
+
+/// A database that fell back to a moment before the start of the partition was noted holds the
+/// owner's fence still, and must not skip what lies before the owner's next batch.
+pub(crate) async fn a_cursor_without_an_offset_takes_a_batch_from_the_start_alone(env: &Env) {
+    let fence = env.fence(1).await;
+    let skipping = env.store.commit(&batch(&fence, 3, 5)).await.answered();
+    assert_eq!(skipping, Committed::Elsewhere { next_offset: None });
+    let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+    assert_eq!((cursor.next_offset, cursor.witness, cursor.log_end), (None, None, None));
+    assert_eq!(env.store.commit(&batch(&fence, 0, 5)).await.answered(), Committed::Done);
 }
 
 pub(crate) async fn a_commit_of_unknown_outcome_is_resolved_by_reading(env: &Env) {
@@ -152,6 +169,66 @@ pub(crate) async fn a_recovery_reaches_to_the_log_end_of_its_moment(env: &Env) {
     assert_eq!(noted(20, true).await, Some(20));
     assert_eq!(noted(30, false).await, Some(20), "what comes later is read as usual");
     assert_eq!(noted(15, true).await, Some(20));
+}
+
+/// Bookings `settled` and `owed`, on a lane whose lease is given back: one stands in the calendar,
+/// in its second generation, and is to be verified for the second time; the other is to be sent.
+async fn settled_and_owed(env: &Env) {
+    env.connect(1).await;
+    env.ask("settled", 0, Some("Massage")).await;
+    let lane = env.lane(1).await;
+    assert!(env.stamp(&lane, "settled", (Verb::Create, 0, 1)).await);
+    for finding in [present("settled", 0, "Massage"), Finding::Verified] {
+        let recorded = env.record_open(&lane, "settled", finding, Some(LONG * 9)).await;
+        assert_eq!(recorded, Fenced::Written);
+    }
+    env.ask("owed", 0, Some("Massage")).await;
+    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+}
+
+/// What a lane is to look at or to send, and how it is to be verified.
+async fn looked_at(env: &Env, lane: &LaneLease) -> BTreeMap<IcalUid, Option<Verify>> {
+    env.due(lane).await.into_iter().map(|owed| (owed.uid, owed.verify)).collect()
+}
+
+/// From the first name that its event can have, now, and for as long as after any open attempt.
+const ANEW: Option<Verify> =
+    Some(Verify { from_generation: 0, deletes: false, stage: 0, is_due: true });
+
+/// A tail that is lost lies in the log up to this end.
+fn fell_back() -> LogFacts {
+    LogFacts { log_end: Some(4), recover: true, ..LogFacts::default() }
+}
+
+/// Rule R18: a database that fell back has lost stamps, and does not know of the calls.
+pub(crate) async fn what_may_have_lost_its_stamp_is_looked_at(env: &Env) {
+    settled_and_owed(env).await;
+    let lane = env.eventually("the rest is over", || env.lease(2)).await;
+    let (stale, fence) = (env.fence(1).await, env.fence(2).await);
+    let as_ever = LogFacts { recover: false, ..fell_back() };
+    for (fence, facts, noted) in
+        [(&fence, as_ever, Fenced::Written), (&stale, fell_back(), Fenced::Refused)]
+    {
+        assert_eq!(env.store.note_log(fence, &facts).await.answered(), noted);
+        assert_eq!(looked_at(env, &lane).await, BTreeMap::from([(uid("owed"), None)]));
+    }
+    assert_eq!(env.store.note_log(&fence, &fell_back()).await.answered(), Fenced::Written);
+    let both = BTreeMap::from([(uid("owed"), ANEW), (uid("settled"), ANEW)]);
+    assert_eq!(looked_at(env, &lane).await, both);
+}
+
+/// What was settled before any stamp can have been lost is left alone; what is owed never is.
+/// `ages` lets hours pass.
+pub(crate) async fn what_was_settled_long_ago_is_not_looked_at(
+    env: &Env,
+    ages: impl AsyncFnOnce(),
+) {
+    settled_and_owed(env).await;
+    ages().await;
+    let fence = env.fence(1).await;
+    assert_eq!(env.store.note_log(&fence, &fell_back()).await.answered(), Fenced::Written);
+    let lane = env.lane(2).await;
+    assert_eq!(looked_at(env, &lane).await, BTreeMap::from([(uid("owed"), ANEW)]));
 }
 
 pub(crate) async fn a_stop_is_seen_until_an_operator_answers(env: &Env) {

@@ -10,8 +10,8 @@ use calendar_sync::store::{
 };
 
 use super::env::{
-    Answered as _, Env, LONG, SHORT, connection, effect, id, new_connection, open_gate, present,
-    provider, token, uid, unknown,
+    Answered as _, Env, LONG, SHORT, connection, content, effect, id, new_connection, open_gate,
+    present, provider, token, uid, unknown,
 };
 
 /// Connection 1, with bookings that are due on it.
@@ -207,6 +207,32 @@ pub(crate) async fn a_delete_burns_its_generation(env: &Env) {
     env.ask("a", 2, Some("Haircut")).await;
     assert!(env.owed(&lane).await.burned);
     assert!(env.stamp(&lane, "a", (Verb::Create, 2, 1)).await);
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.generation, owed.burned), (1, false));
+}
+
+/// Rule R12: a calendar that is found ahead while a delete is on its way leaves such a row.
+pub(crate) async fn what_is_burned_is_deleted_though_an_event_is_wanted_again(env: &Env) {
+    with_due(env, &["a"]).await;
+    let lane = env.lane(1).await;
+    env.apply(&lane, "a", 0, "Massage").await;
+    env.ask("a", 1, Some("Long massage")).await;
+    assert!(!env.stamp(&lane, "a", (Verb::Delete, 1, 0)).await, "no delete was meant for it");
+    env.ask("a", 2, None).await;
+    assert!(env.stamp(&lane, "a", (Verb::Delete, 2, 0)).await);
+    env.ask("a", 3, Some("Haircut")).await;
+    let after = Duration::ZERO;
+    let ahead = Finding::Ahead { revision: 7, after, error: "ahead".to_owned() };
+    assert_eq!(env.record(&lane, "a", ahead).await, Fenced::Written);
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.desired_revision, owed.desired), (8, Some(content("Haircut"))));
+    assert_eq!((owed.burned, owed.applied.is_some(), owed.in_flight), (true, true, None));
+
+    assert!(env.stamp(&lane, "a", (Verb::Delete, 8, 0)).await);
+    let absent = Finding::Absent { revision: 8 };
+    assert_eq!(env.record(&lane, "a", absent).await, Fenced::Written);
+    assert_eq!(env.owed(&lane).await.applied, None, "it is owed still, in the next generation");
+    assert!(env.stamp(&lane, "a", (Verb::Create, 8, 1)).await);
     let owed = env.owed(&lane).await;
     assert_eq!((owed.generation, owed.burned), (1, false));
 }

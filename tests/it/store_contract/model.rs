@@ -7,11 +7,11 @@ use calendar_sync::store::{Batch, Committed, Fenced, LogFacts, Stop, Store, Take
 use simulate::store::{Broken, History, LegacyRow, ModelStore};
 use uuid::Uuid;
 
-use super::adoption;
 use super::env::{
     Answered as _, Env, HandClock, LONG, TOPIC, Time, advance, hour, id, present, provider, token,
     uid,
 };
+use super::{adoption, cursors};
 
 fn env_of(store: ModelStore, clock: Arc<HandClock>) -> (Arc<ModelStore>, Env) {
     let store = Arc::new(store);
@@ -34,6 +34,13 @@ fn broken(broken: Broken) -> (Arc<ModelStore>, Env) {
 
 async fn model_env(_fact: &str) -> Option<Env> {
     Some(new().1)
+}
+
+#[tokio::test]
+async fn what_was_settled_long_ago_is_not_looked_at() {
+    let (_, env) = new();
+    let Time::Given(clock) = &env.time else { unreachable!("it is ours") };
+    cursors::what_was_settled_long_ago_is_not_looked_at(&env, async || clock.pass(LONG * 2)).await;
 }
 
 mod in_the_model {

@@ -8,8 +8,8 @@ use calendar_sync::store::postgres::{PostgresOptions, PostgresStore};
 use calendar_sync::store::{Fenced, LogFacts, Store};
 use sqlx::{Connection as _, PgConnection};
 
-use super::adoption;
 use super::env::{Answered as _, Env, SHORT, TOPIC, Time, connection, new_connection, token};
+use super::{adoption, cursors};
 
 /// An empty database of a test's own.
 pub(crate) struct Database {
@@ -113,6 +113,23 @@ async fn run(url: &str, statement: String) {
     let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statement));
     statement.execute(&mut conn).await.expect("a statement");
     conn.close().await.expect("it closes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_settled_long_ago_is_not_looked_at() {
+    const AGE: &str =
+        "UPDATE calendar_sync.effects SET updated_at = updated_at - interval '2 hours'";
+    let fact = "what_was_settled_long_ago_is_not_looked_at";
+    let Some(database) = Database::new(fact).await else { return };
+    let store = database.connect().await;
+    store.migrate().await.answered();
+    let pool = store.pool().clone();
+    let (store, time) = (Arc::new(store), Time::Real);
+    let env = Env { store, time, ending: Box::pin(async move { pool.close().await }) };
+    cursors::what_was_settled_long_ago_is_not_looked_at(&env, async || database.run(AGE).await)
+        .await;
+    env.end().await;
+    database.end().await;
 }
 
 /// Whoever drains a connection reads it first: all that is due on it would be counted each time.

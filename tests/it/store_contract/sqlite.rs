@@ -9,8 +9,8 @@ use calendar_sync::store::{Store, StoreError};
 use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
 
-use super::adoption;
-use super::env::{Answered as _, Env, HandClock, TOPIC, Time, token};
+use super::env::{Answered as _, Env, HandClock, LONG, TOPIC, Time, token};
+use super::{adoption, cursors};
 
 async fn open(place: Place, clock: Arc<dyn Clock>) -> Arc<SqliteStore> {
     Arc::new(SqliteStore::open(&place, clock).await.answered())
@@ -36,6 +36,14 @@ async fn file_env(_fact: &str) -> Option<Env> {
         drop(folder);
     });
     Some(Env { store, time: Time::Real, ending })
+}
+
+#[tokio::test]
+async fn what_was_settled_long_ago_is_not_looked_at() {
+    let env = memory_env("what_was_settled_long_ago_is_not_looked_at").await.expect("it opens");
+    let Time::Given(clock) = &env.time else { unreachable!("it is ours") };
+    cursors::what_was_settled_long_ago_is_not_looked_at(&env, async || clock.pass(LONG * 2)).await;
+    env.end().await;
 }
 
 mod in_memory {
