@@ -190,6 +190,9 @@ pub(crate) mod postgres;
 
 pub(crate) mod model;
 
+#[cfg(feature = "demo")]
+mod alike;
+
 mod booking_application;
 
 mod silence;
