@@ -175,30 +175,25 @@ fn read(
     now: i64,
 ) -> Result<Owed> {
     let stored = &tables.bookings[uid];
-    let wrong = |column, detail| {
-        let (table, key) = ("effects", uid.to_string());
-        StoreError::Inconsistent { table, column, key, detail }
-    };
     let desired = match row.desired_digest {
         None => None,
         Some(digest) if stored.shown_digest == Some(digest) => stored.booking().shown().cloned(),
         Some(digest) => {
-            let detail = format!("{digest} is not what the booking shows");
-            return Err(wrong("desired_digest", detail));
+            return Err(StoreError::Inconsistent {
+                table: "effects",
+                column: "desired_digest",
+                key: uid.to_string(),
+                detail: format!("{digest} is not what the booking shows"),
+            });
         }
     };
-    let verify = match (row.verify_at, row.verify_from_generation) {
-        (None, _) => None,
-        (Some(at), Some(from_generation)) => Some(Verify {
-            from_generation,
-            deletes: row.verify_deletes,
-            stage: row.verify_stage,
-            is_due: at <= now,
-        }),
-        (Some(_), None) => {
-            return Err(wrong("verify_from_generation", "it is NULL".to_owned()));
-        }
-    };
+    let verify = row.verify_at.map(|at| Verify {
+        // NULL is read as 0.
+        from_generation: row.verify_from_generation.unwrap_or_default(),
+        deletes: row.verify_deletes,
+        stage: row.verify_stage,
+        is_due: at <= now,
+    });
     Ok(Owed {
         uid: uid.clone(),
         connection,

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use booking::{ConnectionId, Desired, Effect, EventId, PoisonClass, Position, Verb};
+use booking::{ConnectionId, Desired, Effect, EventId, PoisonClass, Position};
 use calendar_sync::store::sqlite::{Place, SqliteStore};
 use calendar_sync::store::{
-    ADOPTED_REVISION, Adopted, AdoptedEvent, Batch, DeadRecord, Fence, Finding, Gate, InFlight,
-    JournalEntry, LaneLease, LogFacts, NewDeadLetter, Passed, Record, Result, Resume, Stamp, Stop,
-    Store, StoredBooking,
+    ADOPTED_REVISION, Adopted, AdoptedEvent, Batch, DeadRecord, Fence, JournalEntry, LaneLease,
+    LogFacts, NewDeadLetter, Passed, Result, Resume, Stop, Store, StoredBooking,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -24,13 +23,16 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 const TITLES: [Option<&str>; 3] = [Some("Massage"), Some("Haircut"), None];
 
 /// Whether both said the same.
-type Tried = std::result::Result<(), TestCaseError>;
+pub(super) type Tried = std::result::Result<(), TestCaseError>;
+
+/// How many numbers a call is given; any more are 0.
+pub(super) const NUMBERS: usize = 16;
 
 /// One call, drawn: what it is, and numbers that its arguments follow from.
 #[derive(Clone)]
 pub(super) struct Call {
     pub(super) kind: u8,
-    pub(super) numbers: [u8; 10],
+    pub(super) numbers: [u8; NUMBERS],
 }
 
 /// A failure shows them: one line for each.
@@ -41,30 +43,30 @@ impl std::fmt::Debug for Call {
 }
 
 /// Takes a call's numbers one by one.
-struct Numbers<'c>(std::slice::Iter<'c, u8>);
+pub(super) struct Numbers<'c>(std::slice::Iter<'c, u8>);
 
 impl Numbers<'_> {
-    fn below(&mut self, bound: u8) -> u8 {
+    pub(super) fn below(&mut self, bound: u8) -> u8 {
         self.0.next().copied().unwrap_or_default() % bound
     }
 
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub(super) fn of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[usize::from(self.below(u8::try_from(choices.len()).expect("a few")))]
     }
 
-    fn yes(&mut self) -> bool {
+    pub(super) fn yes(&mut self) -> bool {
         self.below(2) == 1
     }
 
-    fn rarely(&mut self) -> bool {
+    pub(super) fn rarely(&mut self) -> bool {
         self.below(8) == 7
     }
 
-    fn connection(&mut self) -> ConnectionId {
+    pub(super) fn connection(&mut self) -> ConnectionId {
         connection(u128::from(1 + self.below(3)))
     }
 
-    fn time(&mut self) -> Duration {
+    pub(super) fn time(&mut self) -> Duration {
         self.of(&[
             Duration::ZERO,
             Duration::from_secs(1),
@@ -73,7 +75,7 @@ impl Numbers<'_> {
         ])
     }
 
-    fn maybe_time(&mut self) -> Option<Duration> {
+    pub(super) fn maybe_time(&mut self) -> Option<Duration> {
         let time = self.time();
         self.yes().then_some(time)
     }
@@ -81,13 +83,13 @@ impl Numbers<'_> {
 
 /// Both stores, and the clock that both go by.
 pub(super) struct Pair {
-    model: ModelStore,
-    sqlite: SqliteStore,
+    pub(super) model: ModelStore,
+    pub(super) sqlite: SqliteStore,
     clock: Arc<HandClock>,
 }
 
 /// What a store answered, as text; of errors only that it was one.
-fn said<T: std::fmt::Debug>(answer: Result<T>) -> String {
+pub(super) fn said<T: std::fmt::Debug>(answer: Result<T>) -> String {
     answer.map_or_else(|_| "an error".to_owned(), |answer| format!("{answer:?}"))
 }
 
@@ -111,7 +113,7 @@ impl Pair {
     }
 
     /// A lane: mostly its holder's.
-    fn lane(&self, numbers: &mut Numbers<'_>) -> LaneLease {
+    pub(super) fn lane(&self, numbers: &mut Numbers<'_>) -> LaneLease {
         let connection = connection(u128::from(1 + numbers.below(2)));
         let held = |rows: Look<'_>| {
             rows.connections().find(|row| row.id == connection).and_then(|row| row.token)
@@ -122,7 +124,7 @@ impl Pair {
     }
 
     /// A booking's name: mostly of one that has a call in flight on a lane.
-    fn name(&self, numbers: &mut Numbers<'_>, lane: &LaneLease) -> &'static str {
+    pub(super) fn name(&self, numbers: &mut Numbers<'_>, lane: &LaneLease) -> &'static str {
         let any = numbers.of(&NAMES);
         let flies = |name: &&&str| {
             self.model.look(|rows| {
@@ -157,39 +159,43 @@ impl Pair {
     pub(super) async fn call(&self, call: &Call) -> Tried {
         let mut numbers = Numbers(call.numbers.iter());
         match call.kind {
-            0..=4 => self.clock.pass(numbers.time()),
-            5..=14 => self.on_cursors(call.kind, &mut numbers).await?,
-            15..=34 => self.commit(&mut numbers).await?,
-            35..=49 => self.on_connections(call.kind, &mut numbers).await?,
-            50..=79 => self.on_lanes(call.kind, &mut numbers).await?,
-            80..=114 => self.record(&mut numbers).await?,
-            _ => self.beside(call.kind, &mut numbers).await?,
+            0..=5 => self.clock.pass(numbers.time()),
+            6..=15 => self.on_cursors(&mut numbers).await?,
+            16..=33 => self.commit(&mut numbers).await?,
+            34..=43 => self.on_connections(&mut numbers).await?,
+            44..=55 => self.on_lanes(&mut numbers).await?,
+            56..=75 => self.record(&mut numbers).await?,
+            76..=113 => self.send(&mut numbers).await?,
+            _ => self.beside(&mut numbers).await?,
         }
         Ok(())
     }
 
-    async fn on_cursors(&self, kind: u8, numbers: &mut Numbers<'_>) -> Tried {
+    async fn on_cursors(&self, numbers: &mut Numbers<'_>) -> Tried {
         let partition = i32::from(numbers.below(2));
-        match kind {
-            5..=7 => {
+        match numbers.below(10) {
+            0..=2 => {
                 let token = token(u128::from(numbers.below(3)));
                 same!(self, store => store.fence(TOPIC, &[partition], token));
             }
-            8..=11 => {
+            3..=7 => {
                 let fence = self.fence(numbers).await;
-                let log_end = i64::from(numbers.below(12));
+                let at = self.sqlite.cursor(TOPIC, fence.partition).await.answered();
+                let at = at.and_then(|cursor| cursor.next_offset).unwrap_or(3);
+                let log_end = at + i64::from(numbers.below(3));
+                let to = at + i64::from(numbers.below(4));
                 let facts = LogFacts {
                     start: numbers.yes().then_some(3),
                     topic_id: numbers.yes().then(|| "topic".to_owned()),
                     cluster_id: None,
                     log_end: numbers.yes().then_some(log_end),
                     log_end_age: numbers.time(),
-                    passed: numbers.yes().then_some(Passed { from: 4, to: log_end }),
+                    passed: numbers.yes().then_some(Passed { from: at, to }),
                     recover: numbers.rarely(),
                 };
                 same!(self, store => store.note_log(&fence, &facts));
             }
-            12 => {
+            8 => {
                 let fence = self.fence(numbers).await;
                 let stop = Stop { kind: "truncated".to_owned(), found: "another".to_owned() };
                 same!(self, store => store.stop(&fence, &stop));
@@ -264,9 +270,9 @@ impl Pair {
         Ok(())
     }
 
-    async fn on_connections(&self, kind: u8, numbers: &mut Numbers<'_>) -> Tried {
-        match kind {
-            35..=41 => {
+    async fn on_connections(&self, numbers: &mut Numbers<'_>) -> Tried {
+        match numbers.below(15) {
+            0..=6 => {
                 let mut new = new_connection(u128::from(1 + numbers.below(2)));
                 new.make_destination = numbers.yes();
                 if numbers.rarely() {
@@ -277,11 +283,11 @@ impl Pair {
                 }
                 same!(self, store => store.put_connection(&new));
             }
-            42..=44 => {
+            7..=9 => {
                 let (connection, withdraw) = (numbers.connection(), numbers.yes());
                 same!(self, store => store.remove_connection(connection, withdraw));
             }
-            45 => {
+            10 => {
                 let lane = self.lane(numbers);
                 same!(self, store => store.park(&lane, "revoked"));
             }
@@ -308,102 +314,12 @@ impl Pair {
         Ok(())
     }
 
-    async fn on_lanes(&self, kind: u8, numbers: &mut Numbers<'_>) -> Tried {
-        let lane = self.lane(numbers);
-        match kind {
-            50..=57 => {
-                let gate = Gate {
-                    enabled: !numbers.rarely(),
-                    providers: if numbers.rarely() { vec![token(1)] } else { Vec::new() },
-                    connections: if numbers.rarely() { vec![connection(2).0] } else { Vec::new() },
-                };
-                let (from, time) = (numbers.connection(), numbers.time());
-                same!(self, store => store.lease(&gate, from, lane.token, time));
-                let limit = u32::from(numbers.below(5));
-                same!(self, store => store.backlog(&gate, limit));
-            }
-            58 => {
-                let time = numbers.time();
-                same!(self, store => store.renew(&lane, time));
-            }
-            59 => {
-                let time = numbers.time();
-                same!(self, store => store.release(&lane, time));
-            }
-            60..=62 => {
-                let time = numbers.time();
-                same!(self, store => store.take_over(&lane, time));
-            }
-            _ => {
-                // It also sets aside what cannot be read: both are to do so.
-                let due = self.model.due(&lane, 10).await.answered();
-                prop_assert_eq!(&due, &self.sqlite.due(&lane, 10).await.answered());
-                let stamp = |numbers: &mut Numbers<'_>| {
-                    let owed = due.get(usize::from(numbers.below(3)));
-                    let is_delete = owed.is_some_and(|owed| owed.desired.is_none());
-                    let verb = if is_delete && !numbers.rarely() {
-                        Verb::Delete
-                    } else {
-                        numbers.of(&[Verb::Create, Verb::Update])
-                    };
-                    let revision = owed.map_or(0, |owed| owed.desired_revision);
-                    Stamp {
-                        uid: owed.map_or_else(|| uid("a"), |owed| owed.uid.clone()),
-                        desired_revision: revision + i64::from(numbers.rarely()),
-                        generation: owed.map_or(0, |owed| owed.generation)
-                            + i32::from(numbers.rarely()),
-                        in_flight: InFlight { verb, revision, digest: None, body: vec![1, 2] },
-                    }
-                };
-                let stamps = [stamp(numbers), stamp(numbers)];
-                same!(self, store => store.stamp(&lane, &stamps));
-            }
-        }
-        Ok(())
-    }
-
-    async fn record(&self, numbers: &mut Numbers<'_>) -> Tried {
-        let lane = self.lane(numbers);
-        let name = self.name(numbers, &lane);
-        let (kind, after, rejected) = (numbers.below(12), numbers.time(), numbers.yes());
-        let revision = i64::from(numbers.below(4));
-        let title = numbers.of(&["Massage", "Haircut"]);
-        let error = "the calendar said no".to_owned();
-        let finding = match kind {
-            0 | 1 => Finding::Present {
-                revision,
-                digest: content(title).digest(),
-                etag: rejected.then(|| "\"1\"".to_owned()),
-                external_id: if numbers.rarely() { "x".to_owned() } else { name.to_owned() },
-                provider_uid: rejected.then(|| "theirs".to_owned()),
-                start: hour(9),
-                end: if numbers.rarely() { hour(9) } else { hour(10) },
-            },
-            2 => Finding::Absent { revision },
-            3 => Finding::Gone,
-            4 => Finding::NotApplied { after, error, rejected },
-            5 => Finding::Unknown { after, error, rejected },
-            6 => Finding::Dead { error, unknown: rejected },
-            7 | 8 => Finding::Ahead { revision, after, error },
-            9 => Finding::Verified,
-            10 => Finding::Unverified,
-            _ => Finding::Differs {
-                present: numbers.yes().then(|| (revision, content(title).digest())),
-                etag: None,
-                gone: rejected,
-            },
-        };
-        let record = Record { lane, uid: uid(name), finding, verify_after: numbers.maybe_time() };
-        same!(self, store => store.record(&record));
-        Ok(())
-    }
-
-    async fn beside(&self, kind: u8, numbers: &mut Numbers<'_>) -> Tried {
+    async fn beside(&self, numbers: &mut Numbers<'_>) -> Tried {
         let letter = i64::from(numbers.below(4));
-        match kind {
-            115 | 116 => same!(self, store => store.revive(letter)),
-            117 => same!(self, store => store.discard(letter)),
-            118 => {
+        match numbers.below(6) {
+            0 | 1 => same!(self, store => store.revive(letter)),
+            2 => same!(self, store => store.discard(letter)),
+            3 => {
                 let batch = self.batch(numbers).await;
                 same!(self, store => store.redrive(letter, &batch));
             }
