@@ -66,6 +66,7 @@ macro_rules! every_fact {
                 a_replay_of_what_is_applied_makes_nothing_due,
                 each_revision_is_due_however_soon_it_follows,
                 to_be_absent_where_nothing_is_asks_for_nothing,
+                what_a_lost_tail_may_have_made_is_looked_for,
             ]
         );
         facts!(
@@ -162,6 +163,7 @@ macro_rules! every_fact {
                 what_is_never_delivered_is_not_waited_for,
                 a_topic_that_is_not_read_any_more_is_not_waited_for,
                 what_was_settled_meanwhile_is_waited_for_anew,
+                a_log_end_of_the_former_log_does_not_count,
             ]
         );
         facts!(
