@@ -180,6 +180,7 @@ macro_rules! every_fact {
                 a_letter_is_discarded_once,
                 a_person_revives_a_dead_effect,
                 a_records_letter_revives_nothing,
+                an_effects_letter_is_not_redriven_as_a_record,
             ]
         );
     };
