@@ -75,6 +75,7 @@ macro_rules! every_fact {
             connections,
             [
                 upcoming_bookings_become_due_once,
+                an_id_that_comes_with_another_identity_is_refused,
                 bookings_before_the_horizon_stay_out,
                 bookings_that_are_not_shown_stay_out,
                 a_second_connection_waits_until_it_is_made_the_destination,

@@ -16,7 +16,7 @@ impl PostgresStore {
     pub(super) async fn upsert_connection(&self, new: &NewConnection) -> Result<PutConnection> {
         let mut tx = self.begin("add a connection").await?;
         let destination = self.lock_provider(&mut tx, new.provider).await?;
-        let before = self.hold_connection(&mut tx, new.id).await?;
+        let before = self.hold_connection(&mut tx, new).await?;
         self.insert_or_renew(&mut tx, new).await?;
         let take = new.make_destination || destination.is_none();
         let shown = if take && destination != Some(new.id) {
@@ -40,22 +40,34 @@ impl PostgresStore {
         })
     }
 
-    /// Holds a connection's row, if there is one; answers its state.
+    /// Holds a connection's row, if there is one; answers its state. Rule R17: the id derives from
+    /// what is compared here, so another value under it is a mistake of ours.
     async fn hold_connection(
         &self,
         tx: &mut Transaction<'static, Postgres>,
-        id: ConnectionId,
+        new: &NewConnection,
     ) -> Result<Option<ConnectionState>> {
-        const HOLD: &str = "SELECT state FROM connections WHERE connection_id = $1 FOR UPDATE";
+        const HOLD: &str = "
+            SELECT c.*, NULL::uuid AS destination FROM connections c
+             WHERE connection_id = $1 FOR UPDATE";
         self.at("connection.hold_row").await;
-        let state: Option<String> = sqlx::query_scalar(HOLD)
-            .bind(id.0)
+        let row = sqlx::query(HOLD)
+            .bind(new.id.0)
             .fetch_optional(&mut **tx)
             .await
             .map_err(failed("hold a connection"))?;
-        let unknown = |state: &str| inconsistent("connections", "state", id, state);
-        let parse = |state: String| ConnectionState::parse(&state).ok_or_else(|| unknown(&state));
-        state.map(parse).transpose()
+        let Some(stored) = row.as_ref().map(connection).transpose()? else {
+            return Ok(None);
+        };
+        let column = match &stored {
+            stored if stored.provider != new.provider => "provider_id",
+            stored if stored.kind != new.kind => "kind",
+            stored if stored.subject != new.subject => "subject",
+            stored if stored.calendar != new.calendar => "calendar",
+            _ => return Ok(Some(stored.state)),
+        };
+        let detail = "it differs from what the same id is being given now";
+        Err(inconsistent("connections", column, new.id, detail))
     }
 
     /// The same connection again renews its credentials, and unparks it.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use booking::Verb;
+use booking::{CalendarKind, Verb};
 use calendar_sync::store::{
     Committed, ConnectionState, Fenced, Finding, LaneLease, NewConnection, PutConnection,
+    StoreError,
 };
 
 use super::env::{
@@ -30,6 +31,25 @@ pub(crate) async fn upcoming_bookings_become_due_once(env: &Env) {
     assert_eq!(owed, [(uid("a"), 0), (uid("b"), 4)]);
     let stored = env.stored("a").await.expect("it is stored");
     assert_eq!((stored.placed, stored.version), (Some(connection(1)), 2));
+}
+
+/// R17: an id derives from what cannot change.
+pub(crate) async fn an_id_that_comes_with_another_identity_is_refused(env: &Env) {
+    env.connect(1).await;
+    let before = env.row(1).await;
+    let same = || NewConnection { sealed: vec![7], ..new_connection(1) };
+    for other in [
+        NewConnection { provider: provider(2), ..same() },
+        NewConnection { kind: CalendarKind::Google, ..same() },
+        NewConnection { subject: "somebody else".to_owned(), ..same() },
+        NewConnection { calendar: "elsewhere".to_owned(), ..same() },
+    ] {
+        let refused = env.store.put_connection(&other).await;
+        assert!(matches!(refused, Err(StoreError::Inconsistent { .. })), "{refused:?}");
+    }
+    assert_eq!(env.row(1).await, before);
+    let states = env.store.states(&[], &[provider(1), provider(2)]).await.answered();
+    assert_eq!(states.destinations, [(provider(1), Some(connection(1))), (provider(2), None)]);
 }
 
 pub(crate) async fn bookings_before_the_horizon_stay_out(env: &Env) {
