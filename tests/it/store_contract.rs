@@ -85,6 +85,7 @@ macro_rules! every_fact {
                 only_the_holder_parks,
                 a_removal_fences_what_is_under_way,
                 credentials_die_last,
+                a_removal_ends_though_its_last_holder_is_gone,
                 a_removal_with_nothing_to_withdraw_ends_at_once,
                 a_removal_without_withdrawing_keeps_the_mapping,
                 a_withdrawal_of_what_was_refused_has_all_its_tries,

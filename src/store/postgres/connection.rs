@@ -1,7 +1,7 @@
 //! Connections, and where a provider's bookings go (rules R8, R17).
 
 use booking::{CalendarKind, ConnectionId, ProviderId};
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgExecutor, PgRow};
 use sqlx::{Postgres, Row as _, Transaction};
 use uuid::Uuid;
 
@@ -11,6 +11,21 @@ use crate::store::{
     ConnectionRow, ConnectionState, CountedConnection, Fenced, LaneLease, NewConnection,
     PutConnection, Result,
 };
+
+/// SQL: whether something is due, in flight, open or standing on the connection `c`. An adopted event
+/// whose booking was never heard of does not count.
+macro_rules! holds_removal_up {
+    () => {
+        "EXISTS (
+            SELECT 1 FROM effects e
+             WHERE e.connection_id = c.connection_id
+               AND EXISTS (SELECT 1 FROM bookings b WHERE b.ical_uid = e.ical_uid)
+               AND (e.due OR e.dead OR e.flight_verb IS NOT NULL OR e.verify_at IS NOT NULL
+                    OR e.applied_digest IS NOT NULL))"
+    };
+}
+
+pub(super) use holds_removal_up;
 
 impl PostgresStore {
     pub(super) async fn upsert_connection(&self, new: &NewConnection) -> Result<PutConnection> {
@@ -279,11 +294,9 @@ impl PostgresStore {
             return Ok(false);
         }
         self.take_down(&mut tx, id, withdraw).await?;
+        self.finish_removal(&mut *tx, id).await?;
         self.at("connection.commit").await;
         tx.commit().await.map_err(&failed)?;
-        if withdraw {
-            self.finish_removal(id).await?;
-        }
         Ok(true)
     }
 
@@ -337,22 +350,23 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// Credentials die last: once nothing is due, in flight, open or standing on a connection that
-    /// is being removed.
-    pub(super) async fn finish_removal(&self, id: ConnectionId) -> Result<()> {
-        const FINISH: &str = "
-            UPDATE connections SET state = 'removed', sealed = '', updated_at = clock_timestamp()
-             WHERE connection_id = $1 AND state = 'removing'
-               AND NOT EXISTS (SELECT 1 FROM effects
-                                WHERE connection_id = $1
-                                  AND EXISTS (SELECT 1 FROM bookings b
-                                               WHERE b.ical_uid = effects.ical_uid)
-                                  AND (due OR dead OR flight_verb IS NOT NULL
-                                       OR verify_at IS NOT NULL OR applied_digest IS NOT NULL))";
+    /// Credentials die last: once nothing holds a removal up.
+    pub(super) async fn finish_removal(
+        &self,
+        executor: impl PgExecutor<'_>,
+        id: ConnectionId,
+    ) -> Result<()> {
+        const FINISH: &str = concat!(
+            "
+            UPDATE connections c
+               SET state = 'removed', sealed = '', updated_at = clock_timestamp()
+             WHERE connection_id = $1 AND state = 'removing' AND NOT ",
+            holds_removal_up!()
+        );
         self.at("connection.finish").await;
         sqlx::query(FINISH)
             .bind(id.0)
-            .execute(&self.pool)
+            .execute(executor)
             .await
             .map_err(failed("finish a removal"))?;
         Ok(())

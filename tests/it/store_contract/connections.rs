@@ -196,6 +196,29 @@ pub(crate) async fn credentials_die_last(env: &Env) {
     assert_eq!((row.state, row.sealed.len()), (ConnectionState::Removed, 0));
 }
 
+/// Whoever has withdrawn the last event may not live to give the lane back.
+pub(crate) async fn a_removal_ends_though_its_last_holder_is_gone(env: &Env) {
+    let lane = holding_one(env).await;
+    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert!(env.store.remove_connection(connection(1), true).await.answered());
+    let lane = env.lease_for(2, 10 * SHORT).await.expect("an event is due to go");
+    assert!(env.stamp(&lane, "a", (Verb::Delete, 0, 0)).await);
+    let recorded = env.record(&lane, "a", Finding::Absent { revision: 0 }).await;
+    assert_eq!(recorded, Fenced::Written);
+    let drained = || async {
+        // As another worker does with any lane that it gets.
+        if let Some(lane) = env.lease(3).await {
+            assert_eq!(env.due(&lane).await, []);
+            let released = env.store.release(&lane, Duration::ZERO).await;
+            assert_eq!(released.answered(), Fenced::Written);
+        }
+        (env.state(1).await == ConnectionState::Removed).then_some(())
+    };
+    env.eventually("the removal's end", drained).await;
+    assert!(env.row(1).await.sealed.is_empty());
+    assert_eq!(env.lease(4).await, None);
+}
+
 pub(crate) async fn a_removal_with_nothing_to_withdraw_ends_at_once(env: &Env) {
     env.connect(1).await;
     env.ask("a", 0, Some("Massage")).await;
