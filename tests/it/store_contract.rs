@@ -68,6 +68,7 @@ macro_rules! every_fact {
                 a_replay_of_what_is_applied_makes_nothing_due,
                 each_revision_is_due_however_soon_it_follows,
                 to_be_absent_where_nothing_is_asks_for_nothing,
+                what_a_lost_tail_may_have_made_is_looked_for,
             ]
         );
         facts!(
@@ -76,6 +77,7 @@ macro_rules! every_fact {
             connections,
             [
                 upcoming_bookings_become_due_once,
+                an_id_that_comes_with_another_identity_is_refused,
                 bookings_before_the_horizon_stay_out,
                 bookings_that_are_not_shown_stay_out,
                 a_second_connection_waits_until_it_is_made_the_destination,
@@ -85,6 +87,7 @@ macro_rules! every_fact {
                 only_the_holder_parks,
                 a_removal_fences_what_is_under_way,
                 credentials_die_last,
+                a_removal_ends_though_its_last_holder_is_gone,
                 a_removal_with_nothing_to_withdraw_ends_at_once,
                 a_removal_without_withdrawing_keeps_the_mapping,
                 a_withdrawal_of_what_was_refused_has_all_its_tries,
@@ -165,6 +168,7 @@ macro_rules! every_fact {
                 what_is_never_delivered_is_not_waited_for,
                 a_topic_that_is_not_read_any_more_is_not_waited_for,
                 what_was_settled_meanwhile_is_waited_for_anew,
+                a_log_end_of_the_former_log_does_not_count,
             ]
         );
         facts!(
@@ -181,6 +185,7 @@ macro_rules! every_fact {
                 a_letter_is_discarded_once,
                 a_person_revives_a_dead_effect,
                 a_records_letter_revives_nothing,
+                an_effects_letter_is_not_redriven_as_a_record,
             ]
         );
     };
@@ -192,6 +197,9 @@ pub(crate) mod sqlite;
 pub(crate) mod postgres;
 
 pub(crate) mod model;
+
+#[cfg(feature = "demo")]
+mod alike;
 
 mod booking_application;
 

@@ -1,7 +1,7 @@
 //! Connections, and where a provider's bookings go (rules R8, R17).
 
 use booking::{CalendarKind, ConnectionId, ProviderId};
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgExecutor, PgRow};
 use sqlx::{Postgres, Row as _, Transaction};
 use uuid::Uuid;
 
@@ -12,11 +12,26 @@ use crate::store::{
     PutConnection, Result,
 };
 
+/// SQL: whether something is due, in flight, open or standing on the connection `c`. An adopted event
+/// whose booking was never heard of does not count.
+macro_rules! holds_removal_up {
+    () => {
+        "EXISTS (
+            SELECT 1 FROM effects e
+             WHERE e.connection_id = c.connection_id
+               AND EXISTS (SELECT 1 FROM bookings b WHERE b.ical_uid = e.ical_uid)
+               AND (e.due OR e.dead OR e.flight_verb IS NOT NULL OR e.verify_at IS NOT NULL
+                    OR e.applied_digest IS NOT NULL))"
+    };
+}
+
+pub(super) use holds_removal_up;
+
 impl PostgresStore {
     pub(super) async fn upsert_connection(&self, new: &NewConnection) -> Result<PutConnection> {
         let mut tx = self.begin("add a connection").await?;
         let destination = self.lock_provider(&mut tx, new.provider).await?;
-        let before = self.hold_connection(&mut tx, new.id).await?;
+        let before = self.hold_connection(&mut tx, new).await?;
         self.insert_or_renew(&mut tx, new).await?;
         let take = new.make_destination || destination.is_none();
         let shown = if take && destination != Some(new.id) {
@@ -40,22 +55,34 @@ impl PostgresStore {
         })
     }
 
-    /// Holds a connection's row, if there is one; answers its state.
+    /// Holds a connection's row, if there is one; answers its state. Rule R17: the id derives from
+    /// what is compared here, so another value under it is a mistake of ours.
     async fn hold_connection(
         &self,
         tx: &mut Transaction<'static, Postgres>,
-        id: ConnectionId,
+        new: &NewConnection,
     ) -> Result<Option<ConnectionState>> {
-        const HOLD: &str = "SELECT state FROM connections WHERE connection_id = $1 FOR UPDATE";
+        const HOLD: &str = "
+            SELECT c.*, NULL::uuid AS destination FROM connections c
+             WHERE connection_id = $1 FOR UPDATE";
         self.at("connection.hold_row").await;
-        let state: Option<String> = sqlx::query_scalar(HOLD)
-            .bind(id.0)
+        let row = sqlx::query(HOLD)
+            .bind(new.id.0)
             .fetch_optional(&mut **tx)
             .await
             .map_err(failed("hold a connection"))?;
-        let unknown = |state: &str| inconsistent("connections", "state", id, state);
-        let parse = |state: String| ConnectionState::parse(&state).ok_or_else(|| unknown(&state));
-        state.map(parse).transpose()
+        let Some(stored) = row.as_ref().map(connection).transpose()? else {
+            return Ok(None);
+        };
+        let column = match &stored {
+            stored if stored.provider != new.provider => "provider_id",
+            stored if stored.kind != new.kind => "kind",
+            stored if stored.subject != new.subject => "subject",
+            stored if stored.calendar != new.calendar => "calendar",
+            _ => return Ok(Some(stored.state)),
+        };
+        let detail = "it differs from what the same id is being given now";
+        Err(inconsistent("connections", column, new.id, detail))
     }
 
     /// The same connection again renews its credentials, and unparks it.
@@ -267,11 +294,9 @@ impl PostgresStore {
             return Ok(false);
         }
         self.take_down(&mut tx, id, withdraw).await?;
+        self.finish_removal(&mut *tx, id).await?;
         self.at("connection.commit").await;
         tx.commit().await.map_err(&failed)?;
-        if withdraw {
-            self.finish_removal(id).await?;
-        }
         Ok(true)
     }
 
@@ -325,22 +350,23 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// Credentials die last: once nothing is due, in flight, open or standing on a connection that
-    /// is being removed.
-    pub(super) async fn finish_removal(&self, id: ConnectionId) -> Result<()> {
-        const FINISH: &str = "
-            UPDATE connections SET state = 'removed', sealed = '', updated_at = clock_timestamp()
-             WHERE connection_id = $1 AND state = 'removing'
-               AND NOT EXISTS (SELECT 1 FROM effects
-                                WHERE connection_id = $1
-                                  AND EXISTS (SELECT 1 FROM bookings b
-                                               WHERE b.ical_uid = effects.ical_uid)
-                                  AND (due OR dead OR flight_verb IS NOT NULL
-                                       OR verify_at IS NOT NULL OR applied_digest IS NOT NULL))";
+    /// Credentials die last: once nothing holds a removal up.
+    pub(super) async fn finish_removal(
+        &self,
+        executor: impl PgExecutor<'_>,
+        id: ConnectionId,
+    ) -> Result<()> {
+        const FINISH: &str = concat!(
+            "
+            UPDATE connections c
+               SET state = 'removed', sealed = '', updated_at = clock_timestamp()
+             WHERE connection_id = $1 AND state = 'removing' AND NOT ",
+            holds_removal_up!()
+        );
         self.at("connection.finish").await;
         sqlx::query(FINISH)
             .bind(id.0)
-            .execute(&self.pool)
+            .execute(executor)
             .await
             .map_err(failed("finish a removal"))?;
         Ok(())

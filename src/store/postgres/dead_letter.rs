@@ -144,7 +144,7 @@ impl PostgresStore {
             self.rollback(tx).await?;
             return Ok(why);
         }
-        if !settle(&mut tx, id, DeadState::Redriven).await? {
+        if !settle_record(&mut tx, id).await? {
             self.rollback(tx).await?;
             return Ok(Committed::Stale);
         }
@@ -179,6 +179,19 @@ impl PostgresStore {
         tx.commit().await.map_err(failed(operation))?;
         Ok(settled)
     }
+}
+
+/// Marks a record's letter as sent again; `false` if it is not an open one.
+async fn settle_record(tx: &mut Transaction<'static, Postgres>, id: i64) -> Result<bool> {
+    const SETTLE: &str = "
+        UPDATE dead_letters SET state = 'redriven', settled_at = clock_timestamp()
+         WHERE id = $1 AND state = 'open' AND effect_uid IS NULL";
+    let done = sqlx::query(SETTLE)
+        .bind(id)
+        .execute(&mut **tx)
+        .await
+        .map_err(failed("settle a dead letter"))?;
+    Ok(done.rows_affected() == 1)
 }
 
 async fn settle(

@@ -8,6 +8,7 @@ use sqlx::{Postgres, Row as _, Transaction};
 use uuid::Uuid;
 
 use super::adopt::unadopted;
+use super::connection::holds_removal_up;
 use super::rows::{self, bytes, digest, inconsistent};
 use super::{PostgresStore, failed, fenced, seconds};
 use crate::store::sending::backlog_share;
@@ -37,6 +38,8 @@ impl PostgresStore {
         Ok(None)
     }
 
+    /// A removal that nothing holds up any more is leased too: whoever withdrew the last event did
+    /// not live to give the lane back, and that is when a removal ends.
     async fn lease_between(
         &self,
         gate: &Gate,
@@ -67,7 +70,10 @@ impl PostgresStore {
                         OR EXISTS (SELECT 1 FROM effects e
                                     WHERE e.connection_id = l.connection_id
                                       AND NOT e.due AND NOT e.dead
-                                      AND e.verify_at <= clock_timestamp()))
+                                      AND e.verify_at <= clock_timestamp())
+                        OR (c.state = 'removing' AND NOT ",
+            holds_removal_up!(),
+            "))
                  ORDER BY l.connection_id
                  LIMIT 1
                    FOR NO KEY UPDATE OF l SKIP LOCKED)
@@ -115,7 +121,7 @@ impl PostgresStore {
             .execute(&self.pool)
             .await
             .map_err(failed("release a lane"))?;
-        self.finish_removal(lane.connection).await?;
+        self.finish_removal(&self.pool, lane.connection).await?;
         Ok(fenced(done.rows_affected()))
     }
 

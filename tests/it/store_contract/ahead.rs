@@ -126,3 +126,22 @@ pub(crate) async fn what_was_settled_meanwhile_is_waited_for_anew(env: &Env) {
     note(env, &fence, log_end(4, Duration::ZERO)).await;
     assert!(raised(env, &lane).await);
 }
+
+/// What was asked of the log that was read before tells nothing of the one that is read now.
+pub(crate) async fn a_log_end_of_the_former_log_does_not_count(env: &Env) {
+    let lane = in_flight(env).await;
+    let fence = env.fence(1).await;
+    assert!(!raised(env, &lane).await);
+    note(env, &fence, log_end(4, Duration::ZERO)).await;
+    let accept = Resume::Accept { at: Some(4) };
+    assert!(env.store.resume(super::env::TOPIC, 0, accept).await.answered());
+    let fence = env.fence(2).await;
+    let done = Batch {
+        advance: Some(calendar_sync::store::Advance { log_end: Some(5), ..advance(&fence, 4, 5) }),
+        ..Batch::default()
+    };
+    assert_eq!(env.store.commit(&done).await.answered(), Committed::Done);
+    assert!(!raised(env, &lane).await, "nobody has asked for the end of this one");
+    note(env, &fence, log_end(5, Duration::ZERO)).await;
+    assert!(raised(env, &lane).await);
+}

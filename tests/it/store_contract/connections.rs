@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use booking::Verb;
+use booking::{CalendarKind, Verb};
 use calendar_sync::store::{
     Committed, ConnectionState, Fenced, Finding, LaneLease, NewConnection, PutConnection,
+    StoreError,
 };
 
 use super::env::{
@@ -30,6 +31,25 @@ pub(crate) async fn upcoming_bookings_become_due_once(env: &Env) {
     assert_eq!(owed, [(uid("a"), 0), (uid("b"), 4)]);
     let stored = env.stored("a").await.expect("it is stored");
     assert_eq!((stored.placed, stored.version), (Some(connection(1)), 2));
+}
+
+/// R17: an id derives from what cannot change.
+pub(crate) async fn an_id_that_comes_with_another_identity_is_refused(env: &Env) {
+    env.connect(1).await;
+    let before = env.row(1).await;
+    let same = || NewConnection { sealed: vec![7], ..new_connection(1) };
+    for other in [
+        NewConnection { provider: provider(2), ..same() },
+        NewConnection { kind: CalendarKind::Google, ..same() },
+        NewConnection { subject: "somebody else".to_owned(), ..same() },
+        NewConnection { calendar: "elsewhere".to_owned(), ..same() },
+    ] {
+        let refused = env.store.put_connection(&other).await;
+        assert!(matches!(refused, Err(StoreError::Inconsistent { .. })), "{refused:?}");
+    }
+    assert_eq!(env.row(1).await, before);
+    let states = env.store.states(&[], &[provider(1), provider(2)]).await.answered();
+    assert_eq!(states.destinations, [(provider(1), Some(connection(1))), (provider(2), None)]);
 }
 
 pub(crate) async fn bookings_before_the_horizon_stay_out(env: &Env) {
@@ -174,6 +194,29 @@ pub(crate) async fn credentials_die_last(env: &Env) {
     assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
     let row = env.row(1).await;
     assert_eq!((row.state, row.sealed.len()), (ConnectionState::Removed, 0));
+}
+
+/// Whoever has withdrawn the last event may not live to give the lane back.
+pub(crate) async fn a_removal_ends_though_its_last_holder_is_gone(env: &Env) {
+    let lane = holding_one(env).await;
+    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert!(env.store.remove_connection(connection(1), true).await.answered());
+    let lane = env.lease_for(2, 10 * SHORT).await.expect("an event is due to go");
+    assert!(env.stamp(&lane, "a", (Verb::Delete, 0, 0)).await);
+    let recorded = env.record(&lane, "a", Finding::Absent { revision: 0 }).await;
+    assert_eq!(recorded, Fenced::Written);
+    let drained = || async {
+        // As another worker does with any lane that it gets.
+        if let Some(lane) = env.lease(3).await {
+            assert_eq!(env.due(&lane).await, []);
+            let released = env.store.release(&lane, Duration::ZERO).await;
+            assert_eq!(released.answered(), Fenced::Written);
+        }
+        (env.state(1).await == ConnectionState::Removed).then_some(())
+    };
+    env.eventually("the removal's end", drained).await;
+    assert!(env.row(1).await.sealed.is_empty());
+    assert_eq!(env.lease(4).await, None);
 }
 
 pub(crate) async fn a_removal_with_nothing_to_withdraw_ends_at_once(env: &Env) {

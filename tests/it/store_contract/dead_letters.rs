@@ -135,3 +135,18 @@ pub(crate) async fn a_records_letter_revives_nothing(env: &Env) {
     assert!(!env.store.revive(ids[0]).await.answered());
     assert_eq!(state(env, ids[0]).await, DeadState::Open);
 }
+
+pub(crate) async fn an_effects_letter_is_not_redriven_as_a_record(env: &Env) {
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    let lane = env.lane(1).await;
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    let dead = Finding::Dead { error: "refused".to_owned(), unknown: false };
+    assert_eq!(env.record(&lane, "a", dead).await, Fenced::Written);
+    let letters = env.store.dead_letters(0, 10).await.answered();
+    let batch = env.batch("b", 0, Some("Haircut")).await;
+    let redriven = env.store.redrive(letters[0].id, &batch).await.answered();
+    assert_eq!(redriven, Committed::Stale);
+    assert_eq!(state(env, letters[0].id).await, DeadState::Open);
+    assert_eq!(env.stored("b").await, None);
+}

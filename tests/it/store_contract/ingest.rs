@@ -1,8 +1,10 @@
 //! Facts of a batch: all or nothing, from what it was folded from, and never the lane's columns
 //! (rules R3, R8 and R9).
 
-use booking::{EventId, Verb};
-use calendar_sync::store::{Batch, Committed, Fenced, JournalEntry, StoredBooking};
+use booking::{Effect, EventId, Verb};
+use calendar_sync::store::{
+    Batch, Committed, Fenced, Finding, JournalEntry, StoredBooking, Verify,
+};
 
 use super::env::{
     Answered as _, Env, LONG, SHORT, TOPIC, advance, booking, connection, content, desired, effect,
@@ -228,4 +230,25 @@ pub(crate) async fn to_be_absent_where_nothing_is_asks_for_nothing(env: &Env) {
     assert_eq!(late.effects[0].desired, desired(Some("Massage")));
     assert_eq!(env.store.commit(&late).await.answered(), Committed::Done);
     assert_eq!(env.lease(1).await, None);
+}
+
+/// R18: where the database may have forgotten what it did, the calendar is looked at, from the first
+/// generation on, even where nothing is owed.
+pub(crate) async fn what_a_lost_tail_may_have_made_is_looked_for(env: &Env) {
+    env.connect(1).await;
+    let look = async |revision| {
+        let mut batch = env.batch("a", revision, None).await;
+        batch.effects = vec![Effect { verify: true, ..effect("a", revision, None) }];
+        assert_eq!(env.store.commit(&batch).await.answered(), Committed::Done);
+    };
+    let first = Verify { from_generation: 0, deletes: false, stage: 0, is_due: true };
+    look(0).await;
+    let lane = env.lane(1).await;
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.desired, owed.in_flight, owed.verify.as_ref()), (None, None, Some(&first)));
+    let verified = env.record_open(&lane, "a", Finding::Verified, Some(LONG)).await;
+    assert_eq!(verified, Fenced::Written);
+    assert_eq!(env.due(&lane).await, []);
+    look(1).await;
+    assert_eq!(env.owed(&lane).await.verify, Some(first), "anew, and before it was to be");
 }

@@ -107,6 +107,11 @@ async fn a_database_that_fell_back_is_noticed_once_and_read_from_with_care() {
     assert_eq!(fence.epoch, cursor.fence.epoch);
     assert_eq!(model.note_log(&fence, &facts).await.answered(), Fenced::Refused);
     assert!(!model.notice_server().await.answered(), "it is noticed once");
+    // With care up to the log end of the moment in which it is read on.
+    let facts = LogFacts { recover: true, ..facts };
+    assert_eq!(model.note_log(&env.fence(4).await, &facts).await.answered(), Fenced::Written);
+    let cursor = model.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+    assert_eq!(cursor.recover_until, Some(4));
 
     model.restore(&before, History::Same);
     assert!(!model.notice_server().await.answered(), "it cannot be told from what it was");

@@ -98,10 +98,11 @@ pub(super) fn adopt(
     connection: ConnectionId,
     adopted: &[Adopted],
 ) -> Result<Vec<Uuid>> {
-    if adopted.is_empty() {
-        return Ok(Vec::new());
+    let mut named = BTreeSet::new();
+    let is_written = |one: &Adopted| one.event.is_some() || tx.tables.legacy.contains_key(&one.row);
+    if adopted.iter().filter(|one| named.insert(&one.uid)).any(is_written) {
+        tx.tables.refers("external_calendar_events", "connection_id", connection)?;
     }
-    tx.tables.refers("external_calendar_events", "connection_id", connection)?;
     let mut taken = BTreeSet::new();
     let mut duplicates = Vec::new();
     for one in adopted {

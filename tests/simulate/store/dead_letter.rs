@@ -66,6 +66,8 @@ pub(super) fn insert(tx: &mut Tx<'_>, letter: &NewDeadLetter) {
         Origin::Effect { .. } => false,
     };
     if tx.tables.dead_letters.values().any(is_it) {
+        // It took an id before it was found to be there: those of both databases do.
+        tx.tables.last_letter += 1;
         return;
     }
     put(tx, letter.class.name(), &letter.reason, Origin::Record(record.clone()));

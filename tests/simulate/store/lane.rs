@@ -191,6 +191,13 @@ fn read(
             });
         }
     };
+    let verify = row.verify_at.map(|at| Verify {
+        // NULL is read as 0.
+        from_generation: row.verify_from_generation.unwrap_or_default(),
+        deletes: row.verify_deletes,
+        stage: row.verify_stage,
+        is_due: at <= now,
+    });
     Ok(Owed {
         uid: uid.clone(),
         connection,
@@ -211,12 +218,7 @@ fn read(
         }),
         attempts: row.attempts,
         rejections: row.rejections,
-        verify: row.verify_at.map(|at| Verify {
-            from_generation: row.verify_from_generation.expect("it is stored with the hour"),
-            deletes: row.verify_deletes,
-            stage: row.verify_stage,
-            is_due: at <= now,
-        }),
+        verify,
     })
 }
 
