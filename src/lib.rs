@@ -67,4 +67,6 @@ pub mod clock;
 
 pub mod telemetry;
 
+pub mod crash;
+
 pub mod cli;

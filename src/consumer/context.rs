@@ -220,6 +220,7 @@ impl GroupContext {
                 return;
             }
         };
+        crate::crash::point!("r3.trailing");
         if let Err(error) = consumer.commit(&list, mode) {
             self.trailing.give_back(&offsets);
             self.complaints.say("offsets could not be committed", &error.to_string());
@@ -252,6 +253,7 @@ impl ConsumerContext for GroupContext {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        crate::crash::point!("r3.trailed", if result.is_ok());
         if let Err(error) = result {
             self.trailing.give_back(&offsets_of(offsets));
             self.complaints.say("offsets could not be committed", &error.to_string());
