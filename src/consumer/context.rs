@@ -15,6 +15,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::watch;
 
 use super::broker::{Owned, Trailing, is_topic_missing};
+use super::native;
 use super::status::Status;
 use crate::clock::Surroundings;
 
@@ -221,7 +222,11 @@ impl GroupContext {
             }
         };
         crate::crash::point!("r3.trailing");
-        if let Err(error) = consumer.commit(&list, mode) {
+        let committed = match mode {
+            CommitMode::Sync => consumer.commit(&list, mode),
+            CommitMode::Async => native::commit(consumer.client(), &list),
+        };
+        if let Err(error) = committed {
             self.trailing.give_back(&offsets);
             self.complaints.say("offsets could not be committed", &error.to_string());
         }
