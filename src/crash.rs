@@ -142,8 +142,8 @@ pub fn reached(name: &str) {
         if setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).is_err() {
             drop(writeln!(stderr, "there may be a core, which nobody needs"));
         }
-        // Whether it can be said or not: this is the end.
-        drop(writeln!(stderr, "{LAST_WORDS}{name}"));
+        // In one piece, and whether it can be said or not: this is the end.
+        drop(stderr.write_all(format!("{LAST_WORDS}{name}\n").as_bytes()));
         std::process::abort();
     }
 }

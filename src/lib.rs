@@ -34,6 +34,7 @@
 //! | nothing is sent before its time, and no row holds up another (R9) | `it`: `store_contract`, `a_verification_waits_for_what_is_owed_and_for_the_dead` and `a_take_over_keeps_the_backoff` |
 //! | what the booking application made is taken over, not made again | `it`: `what_the_booking_application_made_is_taken_over` |
 //! | only a marker, or the calendar's own yes, makes something applied (R13, R15) | `emit`: `decide` and `outcome`; `it`: `store_contract`, `what_is_not_acknowledged_stays_due` |
+//! | wherever a worker crashes, another one recovers, and each effect is there once (R1, R3, R10 to R15) | `it`: `crash`, with `--features crash-points` |
 //! | a stale holder records nothing (R15) | `it`: `store_contract` and `races` |
 //! | a generation that was to be deleted is never used again (R12) | `emit`: `a_burned_generation_is_never_used_again` |
 //! | the core knows no async, I/O, clock or dice; SQL, Kafka and HTTP each have one place | `it`: `module_rule` |
