@@ -34,6 +34,7 @@
 //! | nothing is sent before its time, and no row holds up another (R9) | `it`: `store_contract`, `a_verification_waits_for_what_is_owed_and_for_the_dead` and `a_take_over_keeps_the_backoff` |
 //! | what the booking application made is taken over, not made again | `it`: `what_the_booking_application_made_is_taken_over` |
 //! | only a marker, or the calendar's own yes, makes something applied (R13, R15) | `emit`: `decide` and `outcome`; `it`: `store_contract`, `what_is_not_acknowledged_stays_due` |
+//! | wherever a worker crashes, another one recovers, and each effect is there once (R1, R3, R10 to R15) | `it`: `crash`, with `--features crash-points` |
 //! | a stale holder records nothing (R15) | `it`: `store_contract` and `races` |
 //! | a generation that was to be deleted is never used again, whatever is wanted (R12) | `emit`: `a_burned_generation_is_never_used_again`; `it`: `store_contract`, `what_is_burned_is_deleted_though_an_event_is_wanted_again` |
 //! | one bare 404 settles nothing for good (R12) | `emit`: `graph_has_used_up_the_name_of_what_was_there_and_is_not`; `it`: `an_event_that_is_not_found_for_a_moment_is_deleted_all_the_same` |
@@ -68,5 +69,7 @@ pub mod ops;
 pub mod clock;
 
 pub mod telemetry;
+
+pub mod crash;
 
 pub mod cli;

@@ -243,7 +243,10 @@ impl Pipeline {
             witness: last.witness,
             log_end: place.log_end,
         });
-        Ok(match self.store.commit(&batch).await {
+        crate::crash::point!("r3.folded");
+        let committed = self.store.commit(&batch).await;
+        crate::crash::point!("r3.committed", if matches!(committed, Ok(Committed::Done)));
+        Ok(match committed {
             Ok(Committed::Done) => {
                 if !batch.effects.is_empty() {
                     self.wake.notify_one();

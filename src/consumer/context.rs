@@ -15,6 +15,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::watch;
 
 use super::broker::{Owned, Trailing, is_topic_missing};
+use super::native;
 use super::status::Status;
 use crate::clock::Surroundings;
 
@@ -220,7 +221,12 @@ impl GroupContext {
                 return;
             }
         };
-        if let Err(error) = consumer.commit(&list, mode) {
+        crate::crash::point!("r3.trailing");
+        let committed = match mode {
+            CommitMode::Sync => consumer.commit(&list, mode),
+            CommitMode::Async => native::commit(consumer.client(), &list),
+        };
+        if let Err(error) = committed {
             self.trailing.give_back(&offsets);
             self.complaints.say("offsets could not be committed", &error.to_string());
         }
@@ -252,6 +258,7 @@ impl ConsumerContext for GroupContext {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        crate::crash::point!("r3.trailed", if result.is_ok());
         if let Err(error) = result {
             self.trailing.give_back(&offsets_of(offsets));
             self.complaints.say("offsets could not be committed", &error.to_string());

@@ -85,8 +85,11 @@ pub(super) fn complain(shared: &Shared, error: &FenceError) {
 pub(super) async fn fence(shared: &Shared, partitions: &[i32]) -> Result<Vec<Held>, FenceError> {
     let topic = &shared.options.topic;
     let token = shared.surroundings.dice.token();
+    crate::crash::point!("r1.assigned");
     let mut cursors = shared.store.fence(topic, partitions, token).await?;
+    crate::crash::point!("r1.fenced");
     let identity = shared.asking.identity().await?;
+    crate::crash::point!("r1.identified");
     let has_new = cursors.iter().any(|cursor| cursor.next_offset.is_none());
     if has_new && shared.options.start_from == StartFrom::Latest && is_new(shared).await? {
         begin_at_the_end(shared).await?;

@@ -1,7 +1,8 @@
 //! What `rdkafka` does not wrap, or not so that we could use it: the topic's id, by which a topic
 //! that was deleted and made anew under its old name is told from what it was (rule R2); the log
-//! end that the last fetch brought along; how far a partition was passed; and headers whose names are not UTF-8, at which rdkafka
-//! 0.39 panics (`BorrowedHeaders::try_get`). The only unsafe code of this crate.
+//! end that the last fetch brought along; how far a partition was passed; a commit that is waited for
+//! by nobody and answered all the same; and headers whose names are not UTF-8, at which rdkafka 0.39
+//! panics (`BorrowedHeaders::try_get`). The only unsafe code of this crate.
 #![expect(unsafe_code, reason = "rdkafka wraps neither DescribeTopics nor the cached watermarks")]
 
 use std::ffi::{CStr, CString, c_char};
@@ -10,10 +11,10 @@ use std::slice;
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
-use rdkafka::ClientContext;
 use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedHeaders, Headers as _};
+use rdkafka::{ClientContext, TopicPartitionList};
 use rdkafka_sys::bindings as sys;
 
 /// Over the time-out that librdkafka itself holds to.
@@ -181,6 +182,25 @@ pub(super) fn position<C: ClientContext>(
         check((*element).err).ok()?;
         Some((*element).offset).filter(|offset| *offset >= 0)
     }
+}
+
+/// Commits offsets without waiting; the answer comes to the `commit_callback` of whoever polls the
+/// consumer. From rdkafka 0.39's own asynchronous commit it never does: that names no queue, and sets
+/// none of the callbacks to which librdkafka would give it instead (rust-rdkafka issue 856).
+pub(super) fn commit<C: ClientContext>(
+    client: &Client<C>,
+    offsets: &TopicPartitionList,
+) -> KafkaResult<()> {
+    let rk = client.native_ptr();
+    // SAFETY: client and list live through the call, in which librdkafka copies the list and takes a
+    // reference of its own to the queue.
+    let error = unsafe {
+        let queue = sys::rd_kafka_queue_get_consumer(rk);
+        let queue = Owned::new(queue, sys::rd_kafka_queue_destroy)?;
+        sys::rd_kafka_commit_queue(rk, offsets.ptr(), queue.ptr, None, ptr::null_mut())
+    };
+    let code = RDKafkaErrorCode::from(error);
+    if code == RDKafkaErrorCode::NoError { Ok(()) } else { Err(KafkaError::ConsumerCommit(code)) }
 }
 
 /// A record's headers, in order. A name that is not UTF-8 has its odd bytes replaced.

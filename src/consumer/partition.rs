@@ -200,6 +200,7 @@ impl PartitionTask {
             recover: self.compare_with_kafka(cursor.position().unwrap_or(reading.cursor)).await?
                 || cursor.recover_until == Some(i64::MAX),
         };
+        crate::crash::point!("r1.judged");
         let noting = "facts of the log cannot be stored, trying again";
         let facts = || LogFacts { log_end_age: self.since(asked_at), ..facts.clone() };
         let note = || async { self.shared.store.note_log(&cursor.fence, &facts()).await };
@@ -208,6 +209,7 @@ impl PartitionTask {
             self.shared.status.refused("note_log");
             return Some(Checked::No(End::Foreign));
         }
+        crate::crash::point!("r1.noted");
         cursor.note(facts());
         Some(Checked::Read(Box::new(cursor), reading))
     }
@@ -283,6 +285,7 @@ impl PartitionTask {
             records: sender,
             gauge: Arc::clone(&gauge),
         };
+        crate::crash::point!("r1.reading");
         if shared.commands.send(Command::Read(read)).await.is_err() {
             return End::Left;
         }

@@ -263,6 +263,7 @@ impl Reader<'_> {
             log_end: self.log_end(),
             recover_until: self.cursor.recover_until,
         };
+        crate::crash::point!("r3.gathered");
         match shared.sink.take(&place, records, &task.stop).await {
             Taken::To(next) if next == end => {
                 self.cursor.next_offset = Some(next);

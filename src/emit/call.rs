@@ -139,7 +139,9 @@ impl Drain<'_> {
             None => None,
         };
         let body = frozen.as_ref().map_or("", |frozen| &frozen.body).as_bytes();
+        crate::crash::point!("r10.calling");
         let answer = self.calendar.send(&Call { body, ..call.clone() }).await;
+        crate::crash::point!("call.answered");
         let outcome = outcome(self.calendar.kind(), call.verb, &answer);
         let external_id = call.external_id;
         tracing::debug!(verb = call.verb.name(), revision = flight.revision, outcome = ?outcome);
@@ -193,7 +195,9 @@ impl Drain<'_> {
         if !self.keep_lease().await? {
             return Ok(Next::Leave);
         }
+        crate::crash::point!("r13.reading");
         let reading = self.calendar.read(external_id).await;
+        crate::crash::point!("r13.read");
         let reading = read_as(self.calendar.kind(), was_there, reading);
         // One bare 404 can be transient (rule R12): a moment after its insert, an event may not be
         // found by anybody. What was to be deleted is looked for once more, later.
@@ -228,10 +232,14 @@ impl Drain<'_> {
                 Next::Record(Finding::Absent { revision: flight.revision }, absent_later.flatten())
             }
             Settled::Gone => {
+                crate::crash::point!("r12.gone");
                 tracing::info!("the event was removed by hand; it is made anew, under a new name");
                 Next::Record(Finding::Gone, None)
             }
-            Settled::SendAgain { verb, condition } => Next::Send(verb, condition),
+            Settled::SendAgain { verb, condition } => {
+                crate::crash::point!("r13.sending_again");
+                Next::Send(verb, condition)
+            }
             Settled::Superseded => self.give_way("not applied, and superseded".to_owned()),
             Settled::Ahead { revision } => Next::Record(ahead(owed, revision), None),
             Settled::Unread(reading) => self.unread(owed, reading).await?,
@@ -267,6 +275,7 @@ impl Drain<'_> {
     /// What is in flight makes room for what is wanted by now. Its own answer is still out: it is
     /// looked for later (rule R14).
     fn give_way(&self, error: String) -> Next {
+        crate::crash::point!("r13.given_way");
         let finding = Finding::NotApplied { after: Duration::ZERO, error, rejected: false };
         Next::Record(finding, self.first_verification())
     }
@@ -345,8 +354,9 @@ impl Drain<'_> {
     ) -> Result<()> {
         let record =
             Record { lane: self.lease.clone(), uid: owed.uid.clone(), finding, verify_after };
+        crate::crash::point!("r15.recording");
         match self.emitter.store.record(&record).await? {
-            Fenced::Written => {}
+            Fenced::Written => crate::crash::point!("r15.recorded"),
             Fenced::Refused => {
                 tracing::warn!(
                     booking.uid = %owed.uid,

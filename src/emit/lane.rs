@@ -81,10 +81,12 @@ impl Emitter {
         );
         let drained = self.drain_lane(lease.clone(), before, stop).instrument(span.clone()).await;
         let rest = drained.unwrap_or_else(|error| span.in_scope(|| ended_early(&error)));
+        crate::crash::point!("r15.releasing");
         if let Err(error) = self.store.release(&lease, rest).await {
             // Not released, it runs out by itself.
             tracing::debug!(error = &error as &dyn std::error::Error, "a lane was not given back");
         }
+        crate::crash::point!("r15.released");
     }
 
     async fn drain_lane(
@@ -93,6 +95,7 @@ impl Emitter {
         before: Duration,
         stop: &CancellationToken,
     ) -> Result<Duration> {
+        crate::crash::point!("r10.leased");
         let started = self.surroundings.clock.elapsed();
         let verify_after = self.options.verify_after.first().copied().unwrap_or_default();
         match self.store.take_over(&lease, verify_after).await? {
@@ -102,6 +105,7 @@ impl Emitter {
                 tracing::info!(rows, "took over what an earlier holder left in flight");
             }
         }
+        crate::crash::point!("r10.taken_over");
         let Some(connection) = self.store.connection(lease.connection).await? else {
             return Ok(Duration::ZERO);
         };
@@ -185,6 +189,7 @@ impl Drain<'_> {
                 break;
             }
             let due = self.emitter.store.due(&self.lease, options.claim_batch).await?;
+            crate::crash::point!("r10.due");
             if due.is_empty() {
                 return Ok(if round == 0 { REST_WITHOUT_WORK } else { Duration::ZERO });
             }
@@ -237,6 +242,16 @@ impl Drain<'_> {
         }
         if !stamps.is_empty() {
             let stamped = self.emitter.store.stamp(&self.lease, &stamps).await?;
+            crate::crash::point!("r10.stamped");
+            crate::crash::point!(
+                "r12.burned",
+                if stamps.iter().any(|it| it.in_flight.verb == booking::Verb::Delete)
+            );
+            crate::crash::point!(
+                "r12.opened",
+                if stamps.iter().any(|it| it.in_flight.verb == booking::Verb::Create
+                    && it.generation > 0)
+            );
             work.retain(|(owed, step)| {
                 !matches!(step, Step::Send { .. }) || stamped.contains(&owed.uid)
             });
@@ -333,6 +348,7 @@ impl Drain<'_> {
         }
         match self.emitter.store.renew(&self.lease, options.lease).await? {
             Fenced::Written => {
+                crate::crash::point!("r10.renewed");
                 *self.leased_at.lock().unwrap_or_else(PoisonError::into_inner) = asked_at;
                 let now = self.emitter.surroundings.clock.elapsed();
                 Ok(asked_at + options.lease > now + longest)

@@ -40,7 +40,9 @@ impl Drain<'_> {
             return Ok(());
         }
         let external_id = self.external_id(owed, owed.generation);
+        crate::crash::point!("r14.reading");
         let reading = self.calendar.read(&external_id).await;
+        crate::crash::point!("r14.read");
         let reading = read_as(self.calendar.kind(), owed.applied.is_some(), reading);
         // Each generation was opened only after the one before it was deleted: a database that has
         // forgotten some finds them behind this one.
@@ -126,8 +128,10 @@ impl Drain<'_> {
         );
         let condition = etag.map_or(Condition::Unconditional, Condition::Match);
         let (verb, body) = (Verb::Delete, &[][..]);
+        crate::crash::point!("r14.removing");
         let answer =
             self.calendar.send(&Call { verb, external_id: &external_id, condition, body }).await;
+        crate::crash::point!("r14.removed");
         Ok(match outcome(self.calendar.kind(), verb, &answer) {
             Outcome::Applied { .. } | Outcome::AlreadyApplied => Removed::Deleted,
             Outcome::Unknown { .. }

@@ -59,3 +59,6 @@ mod booking_service;
 
 #[cfg(feature = "demo")]
 mod kill;
+
+#[cfg(feature = "crash-points")]
+mod crash;

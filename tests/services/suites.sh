@@ -22,11 +22,13 @@ suite_names() {
   done
 }
 
-# All unit, integration and doc tests. A test that skips itself has passed for libtest: it is moved
+# All unit, integration and doc tests; with the points at which the crash matrix ends a worker. A
+# test that skips itself has passed for libtest: it is moved
 # to the skipped ones by the line that it wrote.
 suite_rust() {
   local status=0 results
-  CARGO_TERM_COLOR=never cargo test --workspace --locked --no-fail-fast || status=$?
+  CARGO_TERM_COLOR=never \
+    cargo test --workspace --features crash-points --locked --no-fail-fast || status=$?
   results=$(rust_results "$(wc -l <"$TEST_SKIPS_FILE")" <"$logs/rust.log")
   say "$results"
   return "$status"

@@ -107,6 +107,7 @@ impl PostgresStore {
             let within = seconds(LOST_STAMPS_WITHIN);
             sqlx::query(LOOK).bind(within).execute(&mut *tx).await.map_err(failed(operation))?;
         }
+        crate::crash::point!("r1.note_written");
         tx.commit().await.map_err(failed(operation))?;
         Ok(noted)
     }

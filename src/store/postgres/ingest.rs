@@ -89,6 +89,7 @@ impl PostgresStore {
                 self.rollback(tx).await?;
                 return self.why_not_advanced(advance).await;
             }
+            crate::crash::point!("r3.cursor_written");
         }
         match self.write_batch(&mut tx, batch).await? {
             Written::Done => self.finish(tx, "commit a batch").await,
@@ -106,6 +107,7 @@ impl PostgresStore {
         operation: &'static str,
     ) -> Result<Committed> {
         self.at("commit").await;
+        crate::crash::point!("r3.all_written");
         match tx.commit().await {
             Ok(()) => Ok(Committed::Done),
             Err(error) => match refusal(&error) {

@@ -186,6 +186,7 @@ impl PostgresStore {
             .await
             .map_err(failed(operation))?;
         self.at("take_over.commit").await;
+        crate::crash::point!("r10.restamped");
         tx.commit().await.map_err(failed(operation))?;
         Ok(Taken::Over(done.rows_affected()))
     }
@@ -304,6 +305,7 @@ impl PostgresStore {
             .await
             .map_err(failed(operation))?;
         self.at("stamp.commit").await;
+        crate::crash::point!("r10.stamp_written");
         tx.commit().await.map_err(failed(operation))?;
         rows.iter().map(rows::uid).collect()
     }

@@ -135,6 +135,7 @@ impl PostgresStore {
         self.at("record.event").await;
         map_event(&mut tx, record).await?;
         self.at("record.commit").await;
+        crate::crash::point!("r15.record_written");
         tx.commit().await.map_err(failed(OPERATION))?;
         Ok(fenced(rows))
     }

@@ -124,6 +124,7 @@ async fn transact(store: &SqliteStore, letter: Option<i64>, batch: &Batch) -> Re
         Err(Halt::Answer(answer)) => return Ok(answer),
         Err(Halt::Fault(error)) => return refused(OPERATION, error),
     }
+    crate::crash::point!("r3.all_written");
     tx.commit().await.map_err(fault(OPERATION))?;
     Ok(Committed::Done)
 }
@@ -147,6 +148,7 @@ fn refused(operation: &'static str, error: sqlx::Error) -> Result<Committed> {
 async fn write(conn: &mut SqliteConnection, letter: Option<i64>, batch: &Batch, now: i64) -> Step {
     if let Some(advance) = &batch.advance {
         step(conn, advance, now).await?;
+        crate::crash::point!("r3.cursor_written");
     }
     if let Some(id) = letter
         && !dead_letter::settle_record(conn, id, now).await?

@@ -117,6 +117,7 @@ pub(super) async fn note_log(
             .await
             .map_err(fault(OPERATION))?;
     }
+    crate::crash::point!("r1.note_written");
     tx.commit().await.map_err(fault(OPERATION))?;
     Ok(noted)
 }

@@ -169,6 +169,7 @@ pub(super) async fn take_over(
         .execute(&mut *tx)
         .await
         .map_err(fault(OPERATION))?;
+    crate::crash::point!("r10.restamped");
     tx.commit().await.map_err(fault(OPERATION))?;
     Ok(Taken::Over(done.rows_affected()))
 }
@@ -305,6 +306,7 @@ pub(super) async fn stamp(
             stored.push(stamp.uid.clone());
         }
     }
+    crate::crash::point!("r10.stamp_written");
     tx.commit().await.map_err(fault(OPERATION))?;
     Ok(stored)
 }

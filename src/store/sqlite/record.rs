@@ -43,6 +43,7 @@ pub(super) async fn record(store: &SqliteStore, record: &Record) -> Result<Fence
     find(&mut tx, record, now).await.map_err(fault(OPERATION))?;
     let connection = record.lane.connection;
     connection::finish_removal(&mut tx, connection, now).await.map_err(fault(OPERATION))?;
+    crate::crash::point!("r15.record_written");
     tx.commit().await.map_err(fault(OPERATION))?;
     Ok(Fenced::Written)
 }

@@ -3,7 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use calendar_sync::consumer::embedded::Cluster;
 use calendar_sync::consumer::{ConsumerError, GroupProtocol};
+use rdkafka::Offset;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use secrecy::SecretString;
 
 use super::harness::{World, on_both_brokers, until};
@@ -41,6 +44,28 @@ async fn idle(world: World) {
     let before = noted();
     until("the same end is noted again", || noted() >= before + 3).await;
     assert_eq!(world.ledger.at(0).unwrap().log_end, Some(10));
+    member.leave().await;
+}
+
+/// The broker refuses the commit of Kafka's trailing copy, and no record comes after which there
+/// would be another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trailing_copy_that_kafka_refused_is_committed_again() {
+    let world = World::embedded(1);
+    let refuse = |cluster: &Cluster| {
+        let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+        cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[error]);
+    };
+    world.embedded.as_ref().unwrap().ask(refuse).unwrap();
+    world.publish_all(1, 0..10).await;
+    let member = world.join();
+    world.read_up_to(1, 10).await;
+    crate::wait::until("kafka has the copy", async || {
+        world.committed_in_kafka(0).await == Offset::Offset(10)
+    })
+    .await;
+    let trouble = member.snapshot().last_error.expect("it was refused once");
+    assert!(trouble.text.contains("offsets could not be committed"), "{trouble:?}");
     member.leave().await;
 }
 

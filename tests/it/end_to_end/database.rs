@@ -13,28 +13,23 @@ use super::world::Parts;
 use crate::services;
 
 /// A database.
-pub(super) struct Database {
-    pub(super) store: Arc<dyn Store>,
-    /// Of PostgreSQL.
-    pub(super) url: Option<String>,
+pub(crate) struct Database {
+    pub(crate) store: Arc<dyn Store>,
+    /// Where other processes find it; `None`: in our memory.
+    pub(crate) url: Option<String>,
     /// What drops it.
-    pub(super) ending: BoxFuture<'static, ()>,
+    pub(crate) ending: BoxFuture<'static, ()>,
 }
 
 /// A new database. `None`: there is no PostgreSQL, and that has been written
 /// down.
-pub(super) async fn store_of(
+pub(crate) async fn store_of(
     parts: Parts,
     fact: &str,
     surroundings: &Surroundings,
 ) -> Option<Database> {
     if parts == Parts::Embedded {
-        let clock = Arc::clone(&surroundings.clock);
-        let store = SqliteStore::open(&Place::Memory, clock).await.expect("SQLite opens");
-        let store = Arc::new(store);
-        let closing = Arc::clone(&store);
-        let ending = Box::pin(async move { closing.close().await });
-        return Some(Database { store, url: None, ending });
+        return Some(sqlite(&Place::Memory, surroundings, || {}).await);
     }
     let url = services::postgres(fact)?;
     let name = format!("end_to_end_{}", surroundings.dice.token().simple());
@@ -52,6 +47,37 @@ pub(super) async fn store_of(
         run(&url, format!("DROP DATABASE {name} WITH (FORCE)")).await;
     });
     Some(Database { store: Arc::new(store), url: Some(own), ending })
+}
+
+/// The same, but where other processes find it too.
+pub(crate) async fn found_by_all(
+    parts: Parts,
+    fact: &str,
+    surroundings: &Surroundings,
+) -> Option<Database> {
+    if parts == Parts::Real {
+        return store_of(parts, fact, surroundings).await;
+    }
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let file = directory.path().join("state.db");
+    let url = format!("sqlite:{}", file.display());
+    let made = sqlite(&Place::File(file), surroundings, || drop(directory)).await;
+    Some(Database { url: Some(url), ..made })
+}
+
+async fn sqlite(
+    place: &Place,
+    surroundings: &Surroundings,
+    at_end: impl FnOnce() + Send + 'static,
+) -> Database {
+    let clock = Arc::clone(&surroundings.clock);
+    let store = Arc::new(SqliteStore::open(place, clock).await.expect("SQLite opens"));
+    let closing = Arc::clone(&store);
+    let ending = Box::pin(async move {
+        closing.close().await;
+        at_end();
+    });
+    Database { store, url: None, ending }
 }
 
 async fn run(url: &str, statement: String) {

@@ -2,6 +2,7 @@
 //! wrong with it. The Google emulator, or Radicale behind a line that can be disturbed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use booking::{CalendarKind, Verb};
 use calendar_sync::calendar::Credentials;
@@ -15,42 +16,47 @@ use icalendar::{CalendarDateTime, Component as _, DatePerhapsTime};
 use reqwest::Method;
 use reqwest::header::HeaderName;
 
-use super::wire::{Wire, WireCall, WireOrder};
+use super::wire::{Meant, Wire, WireCall, WireOrder};
 use crate::services::Radicale;
 
 /// What happens to a write.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// It takes effect, and the connection ends without an answer.
     AnswerLost,
     /// It takes effect, and the answer waits until the trouble is withdrawn.
     AnswerHeld,
     /// The connection ends at once, and it takes effect when the trouble is withdrawn.
     Late,
+    /// It waits without an answer, and takes effect when the trouble is withdrawn, whoever is still
+    /// there.
+    Stranded,
+    /// It takes so much longer.
+    Slow(Duration),
     /// It takes no effect; this is the answer. A CalDAV server gives no reason.
     Refused { status: u16, reason: &'static str, retry_after_s: Option<u32> },
 }
 
 /// The calendar is out of order.
-pub(super) const UNAVAILABLE: Trouble =
+pub(crate) const UNAVAILABLE: Trouble =
     Trouble::Refused { status: 503, reason: "backendError", retry_after_s: None };
 
 /// The calendar does not take this event.
-pub(super) const INVALID: Trouble =
+pub(crate) const INVALID: Trouble =
     Trouble::Refused { status: 400, reason: "invalid", retry_after_s: None };
 
 /// Always.
-pub(super) const EVERY: u32 = u32::MAX;
+pub(crate) const EVERY: u32 = u32::MAX;
 
 /// A trouble that was ordered.
-pub(super) enum Ordered {
+pub(crate) enum Ordered {
     Google(emulator::Ordered),
     Wire(Arc<WireOrder>),
 }
 
 impl Ordered {
     /// How many writes it has met.
-    pub(super) fn hits(&self) -> u64 {
+    pub(crate) fn hits(&self) -> u64 {
         match self {
             Self::Google(order) => order.hits(),
             Self::Wire(order) => order.hits(),
@@ -58,7 +64,7 @@ impl Ordered {
     }
 
     /// Returns once it holds a write.
-    pub(super) async fn wait_held(&self) {
+    pub(crate) async fn wait_held(&self) {
         match self {
             Self::Google(order) => order.wait_held(1).await,
             Self::Wire(order) => order.wait_held().await,
@@ -66,7 +72,7 @@ impl Ordered {
     }
 
     /// Ends it, and lets go what it holds.
-    pub(super) fn withdraw(&self) {
+    pub(crate) fn withdraw(&self) {
         match self {
             Self::Google(order) => order.withdraw(),
             Self::Wire(order) => order.withdraw(),
@@ -76,65 +82,67 @@ impl Ordered {
 
 /// An event, as a host sees it.
 #[derive(Debug, Clone)]
-pub(super) struct Shown {
+pub(crate) struct Shown {
     /// Its name in the calendar.
-    pub(super) id: String,
+    pub(crate) id: String,
     /// The UID that the calendar gives it.
-    pub(super) provider_uid: String,
+    pub(crate) provider_uid: String,
     /// Its ETag.
-    pub(super) etag: String,
+    pub(crate) etag: String,
     /// Our revision in it.
-    pub(super) revision: i64,
+    pub(crate) revision: i64,
     /// `SEQUENCE`.
-    pub(super) sequence: i64,
-    pub(super) summary: String,
-    pub(super) start: DateTime<Utc>,
-    pub(super) end: DateTime<Utc>,
-    pub(super) zone: Option<Tz>,
-    pub(super) tentative: bool,
+    pub(crate) sequence: i64,
+    pub(crate) summary: String,
+    pub(crate) start: DateTime<Utc>,
+    pub(crate) end: DateTime<Utc>,
+    pub(crate) zone: Option<Tz>,
+    pub(crate) tentative: bool,
 }
 
 /// A write that reached a calendar.
 #[derive(Debug, Clone)]
-pub(super) struct Write {
-    pub(super) at: DateTime<Utc>,
-    pub(super) verb: Verb,
+pub(crate) struct Write {
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) verb: Verb,
     /// The calendar's id, or the collection's path.
-    pub(super) calendar: String,
-    pub(super) id: String,
-    pub(super) if_match: Option<String>,
-    pub(super) body: String,
+    pub(crate) calendar: String,
+    pub(crate) id: String,
+    pub(crate) if_match: Option<String>,
+    pub(crate) body: String,
+    /// Whether the calendar has looked at it.
+    pub(crate) landed: bool,
     /// Whether it changed what a host sees.
-    pub(super) effective: bool,
+    pub(crate) effective: bool,
 }
 
 /// A calendar, and what opens it.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// The account.
-    pub(super) subject: String,
+    pub(crate) subject: String,
     /// The calendar's id, or the collection's URL.
-    pub(super) calendar: String,
+    pub(crate) calendar: String,
     /// The API's address.
-    pub(super) base_url: String,
-    pub(super) credentials: Credentials,
+    pub(crate) base_url: String,
+    pub(crate) credentials: Credentials,
 }
 
 /// Whose calendars they are.
-pub(super) enum Host {
+pub(crate) enum Host {
     Google(GoogleEmulator),
     Caldav(CaldavHost),
 }
 
 /// Radicale, and the line to it.
-pub(super) struct CaldavHost {
-    pub(super) radicale: Radicale,
-    pub(super) wire: Wire,
-    pub(super) http: Http,
+pub(crate) struct CaldavHost {
+    pub(crate) radicale: Radicale,
+    pub(crate) wire: Wire,
+    pub(crate) http: Http,
 }
 
 impl Host {
-    pub(super) fn kind(&self) -> CalendarKind {
+    pub(crate) fn kind(&self) -> CalendarKind {
         match self {
             Self::Google(_) => CalendarKind::Google,
             Self::Caldav(_) => CalendarKind::Caldav,
@@ -142,7 +150,7 @@ impl Host {
     }
 
     /// A new, empty calendar.
-    pub(super) async fn new_calendar(&self) -> Place {
+    pub(crate) async fn new_calendar(&self) -> Place {
         let name = SystemDice.token().simple().to_string();
         match self {
             Self::Google(google) => {
@@ -170,7 +178,7 @@ impl Host {
     }
 
     /// The events of a calendar, by its own content.
-    pub(super) async fn shown(&self, place: &Place) -> Vec<Shown> {
+    pub(crate) async fn shown(&self, place: &Place) -> Vec<Shown> {
         match self {
             Self::Google(google) => {
                 google.events(&place.calendar).into_iter().map(google_event).collect()
@@ -180,7 +188,7 @@ impl Host {
     }
 
     /// What a write says where it went.
-    pub(super) fn calendar_of(&self, place: &Place) -> String {
+    pub(crate) fn calendar_of(&self, place: &Place) -> String {
         match self {
             Self::Google(_) => place.calendar.clone(),
             Self::Caldav(caldav) => {
@@ -190,27 +198,46 @@ impl Host {
     }
 
     /// Orders trouble for the next `count` writes.
-    pub(super) fn order(&self, count: u32, trouble: Trouble) -> Ordered {
-        let google = match self {
-            Self::Google(google) => google,
-            Self::Caldav(caldav) => return Ordered::Wire(caldav.wire.order(count, trouble, None)),
-        };
-        let fault = match trouble {
-            Trouble::AnswerLost => Fault::HangUp(Moment::AfterApplying),
-            Trouble::AnswerHeld => Fault::Hold(Moment::AfterApplying),
-            Trouble::Late => Fault::Delay { hang_up: true },
-            Trouble::Refused { status, reason, retry_after_s } => {
-                let refusal = Refusal { retry_after_s, ..Refusal::api(status, reason, "no") };
-                Fault::Refuse(Moment::BeforeApplying, refusal)
+    pub(crate) fn order(&self, count: u32, trouble: Trouble) -> Ordered {
+        match self {
+            Self::Google(google) => {
+                Ordered::Google(google.order(of_writes(google_rule(count, trouble))))
             }
-        };
-        let rule = if count == EVERY { Rule::always(fault) } else { Rule::next(count, fault) };
-        let rule = rule.verb(emulator::Verb::Insert).verb(emulator::Verb::Patch);
-        Ordered::Google(google.order(rule.verb(emulator::Verb::Delete)))
+            Self::Caldav(caldav) => {
+                Ordered::Wire(caldav.wire.order(count, trouble, Meant::Writes(String::new())))
+            }
+        }
+    }
+
+    /// Orders trouble for the next write to one calendar.
+    pub(crate) fn order_at(&self, place: &Place, trouble: Trouble) -> Ordered {
+        let calendar = self.calendar_of(place);
+        match self {
+            Self::Google(google) => {
+                let rule = of_writes(google_rule(1, trouble)).calendar(&calendar);
+                Ordered::Google(google.order(rule))
+            }
+            Self::Caldav(caldav) => {
+                Ordered::Wire(caldav.wire.order(1, trouble, Meant::Writes(calendar)))
+            }
+        }
+    }
+
+    /// Orders trouble for all that is asked of one calendar.
+    pub(crate) fn order_all_at(&self, place: &Place, trouble: Trouble) -> Ordered {
+        let calendar = self.calendar_of(place);
+        match self {
+            Self::Google(google) => {
+                Ordered::Google(google.order(google_rule(EVERY, trouble).calendar(&calendar)))
+            }
+            Self::Caldav(caldav) => {
+                Ordered::Wire(caldav.wire.order(EVERY, trouble, Meant::All(calendar)))
+            }
+        }
     }
 
     /// Answers 401 to whoever comes with these credentials. Give back what ends it.
-    pub(super) fn lock_out(&self, place: &Place) -> Option<Ordered> {
+    pub(crate) fn lock_out(&self, place: &Place) -> Option<Ordered> {
         match self {
             Self::Google(google) => {
                 google.revoke_account(&place.subject);
@@ -219,14 +246,14 @@ impl Host {
             Self::Caldav(caldav) => {
                 let trouble =
                     Trouble::Refused { status: 401, reason: "authError", retry_after_s: None };
-                let path = Some(self.calendar_of(place));
-                Some(Ordered::Wire(caldav.wire.order(EVERY, trouble, path)))
+                let all = Meant::All(self.calendar_of(place));
+                Some(Ordered::Wire(caldav.wire.order(EVERY, trouble, all)))
             }
         }
     }
 
     /// Ends a lock-out: these credentials are good from now on.
-    pub(super) fn let_in(&self, place: &Place, lock: Option<Ordered>) -> Credentials {
+    pub(crate) fn let_in(&self, place: &Place, lock: Option<Ordered>) -> Credentials {
         match self {
             Self::Google(google) => {
                 let token = SystemDice.token().simple().to_string();
@@ -241,7 +268,7 @@ impl Host {
     }
 
     /// The host deletes an event herself.
-    pub(super) async fn delete_by_hand(&self, place: &Place, id: &str) {
+    pub(crate) async fn delete_by_hand(&self, place: &Place, id: &str) {
         match self {
             Self::Google(google) => {
                 assert!(google.change_by_hand(&place.calendar, id, ByHand::Delete));
@@ -272,7 +299,7 @@ impl Host {
     }
 
     /// How many requests came, reading ones too.
-    pub(super) fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         match self {
             Self::Google(google) => google.calls().list.len(),
             Self::Caldav(caldav) => caldav.wire.calls().len(),
@@ -280,7 +307,7 @@ impl Host {
     }
 
     /// The writes that came, in order; also those that were refused.
-    pub(super) fn attempts(&self) -> Vec<Write> {
+    pub(crate) fn attempts(&self) -> Vec<Write> {
         match self {
             Self::Google(google) => google.calls().list.iter().filter_map(google_write).collect(),
             Self::Caldav(caldav) => {
@@ -290,16 +317,36 @@ impl Host {
     }
 
     /// The writes that changed what a host sees.
-    pub(super) fn writes(&self) -> Vec<Write> {
+    pub(crate) fn writes(&self) -> Vec<Write> {
         let mut writes = self.attempts();
         writes.retain(|write| write.effective);
         writes
     }
 
     /// Their verbs.
-    pub(super) fn verbs(&self) -> Vec<Verb> {
+    pub(crate) fn verbs(&self) -> Vec<Verb> {
         self.writes().iter().map(|write| write.verb).collect()
     }
+}
+
+fn google_rule(count: u32, trouble: Trouble) -> Rule {
+    let fault = match trouble {
+        Trouble::AnswerLost => Fault::HangUp(Moment::AfterApplying),
+        Trouble::AnswerHeld => Fault::Hold(Moment::AfterApplying),
+        Trouble::Late => Fault::Delay { hang_up: true },
+        Trouble::Stranded => Fault::Delay { hang_up: false },
+        Trouble::Slow(time) => Fault::Latency(Moment::BeforeApplying, time),
+        Trouble::Refused { status, reason, retry_after_s } => {
+            let refusal = Refusal { retry_after_s, ..Refusal::api(status, reason, "no") };
+            Fault::Refuse(Moment::BeforeApplying, refusal)
+        }
+    };
+    if count == EVERY { Rule::always(fault) } else { Rule::next(count, fault) }
+}
+
+fn of_writes(rule: Rule) -> Rule {
+    let verbs = [emulator::Verb::Insert, emulator::Verb::Patch, emulator::Verb::Delete];
+    verbs.into_iter().fold(rule, Rule::verb)
 }
 
 fn google_event(event: EventView) -> Shown {
@@ -336,6 +383,7 @@ fn google_write(call: &emulator::CallRecord) -> Option<Write> {
         id: call.event.clone().unwrap_or_default(),
         if_match: call.if_match.clone(),
         body: String::from_utf8_lossy(&call.body).into_owned(),
+        landed: call.applied.is_some(),
         effective: match call.effect {
             Effect::Created | Effect::Updated | Effect::Deleted => true,
             Effect::Nothing | Effect::Rewritten => false,
@@ -360,6 +408,7 @@ fn caldav_write(call: WireCall) -> Option<Write> {
         id: id.to_owned(),
         if_match: call.if_match,
         body: call.body,
+        landed: call.status.is_some(),
         effective: call.status.is_some_and(|status| (200..300).contains(&status)),
     })
 }

@@ -7,33 +7,33 @@ use chrono_tz::Tz;
 use uuid::Uuid;
 
 /// The domain of the UIDs that the service derives.
-pub(super) const DOMAIN: &str = "bookings.example";
+pub(crate) const DOMAIN: &str = "bookings.example";
 
 /// An hour of the day on which everything takes place.
-pub(super) fn hour(hour: u32) -> DateTime<Utc> {
+pub(crate) fn hour(hour: u32) -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2030, 6, 3, hour, 0, 0).single().expect("a time in UTC")
 }
 
 /// The n-th provider.
-pub(super) fn provider(number: u128) -> ProviderId {
+pub(crate) fn provider(number: u128) -> ProviderId {
     ProviderId(Uuid::from_u128(0x0909_0000 + number))
 }
 
 /// A booking, as its application knows it. What is changed in `details` or `provider` is said by
 /// the next event.
 #[derive(Debug, Clone)]
-pub(super) struct Story {
-    pub(super) details: Details,
-    pub(super) provider: ProviderId,
+pub(crate) struct Story {
+    pub(crate) details: Details,
+    pub(crate) provider: ProviderId,
     booking: BookingId,
     /// The last sequence; `None`: the application counts none.
-    pub(super) sequence: Option<i64>,
+    pub(crate) sequence: Option<i64>,
     told: u32,
 }
 
 impl Story {
     /// A booking from nine to ten, whose events carry a sequence.
-    pub(super) fn of(name: &str, provider: ProviderId) -> Self {
+    pub(crate) fn of(name: &str, provider: ProviderId) -> Self {
         let details = Details {
             status: Status::Confirmed,
             start: hour(9),
@@ -52,12 +52,12 @@ impl Story {
     }
 
     /// The same, without sequences.
-    pub(super) fn unsequenced(name: &str, provider: ProviderId) -> Self {
+    pub(crate) fn unsequenced(name: &str, provider: ProviderId) -> Self {
         Self { sequence: None, ..Self::of(name, provider) }
     }
 
     /// The UID that the service derives.
-    pub(super) fn uid(&self) -> IcalUid {
+    pub(crate) fn uid(&self) -> IcalUid {
         IcalUid::of_booking(&self.booking, DOMAIN).expect("a UID")
     }
 
@@ -77,12 +77,12 @@ impl Story {
     }
 
     /// It was booked.
-    pub(super) fn created(&mut self) -> OutgoingEvent {
+    pub(crate) fn created(&mut self) -> OutgoingEvent {
         self.tell(Change::Created(self.details.clone()))
     }
 
     /// It is as it is now.
-    pub(super) fn updated(&mut self) -> OutgoingEvent {
+    pub(crate) fn updated(&mut self) -> OutgoingEvent {
         self.tell(Change::Updated(self.details.clone()))
     }
 
@@ -91,25 +91,25 @@ impl Story {
     }
 
     /// It was moved, for an hour.
-    pub(super) fn moved(&mut self, start: u32) -> OutgoingEvent {
+    pub(crate) fn moved(&mut self, start: u32) -> OutgoingEvent {
         self.hours(start);
         self.updated()
     }
 
     /// It was booked anew, for an hour.
-    pub(super) fn rebooked(&mut self, start: u32) -> OutgoingEvent {
+    pub(crate) fn rebooked(&mut self, start: u32) -> OutgoingEvent {
         self.hours(start);
         self.created()
     }
 
     /// It was given to another provider.
-    pub(super) fn given_to(&mut self, provider: ProviderId) -> OutgoingEvent {
+    pub(crate) fn given_to(&mut self, provider: ProviderId) -> OutgoingEvent {
         self.provider = provider;
         self.updated()
     }
 
     /// It was cancelled.
-    pub(super) fn cancelled(&mut self) -> OutgoingEvent {
+    pub(crate) fn cancelled(&mut self) -> OutgoingEvent {
         self.tell(Change::Cancelled { reason: None })
     }
 }

@@ -14,35 +14,42 @@ use super::host::Trouble;
 
 /// A request that came by.
 #[derive(Debug, Clone)]
-pub(super) struct WireCall {
+pub(crate) struct WireCall {
     /// When.
-    pub(super) at: DateTime<Utc>,
+    pub(crate) at: DateTime<Utc>,
     /// Its method.
-    pub(super) method: String,
+    pub(crate) method: String,
     /// Its path.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// `If-Match`.
-    pub(super) if_match: Option<String>,
+    pub(crate) if_match: Option<String>,
     /// Whether it may only make something new: `If-None-Match: *`.
-    pub(super) is_new: bool,
+    pub(crate) is_new: bool,
     /// Its body.
-    pub(super) body: String,
+    pub(crate) body: String,
     /// What the server answered, whether or not the client got it; `None`: it was not asked.
-    pub(super) status: Option<u16>,
+    pub(crate) status: Option<u16>,
 }
 
 impl WireCall {
     /// Whether it is there to change something.
-    pub(super) fn is_write(&self) -> bool {
+    pub(crate) fn is_write(&self) -> bool {
         matches!(self.method.as_str(), "PUT" | "DELETE")
     }
 }
 
+/// Which requests are meant.
+pub(crate) enum Meant {
+    /// Writes below this path.
+    Writes(String),
+    /// All below this path.
+    All(String),
+}
+
 /// An ordered disturbance.
-pub(super) struct WireOrder {
+pub(crate) struct WireOrder {
     trouble: Trouble,
-    /// Only requests below this path; else only writes.
-    path: Option<String>,
+    meant: Meant,
     state: watch::Sender<OrderState>,
 }
 
@@ -56,9 +63,9 @@ struct OrderState {
 
 impl WireOrder {
     fn takes(&self, call: &WireCall) -> bool {
-        let meant = match &self.path {
-            Some(path) => call.path.starts_with(path.as_str()),
-            None => call.is_write(),
+        let meant = match &self.meant {
+            Meant::Writes(path) => call.is_write() && call.path.starts_with(path.as_str()),
+            Meant::All(path) => call.path.starts_with(path.as_str()),
         };
         meant
             && self.state.send_if_modified(|state| {
@@ -69,16 +76,16 @@ impl WireOrder {
             })
     }
 
-    pub(super) fn hits(&self) -> u64 {
+    pub(crate) fn hits(&self) -> u64 {
         self.state.borrow().hits
     }
 
-    pub(super) async fn wait_held(&self) {
+    pub(crate) async fn wait_held(&self) {
         let mut state = self.state.subscribe();
         state.wait_for(|state| state.held > 0).await.expect("the order stands");
     }
 
-    pub(super) fn withdraw(&self) {
+    pub(crate) fn withdraw(&self) {
         self.state.send_modify(|state| {
             state.left = 0;
             state.released = true;
@@ -101,9 +108,9 @@ struct Shared {
 }
 
 /// The line; it is cut with its value.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     /// `http://host:port` on our side.
-    pub(super) url: String,
+    pub(crate) url: String,
     shared: Arc<Shared>,
     _tasks: JoinSet<()>,
 }
@@ -114,7 +121,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Wire {
     /// Lays a line to the server at `http://host:port`.
-    pub(super) async fn to(server: &str) -> Self {
+    pub(crate) async fn to(server: &str) -> Self {
         let server = server.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -138,19 +145,14 @@ impl Wire {
     }
 
     /// What came by so far.
-    pub(super) fn calls(&self) -> Vec<WireCall> {
+    pub(crate) fn calls(&self) -> Vec<WireCall> {
         lock(&self.shared.calls).clone()
     }
 
-    /// Disturbs the next `count` writes, or all requests below `path`.
-    pub(super) fn order(
-        &self,
-        count: u32,
-        trouble: Trouble,
-        path: Option<String>,
-    ) -> Arc<WireOrder> {
+    /// Disturbs the next `count` of the requests that are meant.
+    pub(crate) fn order(&self, count: u32, trouble: Trouble, meant: Meant) -> Arc<WireOrder> {
         let state = OrderState { left: count, hits: 0, held: 0, released: false };
-        let order = Arc::new(WireOrder { trouble, path, state: watch::Sender::new(state) });
+        let order = Arc::new(WireOrder { trouble, meant, state: watch::Sender::new(state) });
         lock(&self.shared.orders).push(Arc::clone(&order));
         order
     }
@@ -184,6 +186,16 @@ impl Shared {
                 drop(client);
                 order.wait_released().await;
                 self.ask(number, &bytes).await;
+            }
+            Trouble::Stranded => {
+                order.wait_released().await;
+                let answer = self.ask(number, &bytes).await;
+                finish(client, &answer).await;
+            }
+            Trouble::Slow(time) => {
+                tokio::time::sleep(time).await;
+                let answer = self.ask(number, &bytes).await;
+                finish(client, &answer).await;
             }
             Trouble::Refused { status, reason: _, retry_after_s } => {
                 let after = retry_after_s.map(|seconds| format!("Retry-After: {seconds}\r\n"));

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use booking::{ConnectionId, Rules};
+use booking::{CalendarKind, ConnectionId, Rules};
 use calendar_sync::calendar::Credentials;
 use calendar_sync::calendar::http::{Http, HttpOptions};
 use calendar_sync::cli::encode::{OutgoingEvent, encode};
@@ -34,23 +34,23 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::database::{Database, store_of};
+use super::database::{Database, found_by_all, store_of};
 use super::host::{CaldavHost, Host, Place, Shown};
 use super::story::{DOMAIN, Story, provider};
 use super::wire::Wire;
 use crate::services;
-pub(super) use crate::wait::{PATIENCE, until};
+pub(crate) use crate::wait::{PATIENCE, until};
 
 /// The topic of the facts that do without a broker.
-pub(super) const TOPIC: &str = "booking.events";
+pub(crate) const TOPIC: &str = "booking.events";
 /// Seals credentials, in base64 and in bytes.
-pub(super) const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+pub(crate) const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 /// After so many refusals an effect is a dead letter.
-pub(super) const REJECTIONS_MAX: i32 = 3;
+pub(crate) const REJECTIONS_MAX: i32 = 3;
 
 /// Which parts a fact runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Parts {
+pub(crate) enum Parts {
     /// SQLite, the embedded broker.
     Embedded,
     /// PostgreSQL, Apache Kafka.
@@ -58,35 +58,35 @@ pub(super) enum Parts {
 }
 
 /// All of it.
-pub(super) struct World {
-    pub(super) parts: Parts,
-    pub(super) store: Arc<dyn Store>,
-    /// The database's, where it is PostgreSQL.
-    pub(super) url: Option<String>,
-    pub(super) host: Host,
-    pub(super) rules: Rules,
-    pub(super) emit: EmitOptions,
-    pub(super) meter: Option<Arc<Metrics>>,
-    pub(super) surroundings: Surroundings,
-    pub(super) installation: Uuid,
+pub(crate) struct World {
+    pub(crate) parts: Parts,
+    pub(crate) store: Arc<dyn Store>,
+    /// Where other processes find the database, if they can.
+    pub(crate) url: Option<String>,
+    pub(crate) host: Host,
+    pub(crate) rules: Rules,
+    pub(crate) emit: EmitOptions,
+    pub(crate) meter: Option<Arc<Metrics>>,
+    pub(crate) surroundings: Surroundings,
+    pub(crate) installation: Uuid,
     records: Vec<RawRecord>,
     /// The fact's name.
-    pub(super) fact: &'static str,
+    pub(crate) fact: &'static str,
     endings: Vec<BoxFuture<'static, ()>>,
 }
 
 /// A provider's connected calendar.
 #[derive(Clone)]
-pub(super) struct Connected {
-    pub(super) id: ConnectionId,
-    pub(super) provider: booking::ProviderId,
-    pub(super) place: Place,
-    pub(super) new: NewConnection,
+pub(crate) struct Connected {
+    pub(crate) id: ConnectionId,
+    pub(crate) provider: booking::ProviderId,
+    pub(crate) place: Place,
+    pub(crate) new: NewConnection,
 }
 
 /// A worker that sends.
-pub(super) struct Worker {
-    pub(super) stop: CancellationToken,
+pub(crate) struct Worker {
+    pub(crate) stop: CancellationToken,
     tasks: JoinSet<()>,
 }
 
@@ -100,14 +100,14 @@ impl Worker {
     }
 
     /// Asks it to end, and waits for that.
-    pub(super) async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.stop.cancel();
         let ended = tokio::time::timeout(PATIENCE, self.tasks.join_next()).await;
         ended.expect("the worker ends").expect("it ran").expect("it did not panic");
     }
 
     /// Ends it where it stands, with its calls on their way: nothing of them is recorded.
-    pub(super) async fn kill(mut self) {
+    pub(crate) async fn kill(mut self) {
         self.tasks.shutdown().await;
     }
 }
@@ -143,7 +143,7 @@ pub(super) fn emit_options() -> EmitOptions {
 }
 
 /// The service's own settings, with these keys beside the defaults.
-pub(super) fn settings(keys: &BTreeMap<String, String>) -> Settings {
+pub(crate) fn settings(keys: &BTreeMap<String, String>) -> Settings {
     let lines: Vec<_> = keys.iter().map(|(key, value)| format!("{key} = {value}")).collect();
     let file = lines.join("\n");
     let environment = [
@@ -169,21 +169,21 @@ async fn caldav(fact: &str, surroundings: &Surroundings) -> Option<Host> {
 }
 
 /// SQLite and the Google emulator.
-pub(super) async fn embedded(fact: &'static str) -> Option<World> {
+pub(crate) async fn embedded(fact: &'static str) -> Option<World> {
     let surroundings = Surroundings::real();
     let host = google(&surroundings).await;
     World::on(Parts::Embedded, host, fact, surroundings).await
 }
 
 /// PostgreSQL and the Google emulator. `None`: there is none, and that has been written down.
-pub(super) async fn real(fact: &'static str) -> Option<World> {
+pub(crate) async fn real(fact: &'static str) -> Option<World> {
     let surroundings = Surroundings::real();
     let host = google(&surroundings).await;
     World::on(Parts::Real, host, fact, surroundings).await
 }
 
 /// PostgreSQL and Radicale.
-pub(super) async fn radicale(fact: &'static str) -> Option<World> {
+pub(crate) async fn radicale(fact: &'static str) -> Option<World> {
     let surroundings = Surroundings::real();
     let host = caldav(fact, &surroundings).await?;
     World::on(Parts::Real, host, fact, surroundings).await
@@ -196,16 +196,43 @@ impl World {
         fact: &'static str,
         surroundings: Surroundings,
     ) -> Option<Self> {
+        let database = store_of(parts, fact, &surroundings).await?;
+        Some(Self::in_database(database, parts, host, fact, surroundings).await)
+    }
+
+    /// In which workers in processes of their own take part.
+    pub(crate) async fn for_processes(
+        parts: Parts,
+        kind: CalendarKind,
+        fact: &'static str,
+    ) -> Option<Self> {
+        let surroundings = Surroundings::real();
+        let host = match kind {
+            CalendarKind::Google => google(&surroundings).await,
+            CalendarKind::Caldav => caldav(fact, &surroundings).await?,
+            CalendarKind::Microsoft => unreachable!("this version has no adapter for it"),
+        };
+        let database = found_by_all(parts, fact, &surroundings).await?;
+        Some(Self::in_database(database, parts, host, fact, surroundings).await)
+    }
+
+    async fn in_database(
+        database: Database,
+        parts: Parts,
+        host: Host,
+        fact: &'static str,
+        surroundings: Surroundings,
+    ) -> Self {
         let log = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer();
         // Another test of this process may have done it already.
         drop(log.try_init());
-        let Database { store, url, ending } = store_of(parts, fact, &surroundings).await?;
+        let Database { store, url, ending } = database;
         let fresh = surroundings.dice.token();
         let installation = store.open(None, fresh).await.expect("the database is new");
         let rules = settings(&BTreeMap::new()).content.rules(installation.installed_at);
-        Some(Self {
+        Self {
             parts,
             store,
             url,
@@ -218,11 +245,11 @@ impl World {
             records: Vec::new(),
             fact,
             endings: vec![ending],
-        })
+        }
     }
 
     /// Clears away. Whatever the fact was: nothing acknowledged went backwards.
-    pub(super) async fn end(self) {
+    pub(crate) async fn end(self) {
         if let Host::Google(google) = &self.host {
             assert_eq!(google.calls().out_of_order(), 0, "the calendars went backwards");
         }
@@ -233,7 +260,7 @@ impl World {
     }
 
     /// The database is lost: a new one, of the same installation, knows nothing.
-    pub(super) async fn lose_database(&mut self) {
+    pub(crate) async fn lose_database(&mut self) {
         let made = store_of(self.parts, self.fact, &self.surroundings).await;
         let Database { store, ending, .. } = made.expect("there was a database before");
         let wanted = Some(self.installation);
@@ -245,7 +272,7 @@ impl World {
     // ---- the topic ----
 
     /// Writes events to the topic.
-    pub(super) fn publish(&mut self, events: impl IntoIterator<Item = OutgoingEvent>) {
+    pub(crate) fn publish(&mut self, events: impl IntoIterator<Item = OutgoingEvent>) {
         for event in events {
             self.append(encode(&event), event.booking.as_str());
         }
@@ -264,7 +291,7 @@ impl World {
     }
 
     /// Writes the records from `at` on once more.
-    pub(super) fn publish_again(&mut self, at: usize) {
+    pub(crate) fn publish_again(&mut self, at: usize) {
         let suffix: Vec<_> = self.records.iter().skip(at).cloned().collect();
         for record in suffix {
             let key = String::from_utf8(record.key.unwrap_or_default()).expect("a booking's id");
@@ -273,12 +300,12 @@ impl World {
     }
 
     /// How many records there are.
-    pub(super) fn log_end(&self) -> usize {
+    pub(crate) fn log_end(&self) -> usize {
         self.records.len()
     }
 
     /// Takes the topic over and reads it to its end.
-    pub(super) async fn read(&self, batch_max: usize) {
+    pub(crate) async fn read(&self, batch_max: usize) {
         self.read_to(self.records.len(), batch_max).await;
     }
 
@@ -311,25 +338,25 @@ impl World {
     }
 
     /// What the consumer hands batches to.
-    pub(super) fn pipeline(&self) -> Pipeline {
+    pub(crate) fn pipeline(&self) -> Pipeline {
         let (store, schemas) = (Arc::clone(&self.store), Arc::new(NoRegistry));
         Pipeline::new(store, schemas, self.rules.clone(), self.surroundings.clone())
     }
 
     /// Writes events to the topic, and reads them in one batch.
-    pub(super) async fn tell(&mut self, events: impl IntoIterator<Item = OutgoingEvent>) {
+    pub(crate) async fn tell(&mut self, events: impl IntoIterator<Item = OutgoingEvent>) {
         self.publish(events);
         self.read(1_000).await;
     }
 
     /// An operator sets the cursor to the start.
-    pub(super) async fn rewind(&self) {
+    pub(crate) async fn rewind(&self) {
         let set = self.store.resume(TOPIC, 0, Resume::Set { at: 0 }).await;
         assert!(set.expect("the store answers"), "there is a cursor");
     }
 
     /// The topic is made anew, empty, and an operator accepts it.
-    pub(super) async fn recreate_topic(&mut self) {
+    pub(crate) async fn recreate_topic(&mut self) {
         self.records.clear();
         let accepted = self.store.resume(TOPIC, 0, Resume::Accept { at: Some(0) }).await;
         assert!(accepted.expect("the store answers"), "there is a cursor");
@@ -338,7 +365,7 @@ impl World {
     // ---- connections ----
 
     /// A provider's new, empty calendar, not connected yet.
-    pub(super) async fn prepare(&self, number: u128) -> Connected {
+    pub(crate) async fn prepare(&self, number: u128) -> Connected {
         let place = self.host.new_calendar().await;
         let provider = provider(number);
         let kind = self.host.kind();
@@ -358,25 +385,25 @@ impl World {
     }
 
     /// Credentials as they are stored.
-    pub(super) fn seal(&self, id: ConnectionId, credentials: &Credentials) -> Vec<u8> {
+    pub(crate) fn seal(&self, id: ConnectionId, credentials: &Credentials) -> Vec<u8> {
         let dice = self.surroundings.dice.as_ref();
         sealer().seal(id, credentials, dice).expect("credentials are sealed")
     }
 
     /// Stores a connection, as `connections add` does.
-    pub(super) async fn put(&self, connected: &Connected) -> PutConnection {
+    pub(crate) async fn put(&self, connected: &Connected) -> PutConnection {
         self.store.put_connection(&connected.new).await.expect("the store answers")
     }
 
     /// A provider with a new, empty calendar.
-    pub(super) async fn connect(&self, number: u128) -> Connected {
+    pub(crate) async fn connect(&self, number: u128) -> Connected {
         let connected = self.prepare(number).await;
         self.put(&connected).await;
         connected
     }
 
     /// A connection's state.
-    pub(super) async fn state(&self, connected: &Connected) -> ConnectionState {
+    pub(crate) async fn state(&self, connected: &Connected) -> ConnectionState {
         let row = self.store.connection(connected.id).await.expect("the store answers");
         row.expect("it was connected").state
     }
@@ -384,7 +411,7 @@ impl World {
     // ---- sending ----
 
     /// A worker with these options.
-    pub(super) fn worker_with(&self, options: EmitOptions) -> Worker {
+    pub(crate) fn worker_with(&self, options: EmitOptions) -> Worker {
         let accounts = SealedAccounts::new(sealer(), client(&self.surroundings));
         let emitter = Emitter::new(
             Arc::clone(&self.store),
@@ -401,18 +428,18 @@ impl World {
     }
 
     /// A worker.
-    pub(super) fn worker(&self) -> Worker {
+    pub(crate) fn worker(&self) -> Worker {
         self.worker_with(self.emit.clone())
     }
 
     /// How many effects are owed.
-    pub(super) async fn pending(&self) -> i64 {
+    pub(crate) async fn pending(&self) -> i64 {
         let rows = self.store.connections().await.expect("the store answers");
         rows.iter().map(|row| row.pending).sum()
     }
 
     /// Lets a worker send until nothing is owed.
-    pub(super) async fn drain(&self) {
+    pub(crate) async fn drain(&self) {
         let worker = self.worker();
         until("nothing is owed", async || self.pending().await == 0).await;
         worker.stop().await;
@@ -421,19 +448,19 @@ impl World {
     // ---- what came of it ----
 
     /// The events in a calendar, by its own content.
-    pub(super) async fn shown(&self, connected: &Connected) -> Vec<Shown> {
+    pub(crate) async fn shown(&self, connected: &Connected) -> Vec<Shown> {
         self.host.shown(&connected.place).await
     }
 
     /// The one event in a calendar.
-    pub(super) async fn only(&self, connected: &Connected) -> Shown {
+    pub(crate) async fn only(&self, connected: &Connected) -> Shown {
         let mut shown = self.shown(connected).await;
         assert_eq!(shown.len(), 1, "one event: {shown:?}");
         shown.remove(0)
     }
 
     /// The starts of a calendar's events, in order.
-    pub(super) async fn starts(&self, connected: &Connected) -> Vec<DateTime<Utc>> {
+    pub(crate) async fn starts(&self, connected: &Connected) -> Vec<DateTime<Utc>> {
         let mut starts: Vec<_> =
             self.shown(connected).await.iter().map(|event| event.start).collect();
         starts.sort_unstable();
@@ -441,21 +468,21 @@ impl World {
     }
 
     /// How many writes went to a calendar, refused ones too.
-    pub(super) fn attempts_on(&self, connected: &Connected) -> usize {
+    pub(crate) fn attempts_on(&self, connected: &Connected) -> usize {
         let calendar = self.host.calendar_of(&connected.place);
         let writes = self.host.attempts();
         writes.iter().filter(|write| write.calendar == calendar).count()
     }
 
     /// A booking's one row for operators.
-    pub(super) async fn mapped(&self, story: &Story) -> ExternalEvent {
+    pub(crate) async fn mapped(&self, story: &Story) -> ExternalEvent {
         let mut rows = self.store.external_events(&story.uid()).await.expect("the store answers");
         assert_eq!(rows.len(), 1, "one row: {rows:?}");
         rows.remove(0)
     }
 
     /// The dead letters that wait for somebody.
-    pub(super) async fn dead_letters(&self) -> Vec<DeadLetter> {
+    pub(crate) async fn dead_letters(&self) -> Vec<DeadLetter> {
         let mut letters = self.store.dead_letters(0, 1_000).await.expect("the store answers");
         letters.retain(|letter| letter.state == DeadState::Open);
         letters

@@ -1,0 +1,156 @@
+//! The crash matrix: a worker's process is ended at every step of the protocol (the points of
+//! [`calendar_sync::crash`]), with every verb, on every store and every kind of calendar; another
+//! worker recovers; and in the end each calendar holds what its booking says, done once.
+//!
+//! The worker is the service's own binary, `run`, in a process of its own, which aborts at the point
+//! named by its environment; that it did abort there, and nowhere else, is asserted. What must be
+//! done in one process of the test's own is done by a worker in it.
+//!
+//! A *cell* is a point, a verb, a kind of calendar and a store. [`cells`] says what leads to each,
+//! and which cells there cannot be, and why. [`sending`] has the cells of the rules R10 to R15: one
+//! process for each, without a broker, on a store that owes one call. [`reading`] has those of R1 and
+//! R3: one process for all verbs of a point, as one batch carries them all.
+
+mod cells;
+
+mod process;
+
+mod broker;
+
+mod reading;
+
+mod sending;
+
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use booking::{CalendarKind, ConnectionId, Verb};
+use calendar_sync::calendar::http::{Http, HttpOptions};
+use calendar_sync::calendar::{self, Account, Credentials};
+use calendar_sync::clock::Surroundings;
+use calendar_sync::crash::{POINTS, is_listed};
+use uuid::Uuid;
+
+use crate::end_to_end::world::{Parts, World};
+
+/// Every kind of calendar that there is an adapter for. There is none for Microsoft Graph yet
+/// (`calendar::open`); once there is one, its emulator is a `Host`, and its kind stands here.
+const KINDS: [CalendarKind; 2] = [CalendarKind::Google, CalendarKind::Caldav];
+
+/// Every verb.
+const VERBS: [Verb; 3] = [Verb::Create, Verb::Update, Verb::Delete];
+
+/// One fact of one store and kind of calendar.
+macro_rules! matrix {
+    ($name:ident, $parts:ident, $kind:ident) => {
+        mod $name {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn wherever_a_sender_crashes_its_effect_is_there_once() {
+                let fact = concat!("crash, sending, ", stringify!($name));
+                let made = World::for_processes(Parts::$parts, CalendarKind::$kind, fact).await;
+                if let Some(world) = made {
+                    sending::every_cell(world).await;
+                }
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn wherever_a_reader_crashes_each_record_is_folded_once() {
+                let fact = concat!("crash, reading, ", stringify!($name));
+                let made = World::for_processes(Parts::$parts, CalendarKind::$kind, fact).await;
+                if let Some(world) = made {
+                    reading::every_cell(world).await;
+                }
+            }
+        }
+    };
+}
+
+matrix!(sqlite_and_google, Embedded, Google);
+matrix!(sqlite_and_caldav, Embedded, Caldav);
+matrix!(postgres_and_google, Real, Google);
+matrix!(postgres_and_caldav, Real, Caldav);
+
+/// No row of the table is idle: at each point, for each kind of calendar or for that alone which
+/// can come there, some verb crashes.
+#[test]
+fn the_matrix_reaches_every_point() {
+    for point in POINTS {
+        let reached = KINDS.into_iter().any(|kind| {
+            reading::is_read_at(point.name)
+                || VERBS.iter().any(|verb| cells::plan(point.name, *verb, kind).is_ok())
+        });
+        assert!(reached, "no cell crashes at {}: {}", point.name, point.meaning);
+    }
+    assert!(cells::TWICE.into_iter().chain(reading::TWICE).all(is_listed));
+    assert!(!cells::AT_CALENDAR.into_iter().any(is_listed), "no line of ours is there");
+}
+
+/// Nor is a kind of calendar forgotten, once there is an adapter for it.
+#[test]
+fn the_matrix_has_every_kind_of_calendar() {
+    let limits = HttpOptions {
+        call_timeout: Duration::from_secs(1),
+        connect_timeout: Duration::from_secs(1),
+        proxy_from_environment: false,
+        clock: Surroundings::real().clock,
+    };
+    let http = Http::new(limits).expect("these limits are sound");
+    for kind in [CalendarKind::Google, CalendarKind::Microsoft, CalendarKind::Caldav] {
+        let account = Account {
+            connection: ConnectionId(Uuid::nil()),
+            base_url: String::new(),
+            calendar: String::new(),
+            credentials: Credentials::Bearer { token: String::new().into() },
+        };
+        let has_adapter = calendar::open(kind, account, &http).is_some();
+        assert_eq!(KINDS.contains(&kind), has_adapter, "{kind:?}");
+    }
+}
+
+/// Each point stands in the source, in one place; what is in a transaction, in each of the two
+/// stores.
+#[test]
+fn every_point_stands_in_the_source() {
+    let mut found = BTreeMap::<String, Vec<PathBuf>>::new();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let table = source.join("crash.rs");
+    for path in files(&source).into_iter().filter(|path| *path != table) {
+        let text = std::fs::read_to_string(&path).expect("a source file");
+        for rest in text.split("crate::crash::point!(").skip(1) {
+            let name = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"'));
+            let (name, _) = name.expect("a point has a name");
+            found.entry(name.to_owned()).or_default().push(path.clone());
+        }
+    }
+    for point in POINTS {
+        let places = found.remove(point.name).unwrap_or_default();
+        let stores = places.iter().filter(|path| path.starts_with(source.join("store"))).count();
+        let is_whole = (places.len(), stores) == (1, 0) || (places.len(), stores) == (2, 2);
+        assert!(is_whole, "{} stands in {places:?}", point.name);
+    }
+    assert!(found.is_empty(), "in no table: {found:?}");
+}
+
+/// Tells a figure to whoever reads the test's output.
+fn say(line: &str) {
+    drop(writeln!(std::io::stderr(), "{line}"));
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}

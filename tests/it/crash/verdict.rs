@@ -1,0 +1,173 @@
+//! What there must be in the end, of one booking and of the whole database.
+
+use std::time::Duration;
+
+use booking::Verb;
+use calendar_sync::emit::EmitOptions;
+use sqlx::{PgPool, SqlitePool};
+
+use crate::end_to_end::host::Write;
+use crate::end_to_end::story::{Story, hour};
+use crate::end_to_end::world::{Connected, PATIENCE, World};
+use crate::wait::LOOK;
+
+/// A booking, and the one calendar that it is in.
+pub(super) struct Case {
+    pub(super) story: Story,
+    pub(super) at: Connected,
+    /// How many changes there were in the calendar before it began.
+    pub(super) changed_before: usize,
+}
+
+impl Case {
+    /// The writes that have come to its calendar.
+    fn attempts(&self, world: &World) -> Vec<Write> {
+        let calendar = world.host.calendar_of(&self.at.place);
+        let mut writes = world.host.attempts();
+        writes.retain(|write| write.calendar == calendar);
+        writes
+    }
+
+    /// What has changed in its calendar, in the order of arrival.
+    fn changes(&self, world: &World) -> Vec<Verb> {
+        let writes = self.attempts(world).into_iter().filter(|write| write.effective);
+        writes.map(|write| write.verb).collect()
+    }
+
+    /// Whatever came before is none of this case's doing.
+    pub(super) fn begin(&mut self, world: &World) {
+        self.changed_before = self.changes(world).len();
+    }
+
+    /// Whether every write that was sent to its calendar has been looked at by it.
+    pub(super) fn has_landed(&self, world: &World) -> bool {
+        self.attempts(world).iter().all(|write| write.landed)
+    }
+
+    /// The calendar holds the event of this hour, or none; these changes, and no other, led there;
+    /// and the operators' table says so.
+    pub(super) async fn judge(
+        &self,
+        world: &World,
+        writes: &[Verb],
+        shows: Option<u32>,
+    ) -> Result<(), String> {
+        let changes = self.changes(world).split_off(self.changed_before);
+        if changes != writes {
+            return Err(format!("the calendar changed by {changes:?}, and not by {writes:?}"));
+        }
+        let shown = world.shown(&self.at).await;
+        let row = world.mapped(&self.story).await;
+        let Some(start) = shows else {
+            let is_told = (row.sync_status.as_str(), row.is_busy) == ("CANCELLED", false);
+            return match (shown.is_empty(), is_told) {
+                (true, true) => Ok(()),
+                _ => Err(format!("nothing should be there: {shown:?}; told as {row:?}")),
+            };
+        };
+        let [event] = shown.as_slice() else {
+            return Err(format!("one event should be there: {shown:?}"));
+        };
+        let is_right = (event.start, event.end) == (hour(start), hour(start + 1))
+            && event.summary.contains(&self.story.details.service_name)
+            && event.zone == Some(self.story.details.zone)
+            && !event.tentative;
+        let is_told = ["CREATED", "UPDATED"].contains(&row.sync_status.as_str())
+            && (row.external_id == event.id, row.is_busy) == (true, true)
+            && (row.applied_revision, row.start, row.end)
+                == (event.revision, event.start, event.end);
+        if is_right && is_told {
+            return Ok(());
+        }
+        Err(format!("it should stand at {start}: {event:?}; told as {row:?}"))
+    }
+}
+
+/// How whoever recovers sends: what was left open is verified soon, and once.
+pub(super) fn recovering(options: &EmitOptions) -> EmitOptions {
+    let verify_after = vec![Duration::from_millis(200)];
+    EmitOptions { verify_after, lanes_max: 16, ..options.clone() }
+}
+
+/// Another worker sends until nothing is owed, nothing is in flight, and nothing is left to be
+/// verified. Tells of a wait in vain: what each cell has come to says more of it.
+pub(super) async fn recover(world: &World) -> Result<(), String> {
+    let outbox = Outbox::of(world).await;
+    let worker = world.worker_with(recovering(&world.emit));
+    let settling = async {
+        while outbox.unsettled().await > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    let settled = tokio::time::timeout(PATIENCE, settling).await;
+    let unsettled = outbox.unsettled().await;
+    worker.stop().await;
+    outbox.close().await;
+    settled.map_err(|_| format!("{unsettled} effects are not settled"))
+}
+
+/// Nothing is pending, nothing is dead, and what was acknowledged never went backwards.
+pub(super) async fn judge_all(world: World) {
+    assert_eq!(world.pending().await, 0, "nothing is pending");
+    let letters = world.dead_letters().await;
+    assert!(letters.is_empty(), "{letters:?}");
+    world.end().await;
+}
+
+/// Looks into the database.
+pub(super) enum Outbox {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+impl Outbox {
+    pub(super) async fn of(world: &World) -> Self {
+        let url = world.url.as_deref().expect("a database for processes");
+        if url.starts_with("sqlite:") {
+            Self::Sqlite(SqlitePool::connect(url).await.expect("SQLite opens"))
+        } else {
+            Self::Postgres(PgPool::connect(url).await.expect("PostgreSQL answers"))
+        }
+    }
+
+    /// The rows about which something is still to be done.
+    async fn unsettled(&self) -> i64 {
+        const SQLITE: &str = "
+            SELECT count(*) FROM effects
+             WHERE due OR flight_verb IS NOT NULL OR verify_at IS NOT NULL";
+        const POSTGRES: &str = "
+            SELECT count(*) FROM calendar_sync.effects
+             WHERE due OR flight_verb IS NOT NULL OR verify_at IS NOT NULL";
+        let counted = match self {
+            Self::Sqlite(pool) => sqlx::query_scalar(SQLITE).fetch_one(pool).await,
+            Self::Postgres(pool) => sqlx::query_scalar(POSTGRES).fetch_one(pool).await,
+        };
+        counted.expect("a number")
+    }
+
+    /// The time of every lease is over.
+    pub(super) async fn end_leases(&self) {
+        const SQLITE: &str = "UPDATE lanes SET leased_until = 0 WHERE token IS NOT NULL";
+        const POSTGRES: &str = "
+            UPDATE calendar_sync.lanes SET leased_until = clock_timestamp()
+             WHERE token IS NOT NULL";
+        let ended = match self {
+            Self::Sqlite(pool) => sqlx::query(SQLITE).execute(pool).await.map(drop),
+            Self::Postgres(pool) => sqlx::query(POSTGRES).execute(pool).await.map(drop),
+        };
+        ended.expect("a statement");
+    }
+
+    pub(super) async fn close(self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// Fails with all that went wrong, by cell.
+pub(super) fn tell(wrong: impl IntoIterator<Item = (String, String)>) {
+    let lines: Vec<_> = wrong.into_iter().map(|(cell, how)| format!("{cell}: {how}")).collect();
+    assert!(lines.is_empty(), "{} are wrong:\n{}", lines.len(), lines.join("\n"));
+}
