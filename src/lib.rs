@@ -36,6 +36,7 @@
 //! | only a marker, or the calendar's own yes, makes something applied (R13, R15) | `emit`: `decide` and `outcome`; `it`: `store_contract`, `what_is_not_acknowledged_stays_due` |
 //! | a stale holder records nothing (R15) | `it`: `store_contract` and `races` |
 //! | a generation that was to be deleted is never used again (R12) | `emit`: `a_burned_generation_is_never_used_again` |
+//! | a few faults, anywhere, end in the fold: revisions only rise, a revision has one effect in a generation, no stale fence writes (R1, R3, R9 to R15) | `model` |
 //! | the core knows no async, I/O, clock or dice; SQL, Kafka and HTTP each have one place | `it`: `module_rule` |
 //!
 //! # Modules, in reading order
