@@ -110,5 +110,13 @@ pub(super) fn warnings(reader: &Reader<'_>, settings: &Settings) -> Vec<String> 
                 .to_owned(),
         );
     }
+    // An open attempt never puts off the verification that an earlier one has asked for.
+    if settings.emit.verify_after.len() == 1 {
+        warnings.push(
+            "emit.verify_after_s has one wait: a call that is made while an earlier one waits to \
+             be verified may land after that"
+                .to_owned(),
+        );
+    }
     warnings
 }

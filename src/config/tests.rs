@@ -285,6 +285,14 @@ fn lists_and_times_are_what_they_say() {
 }
 
 #[test]
+fn verifications_that_may_come_too_early_are_warned_of() {
+    for (waits, warned) in [("[60, 3600]", 0), ("[59, 3600]", 1), ("[3600]", 1), ("[59]", 2)] {
+        let settings = parsed(&format!("emit.verify_after_s = {waits}"), &[]);
+        assert_eq!(settings.warnings.len(), warned, "{waits}: {:?}", settings.warnings);
+    }
+}
+
+#[test]
 fn the_readmes_table_has_one_line_of_five_cells_for_each_setting() {
     let text = table_markdown();
     assert_eq!(text.lines().count(), 2 + table::keys().count() + 1);

@@ -82,6 +82,7 @@ macro_rules! every_fact {
                 lost_answers_are_read_back_not_repeated,
                 a_create_that_lands_after_its_event_was_deleted_is_found_and_removed,
                 an_event_that_is_not_found_for_a_moment_is_deleted_all_the_same,
+                a_late_create_that_was_found_makes_room_for_a_booking_made_again,
                 an_event_deleted_by_hand_comes_back_with_the_next_update,
             ]
         );

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use booking::Verb;
+use booking::{Digest, Verb};
 use calendar_sync::emit::EmitOptions;
+use calendar_sync::store::{Fenced, Finding, LaneLease, Record};
+use uuid::Uuid;
 
 use super::host::{EVERY, Host, INVALID, Trouble, UNAVAILABLE};
 use super::story::{Story, hour, provider};
-use super::world::{World, until};
+use super::world::{Connected, World, until};
 
 /// For a worker that is killed while a call of it is on its way: its lease must not last.
 fn briefly(options: &EmitOptions) -> EmitOptions {
@@ -170,6 +172,52 @@ pub(super) async fn an_event_that_is_not_found_for_a_moment_is_deleted_all_the_s
     let worker = world.worker();
     until("it is removed", async || world.shown(&host).await.is_empty()).await;
     worker.stop().await;
+}
+
+/// Rule R12: the late create is found, and before it is removed the booking is wanted again.
+///
+/// Fails with: `store/sqlite/lane.rs`, `STAMP`: without `OR (burned AND ?6 = 'delete')`.
+pub(super) async fn a_late_create_that_was_found_makes_room_for_a_booking_made_again(
+    world: &mut World,
+) {
+    let host = world.connect(1).await;
+    world.emit.verify_after = vec![Duration::from_millis(300); 100];
+    let mut story = Story::of("a", provider(1));
+    let late = world.host.order(1, Trouble::Late);
+    world.tell([story.created()]).await;
+    world.drain().await;
+    world.tell([story.cancelled()]).await;
+    world.drain().await;
+    if let Host::Google(google) = &world.host {
+        google.evict_tombstones(&host.place.calendar);
+    }
+    late.withdraw();
+    until("it has landed", async || !world.shown(&host).await.is_empty()).await;
+    find_the_late_create(world, &host).await;
+    world.tell([story.rebooked(11)]).await;
+    world.drain().await;
+    let shown = world.only(&host).await;
+    assert_eq!((shown.start, shown.revision), (hour(11), 2));
+}
+
+/// A holder verifies, writes down what it has found, and goes.
+async fn find_the_late_create(world: &World, host: &Connected) {
+    let leased = async || {
+        let (gate, token) = (&world.emit.gate, Uuid::from_u128(7));
+        world.store.lease(gate, host.id, token, Duration::from_secs(9)).await.expect("it answers")
+    };
+    until("a verification is due", async || leased().await.is_some()).await;
+    let lane = LaneLease { connection: host.id, token: Uuid::from_u128(7) };
+    let due = world.store.due(&lane, 1).await.expect("the store answers");
+    let [owed] = due.as_slice() else { panic!("one row: {due:?}") };
+    let there = world.only(host).await;
+    let present = Some((there.revision, Digest([0; 16])));
+    let finding = Finding::Differs { present, etag: Some(there.etag), gone: false };
+    let record = Record { lane: lane.clone(), uid: owed.uid.clone(), finding, verify_after: None };
+    let recorded = world.store.record(&record).await.expect("the store answers");
+    assert_eq!(recorded, Fenced::Written);
+    let released = world.store.release(&lane, Duration::ZERO).await.expect("the store answers");
+    assert_eq!(released, Fenced::Written);
 }
 
 /// L15: a deleted Google id is a tombstone; CalDAV revives in place.

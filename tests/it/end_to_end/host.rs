@@ -293,7 +293,7 @@ impl Host {
                 let path = format!("{}{id}", self.calendar_of(place));
                 let not_found =
                     Trouble::Refused { status: 404, reason: "notFound", retry_after_s: None };
-                Ordered::Wire(caldav.wire.order(EVERY, not_found, Some(path)))
+                Ordered::Wire(caldav.wire.order(EVERY, not_found, Meant::All(path)))
             }
         }
     }
