@@ -137,7 +137,7 @@ pub(super) fn verify_from(row: &mut EffectRow) {
 pub(super) fn due(tx: &mut Tx<'_>, lane: &LaneLease, limit: u32) -> Vec<Owed> {
     let now = tx.now;
     let is_owed = |(uid, row): &(&IcalUid, &EffectRow)| {
-        tx.tables.bookings.contains_key(*uid) && (row.is_due_at(now) || row.is_verified_at(now))
+        (row.is_due_at(now) || row.is_verified_at(now)) && tx.tables.bookings.contains_key(*uid)
     };
     let mut rows: Vec<_> = tx.tables.lane_effects(lane.connection).filter(is_owed).collect();
     // They come sorted by UID, and sorting keeps that order.

@@ -186,12 +186,12 @@ impl EffectRow {
 
     /// Whether a call is owed, and its hour has come.
     pub(super) fn is_due_at(&self, now: i64) -> bool {
-        self.due() && self.not_before <= now
+        self.not_before <= now && self.due()
     }
 
     /// Whether an open attempt is to be verified, with nothing owed before it.
     pub(super) fn is_verified_at(&self, now: i64) -> bool {
-        !self.due() && !self.dead && self.verify_at.is_some_and(|at| at <= now)
+        self.verify_at.is_some_and(|at| at <= now) && !self.dead && !self.due()
     }
 
     /// The verb in flight.
