@@ -139,7 +139,6 @@ macro_rules! every_fact {
                 an_event_that_is_gone_is_made_anew,
                 a_calendar_that_is_ahead_waits_for_the_log_and_is_then_gone_above,
                 a_delete_that_was_surely_not_applied_burns_nothing,
-                what_was_to_be_deleted_is_deleted_though_an_event_is_wanted,
                 what_was_not_applied_waits_its_time,
                 what_is_unknown_stays_in_flight,
                 a_finding_without_a_call_in_flight_is_refused,

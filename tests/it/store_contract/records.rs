@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use booking::Verb;
-use calendar_sync::emit::decide::{Step, next};
 use calendar_sync::store::{
     DeadState, EFFECT_REJECTED, Fenced, Finding, LaneLease, LogFacts, Origin, Verify,
 };
@@ -75,28 +74,6 @@ pub(crate) async fn a_delete_that_was_surely_not_applied_burns_nothing(env: &Env
     let refused = env.record(&lane, "a", not_applied(Duration::ZERO, false)).await;
     assert_eq!(refused, Fenced::Written);
     assert!(!env.owed(&lane).await.burned);
-}
-
-/// R12, R14: a late create was found after its deletion, and before it is removed the booking is
-/// wanted again.
-pub(crate) async fn what_was_to_be_deleted_is_deleted_though_an_event_is_wanted(env: &Env) {
-    let lane = applied(env).await;
-    env.ask("a", 1, None).await;
-    assert!(env.stamp(&lane, "a", (Verb::Delete, 1, 0)).await);
-    let absent = env.record(&lane, "a", Finding::Absent { revision: 1 }).await;
-    assert_eq!(absent, Fenced::Written);
-    let there = Some((0, content("Massage").digest()));
-    let found = Finding::Differs { present: there, etag: Some("\"1\"".to_owned()), gone: false };
-    assert_eq!(env.record(&lane, "a", found).await, Fenced::Written);
-    env.ask("a", 2, Some("Haircut")).await;
-    let owed = env.owed(&lane).await;
-    assert_eq!((owed.applied, owed.burned), (there, true));
-    assert_eq!(next(&owed), Step::Send { verb: Verb::Delete, generation: 0 });
-    assert!(env.stamp(&lane, "a", (Verb::Delete, 2, 0)).await);
-    let absent = env.record(&lane, "a", Finding::Absent { revision: 2 }).await;
-    assert_eq!(absent, Fenced::Written);
-    assert_eq!(next(&env.owed(&lane).await), Step::Send { verb: Verb::Create, generation: 1 });
-    assert!(env.stamp(&lane, "a", (Verb::Create, 2, 1)).await);
 }
 
 /// R7: a restored database is behind what the calendar holds.
