@@ -109,7 +109,8 @@ fn repeated_effects(account: &Account) -> Vec<String> {
     if !account.keeps_conditions {
         return Vec::new();
     }
-    let mut counts: BTreeMap<(&str, i64), u32> = BTreeMap::new();
+    // A database that fell back gives a revision's number to other content once more.
+    let mut counts: BTreeMap<(&str, i64, &str), u32> = BTreeMap::new();
     let history = account.server.history();
     for change in history {
         let (Stood::Live(before), Stood::Live(after)) = (&change.before, &change.after) else {
@@ -119,15 +120,15 @@ fn repeated_effects(account: &Account) -> Vec<String> {
             continue;
         };
         if matches!(change.by, By::Request(_)) && was.revision != is.revision {
-            *counts.entry((&change.name, is.revision)).or_default() += 1;
+            *counts.entry((&change.name, is.revision, &is.digest)).or_default() += 1;
         }
     }
     let by_hand =
         |name: &str| history.iter().any(|change| change.name == name && change.by == By::Host);
     counts
         .into_iter()
-        .filter(|((name, _), count)| *count > 1 && !by_hand(name))
-        .map(|((name, revision), count)| {
+        .filter(|((name, ..), count)| *count > 1 && !by_hand(name))
+        .map(|((name, revision, _), count)| {
             format!("revision {revision} of {name} took effect {count} times")
         })
         .collect()

@@ -41,11 +41,12 @@ pub struct Verdict {
 
 /// Lets a seed happen.
 pub fn simulate(seed: u64, variant: Variant, is_traced: bool) -> Verdict {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime without threads");
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true);
+    // Tokio draws in which order it wakes those who wait for one thing.
+    #[cfg(tokio_unstable)]
+    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
+    let runtime = builder.build().expect("a runtime without threads");
     let (wrongs, trace) = runtime.block_on(Run::whole(seed, variant, is_traced));
     Verdict { seed, variant, wrongs, trace }
 }

@@ -241,7 +241,9 @@ pub(super) async fn a_topic_read_again_from_offset_0_makes_no_call(world: &mut W
     topic.publish([stories[0].moved(13)]).await;
     caught_up(world, &topic, 10).await;
     let later = world.host.requests() - requests;
-    assert_eq!(later, 1, "the new event's own call");
+    // A cursor that is set back looks like a database that lost its tail: what is planned then is
+    // looked at once it is sent (rule R18).
+    assert!((1..=2).contains(&later), "the new event's own call, and a look at it: {later}");
     let mut expected = starts;
     let moved = expected.iter().position(|start| *start == hour(12)).expect("it was moved");
     expected[moved] = hour(13);
