@@ -1,6 +1,8 @@
 //! The calendars' side: what a host sees in her calendar, what was done to it, and what can go
 //! wrong with it. The Google emulator, or Radicale behind a line that can be disturbed.
 
+mod google;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +10,8 @@ use booking::{CalendarKind, Verb};
 use calendar_sync::calendar::Credentials;
 use calendar_sync::calendar::http::{Exchanged, Http, Request, Response};
 use calendar_sync::clock::{Dice as _, SystemDice};
-use calendar_sync::emulator::google::{ByHand, EventView};
-use calendar_sync::emulator::{self, Effect, Fault, GoogleEmulator, Moment, Refusal, Rule};
+use calendar_sync::emulator::google::ByHand;
+use calendar_sync::emulator::{self, Fault, GoogleEmulator, Moment, Refusal, Rule};
 use chrono::{DateTime, TimeZone as _, Utc};
 use chrono_tz::Tz;
 use icalendar::{CalendarDateTime, Component as _, DatePerhapsTime};
@@ -181,7 +183,7 @@ impl Host {
     pub(crate) async fn shown(&self, place: &Place) -> Vec<Shown> {
         match self {
             Self::Google(google) => {
-                google.events(&place.calendar).into_iter().map(google_event).collect()
+                google.events(&place.calendar).into_iter().map(google::event).collect()
             }
             Self::Caldav(caldav) => caldav.shown(&self.calendar_of(place)).await,
         }
@@ -201,7 +203,7 @@ impl Host {
     pub(crate) fn order(&self, count: u32, trouble: Trouble) -> Ordered {
         match self {
             Self::Google(google) => {
-                Ordered::Google(google.order(of_writes(google_rule(count, trouble))))
+                Ordered::Google(google.order(google::of_writes(google::rule(count, trouble))))
             }
             Self::Caldav(caldav) => {
                 Ordered::Wire(caldav.wire.order(count, trouble, Meant::Writes(String::new())))
@@ -214,7 +216,7 @@ impl Host {
         let calendar = self.calendar_of(place);
         match self {
             Self::Google(google) => {
-                let rule = of_writes(google_rule(1, trouble)).calendar(&calendar);
+                let rule = google::of_writes(google::rule(1, trouble)).calendar(&calendar);
                 Ordered::Google(google.order(rule))
             }
             Self::Caldav(caldav) => {
@@ -228,7 +230,7 @@ impl Host {
         let calendar = self.calendar_of(place);
         match self {
             Self::Google(google) => {
-                Ordered::Google(google.order(google_rule(EVERY, trouble).calendar(&calendar)))
+                Ordered::Google(google.order(google::rule(EVERY, trouble).calendar(&calendar)))
             }
             Self::Caldav(caldav) => {
                 Ordered::Wire(caldav.wire.order(EVERY, trouble, Meant::All(calendar)))
@@ -309,7 +311,7 @@ impl Host {
     /// The writes that came, in order; also those that were refused.
     pub(crate) fn attempts(&self) -> Vec<Write> {
         match self {
-            Self::Google(google) => google.calls().list.iter().filter_map(google_write).collect(),
+            Self::Google(google) => google.calls().list.iter().filter_map(google::write).collect(),
             Self::Caldav(caldav) => {
                 caldav.wire.calls().into_iter().filter_map(caldav_write).collect()
             }
@@ -327,68 +329,6 @@ impl Host {
     pub(crate) fn verbs(&self) -> Vec<Verb> {
         self.writes().iter().map(|write| write.verb).collect()
     }
-}
-
-fn google_rule(count: u32, trouble: Trouble) -> Rule {
-    let fault = match trouble {
-        Trouble::AnswerLost => Fault::HangUp(Moment::AfterApplying),
-        Trouble::AnswerHeld => Fault::Hold(Moment::AfterApplying),
-        Trouble::Late => Fault::Delay { hang_up: true },
-        Trouble::Stranded => Fault::Delay { hang_up: false },
-        Trouble::Slow(time) => Fault::Latency(Moment::BeforeApplying, time),
-        Trouble::Refused { status, reason, retry_after_s } => {
-            let refusal = Refusal { retry_after_s, ..Refusal::api(status, reason, "no") };
-            Fault::Refuse(Moment::BeforeApplying, refusal)
-        }
-    };
-    if count == EVERY { Rule::always(fault) } else { Rule::next(count, fault) }
-}
-
-fn of_writes(rule: Rule) -> Rule {
-    let verbs = [emulator::Verb::Insert, emulator::Verb::Patch, emulator::Verb::Delete];
-    verbs.into_iter().fold(rule, Rule::verb)
-}
-
-fn google_event(event: EventView) -> Shown {
-    let revision = event.properties.get("bookingRevision").and_then(|text| text.parse().ok());
-    Shown {
-        id: event.id,
-        provider_uid: event.ical_uid,
-        etag: event.etag,
-        revision: revision.unwrap_or(-1),
-        sequence: event.sequence,
-        summary: event.summary,
-        start: event.start,
-        end: event.end,
-        zone: event.zone,
-        tentative: event.tentative,
-    }
-}
-
-fn google_write(call: &emulator::CallRecord) -> Option<Write> {
-    let verb = match call.verb {
-        emulator::Verb::Insert => Verb::Create,
-        emulator::Verb::Patch | emulator::Verb::Update => Verb::Update,
-        emulator::Verb::Delete => Verb::Delete,
-        emulator::Verb::Get
-        | emulator::Verb::List
-        | emulator::Verb::CalendarGet
-        | emulator::Verb::CalendarList
-        | emulator::Verb::Other => return None,
-    };
-    Some(Write {
-        at: call.at,
-        verb,
-        calendar: call.calendar.clone().unwrap_or_default(),
-        id: call.event.clone().unwrap_or_default(),
-        if_match: call.if_match.clone(),
-        body: String::from_utf8_lossy(&call.body).into_owned(),
-        landed: call.applied.is_some(),
-        effective: match call.effect {
-            Effect::Created | Effect::Updated | Effect::Deleted => true,
-            Effect::Nothing | Effect::Rewritten => false,
-        },
-    })
 }
 
 fn caldav_write(call: WireCall) -> Option<Write> {
