@@ -222,7 +222,7 @@ macro_rules! every_service_fact {
             [
                 what_is_published_is_in_the_calendar_once,
                 a_rebalance_neither_loses_nor_repeats_anything,
-                a_topic_read_again_from_offset_0_makes_no_call,
+                a_topic_read_again_from_offset_0_writes_nothing,
             ]
         );
     };
