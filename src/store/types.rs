@@ -125,8 +125,8 @@ pub struct LogFacts {
 }
 
 /// Rule R18: what a database has lost besides its cursors' tails are stamps: calls that were made
-/// and that it does not know of. So what owes something is looked at, and what was cancelled within
-/// this time. The loss is noticed within a minute of a worker's running.
+/// and that it does not know of. So what owes something, or was changed within this time, is looked
+/// at. The loss is noticed within a minute of a worker's running.
 pub(super) const LOST_STAMPS_WITHIN: Duration = Duration::from_hours(1);
 
 /// A topic of which no cursor was touched for so long, while one of another topic was, is not read

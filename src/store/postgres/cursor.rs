@@ -78,8 +78,7 @@ impl PostgresStore {
         const LOOK: &str = "
             WITH held AS (
                 SELECT ical_uid, connection_id FROM effects
-                 WHERE due OR (applied_digest IS NULL
-                               AND updated_at > clock_timestamp() - make_interval(secs => $1))
+                 WHERE due OR updated_at > clock_timestamp() - make_interval(secs => $1)
                  ORDER BY ical_uid, connection_id FOR UPDATE)
             UPDATE effects e
                SET verify_at = LEAST(e.verify_at, clock_timestamp()), verify_from_generation = 0,

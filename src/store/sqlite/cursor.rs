@@ -87,7 +87,7 @@ pub(super) async fn note_log(
         UPDATE effects
            SET verify_at = MIN(COALESCE(verify_at, ?1), ?1), verify_from_generation = 0,
                verify_stage = 0
-         WHERE due OR (applied_digest IS NULL AND updated_at > ?2)";
+         WHERE due OR updated_at > ?2";
     const OPERATION: &str = "note facts of the log";
     let mut tx = store.begin(OPERATION).await?;
     let done = sqlx::query(NOTE)

@@ -153,7 +153,7 @@ pub(super) fn note_log(tx: &mut Tx<'_>, fence: &Fence, facts: &LogFacts) -> Fenc
 fn look_at_what_may_be_lost(tx: &mut Tx<'_>) {
     let (now, since) = (tx.now, earlier(tx.now, LOST_STAMPS_WITHIN));
     for row in tx.tables.effects.values_mut().flat_map(BTreeMap::values_mut) {
-        if row.due() || (row.applied_digest.is_none() && row.updated_at > since) {
+        if row.due() || row.updated_at > since {
             row.verify_at = Some(row.verify_at.map_or(now, |at| at.min(now)));
             row.verify_from_generation = Some(0);
             row.verify_stage = 0;
