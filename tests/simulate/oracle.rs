@@ -110,17 +110,21 @@ fn repeated_effects(account: &Account) -> Vec<String> {
         return Vec::new();
     }
     // A database that fell back gives a revision's number to other content once more.
-    let mut counts: BTreeMap<(&str, i64, &str), u32> = BTreeMap::new();
+    // What is made again after it was deleted has another life.
+    let mut lives: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut counts: BTreeMap<(&str, i64, &str, u32), u32> = BTreeMap::new();
     let history = account.server.history();
     for change in history {
         let (Stood::Live(before), Stood::Live(after)) = (&change.before, &change.after) else {
+            *lives.entry(&change.name).or_default() += 1;
             continue;
         };
         let (Some(was), Some(is)) = (&before.marker, &after.marker) else {
             continue;
         };
         if matches!(change.by, By::Request(_)) && was.revision != is.revision {
-            *counts.entry((&change.name, is.revision, &is.digest)).or_default() += 1;
+            let life = lives.get(change.name.as_str()).copied().unwrap_or_default();
+            *counts.entry((&change.name, is.revision, &is.digest, life)).or_default() += 1;
         }
     }
     let by_hand =
@@ -128,7 +132,7 @@ fn repeated_effects(account: &Account) -> Vec<String> {
     counts
         .into_iter()
         .filter(|((name, ..), count)| *count > 1 && !by_hand(name))
-        .map(|((name, revision, _), count)| {
+        .map(|((name, revision, ..), count)| {
             format!("revision {revision} of {name} took effect {count} times")
         })
         .collect()
