@@ -144,7 +144,7 @@ impl PostgresStore {
             self.rollback(tx).await?;
             return Ok(why);
         }
-        if !settle_record(&mut tx, id).await? {
+        if !settle(&mut tx, (id, Of::Records), DeadState::Redriven).await? {
             self.rollback(tx).await?;
             return Ok(Committed::Stale);
         }
@@ -163,7 +163,8 @@ impl PostgresStore {
         let mut tx = self.begin(operation).await?;
         let done =
             sqlx::query(REVIVE).bind(id).execute(&mut *tx).await.map_err(failed(operation))?;
-        let revived = done.rows_affected() == 1 && settle(&mut tx, id, DeadState::Redriven).await?;
+        let revived = done.rows_affected() == 1
+            && settle(&mut tx, (id, Of::All), DeadState::Redriven).await?;
         if revived {
             tx.commit().await.map_err(failed(operation))?;
         } else {
@@ -175,36 +176,32 @@ impl PostgresStore {
     pub(super) async fn discard_letter(&self, id: i64) -> Result<bool> {
         let operation = "discard a dead letter";
         let mut tx = self.begin(operation).await?;
-        let settled = settle(&mut tx, id, DeadState::Discarded).await?;
+        let settled = settle(&mut tx, (id, Of::All), DeadState::Discarded).await?;
         tx.commit().await.map_err(failed(operation))?;
         Ok(settled)
     }
 }
 
-/// Marks a record's letter as sent again; `false` if it is not an open one.
-async fn settle_record(tx: &mut Transaction<'static, Postgres>, id: i64) -> Result<bool> {
-    const SETTLE: &str = "
-        UPDATE dead_letters SET state = 'redriven', settled_at = clock_timestamp()
-         WHERE id = $1 AND state = 'open' AND effect_uid IS NULL";
-    let done = sqlx::query(SETTLE)
-        .bind(id)
-        .execute(&mut **tx)
-        .await
-        .map_err(failed("settle a dead letter"))?;
-    Ok(done.rows_affected() == 1)
+/// Which letters are meant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Records,
+    All,
 }
 
+/// Settles a letter; `false` if it is not an open one of those that are meant.
 async fn settle(
     tx: &mut Transaction<'static, Postgres>,
-    id: i64,
+    (id, of): (i64, Of),
     state: DeadState,
 ) -> Result<bool> {
     const SETTLE: &str = "
         UPDATE dead_letters SET state = $2, settled_at = clock_timestamp()
-         WHERE id = $1 AND state = 'open'";
+         WHERE id = $1 AND state = 'open' AND (effect_uid IS NULL OR NOT $3)";
     let done = sqlx::query(SETTLE)
         .bind(id)
         .bind(state.name())
+        .bind(of == Of::Records)
         .execute(&mut **tx)
         .await
         .map_err(failed("settle a dead letter"))?;
