@@ -201,7 +201,7 @@ impl Drain<'_> {
         let reading = read_as(self.calendar.kind(), was_there, reading);
         // One bare 404 can be transient (rule R12): a moment after its insert, an event may not be
         // found by anybody. What was to be deleted is looked for once more, later.
-        let absent_later = (reading == Reading::Absent).then(|| self.first_verification());
+        let is_bare = reading == Reading::Absent;
         let settled = settle(owed, flight, reading);
         tracing::debug!(verb = flight.verb.name(), revision = flight.revision, settled = ?settled);
         Ok(match settled {
@@ -229,7 +229,8 @@ impl Drain<'_> {
             }
             Settled::Absent => {
                 self.success();
-                Next::Record(Finding::Absent { revision: flight.revision }, absent_later.flatten())
+                let later = self.first_verification().filter(|_| is_bare);
+                Next::Record(Finding::Absent { revision: flight.revision }, later)
             }
             Settled::Gone => {
                 crate::crash::point!("r12.gone");

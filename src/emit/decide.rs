@@ -114,14 +114,21 @@ pub fn superseded(owed: &Owed, flight: &InFlight) -> bool {
             || owed.desired.as_ref().map(Content::digest) != flight.digest)
 }
 
+/// Whether a calendar keeps no deleted event under its name: nothing refuses a create there, nor tells
+/// what became of the event. Google keeps a tombstone, CalDAV has one name for all generations; Graph
+/// has neither.
+pub fn forgets(kind: CalendarKind) -> bool {
+    kind == CalendarKind::Microsoft
+}
+
 /// Rule R12: an event that was there, and is not found by its id or its marker. What has the name for
-/// ever (an id that we chose, an href) is made there again; Graph makes nothing anew under a
-/// `transactionId` that it remembers, so there it means that the generation is settled absent.
+/// ever (an id that we chose, an href) is made there again; a calendar that forgets makes nothing
+/// anew under a `transactionId` that it remembers, so there the generation is settled absent.
 pub fn read_as(kind: CalendarKind, was_there: bool, reading: Reading) -> Reading {
-    match (kind, reading) {
-        (CalendarKind::Microsoft, Reading::Absent) if was_there => Reading::Tombstone,
-        (_, reading) => reading,
+    if forgets(kind) && was_there && reading == Reading::Absent {
+        return Reading::Tombstone;
     }
+    reading
 }
 
 /// Settles what is in flight by what the calendar holds under its name.

@@ -3,10 +3,10 @@
 
 use std::ops::Range;
 
-use booking::{CalendarKind, Verb};
+use booking::Verb;
 use tokio_util::sync::CancellationToken;
 
-use super::decide::{Verified, read_as, verified};
+use super::decide::{Verified, forgets, read_as, verified};
 use super::lane::Drain;
 use super::outcome::{Outcome, Unread, outcome, unread};
 use crate::calendar::{Call, Condition, Reading};
@@ -43,11 +43,12 @@ impl Drain<'_> {
         crate::crash::point!("r14.reading");
         let reading = self.calendar.read(&external_id).await;
         crate::crash::point!("r14.read");
-        let reading = read_as(self.calendar.kind(), owed.applied.is_some(), reading);
+        let kind = self.calendar.kind();
+        let reading = read_as(kind, owed.applied.is_some(), reading);
         // Each generation was opened only after the one before it was deleted: a database that has
         // forgotten some finds them behind this one.
         let is_forgotten = reading == Reading::Tombstone && owed.applied.is_none();
-        if is_forgotten || self.forgets() {
+        if is_forgotten || forgets(kind) {
             let first = owed.generation + 1;
             if !self.remove_all(owed, first..first + GENERATIONS_MAX, stop).await? {
                 return Ok(());
@@ -70,12 +71,6 @@ impl Drain<'_> {
         self.record(owed, finding, later).await
     }
 
-    /// Whether the calendar remembers nothing of what was deleted: what stands under a name tells
-    /// nothing of the names after it, since a create there is not refused.
-    fn forgets(&self) -> bool {
-        self.calendar.kind() == CalendarKind::Microsoft
-    }
-
     /// Removes what stands under the names of other generations: what a late create has left, or
     /// what the database has forgotten. Ends at the first name, behind the present one, that was
     /// never used. `false`: one could not be looked at, or there is a stop; all of it is looked at
@@ -86,12 +81,14 @@ impl Drain<'_> {
         generations: Range<i32>,
         stop: &CancellationToken,
     ) -> Result<bool> {
+        // What stands under one name of such a calendar tells nothing of the names after it.
+        let ends_at_unused = !forgets(self.calendar.kind());
         for generation in generations {
             if stop.is_cancelled() || !self.keep_lease().await? {
                 return Ok(false);
             }
             match self.remove(owed, generation).await? {
-                Removed::Nothing if generation > owed.generation && !self.forgets() => break,
+                Removed::Nothing if generation > owed.generation && ends_at_unused => break,
                 Removed::Nothing | Removed::Deleted => {}
                 Removed::Unread(reading) => {
                     self.look_again(owed, reading).await?;
