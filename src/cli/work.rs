@@ -16,7 +16,7 @@ use crate::clock::Surroundings;
 use crate::config::{self, Settings};
 use crate::connection::Sealer;
 use crate::connection::accounts::SealedAccounts;
-use crate::consumer::{self, ConsumerOptions, KafkaOptions, Status};
+use crate::consumer::{self, Consumer, ConsumerOptions, KafkaOptions, Status};
 use crate::emit::backoff::Backoff;
 use crate::emit::{EmitOptions, Emitter};
 use crate::ops::metrics::Metrics;
@@ -84,20 +84,20 @@ pub async fn work(
         None
     };
     let (hold, held) = watch::channel(false);
-    let reading = consumer::run(
-        consumer_options(settings),
-        Arc::clone(&store),
-        pipeline,
-        surroundings.clone(),
+    let reading = Consumer {
+        options: consumer_options(settings),
+        store: Arc::clone(&store),
+        sink: pipeline,
+        surroundings: surroundings.clone(),
         status,
-        held,
-        stop.clone(),
-    );
+        hold: held,
+        stop: stop.clone(),
+    };
     // Whichever ends first ends the others: a worker that only reads, or only sends, is half dead.
     let guard = stop.clone().drop_guard();
     let (read, (), ()) = tokio::join!(
         async {
-            let ended = reading.await;
+            let ended = reading.run().await;
             drop(guard);
             ended
         },

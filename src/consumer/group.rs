@@ -68,92 +68,91 @@ pub(super) fn describe(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// Reads the topic as a member of the group until `stop` is cancelled, and has left the group
-/// when it returns (or `drain_timeout` and `close_timeout` have passed). `hold` pauses the handing
-/// over of batches, not the membership.
-pub async fn run(
-    options: ConsumerOptions,
-    store: Arc<dyn Store>,
-    sink: Arc<dyn BatchSink>,
-    surroundings: Surroundings,
-    status: Arc<Status>,
-    hold: watch::Receiver<bool>,
-    stop: CancellationToken,
-) -> Result<(), ConsumerError> {
-    options.check()?;
-    let complaints = complaints(&options, &surroundings, &status);
-    let (owned_sender, owned) = watch::channel(Owned::new());
-    let trailing = Arc::new(Trailing::default());
-    let context = GroupContext {
-        topic: options.topic.clone(),
-        owned: owned_sender,
-        reading: Mutex::default(),
-        trailing: Arc::clone(&trailing),
-        next_owner: Mutex::default(),
-        complaints: complaints.clone(),
-    };
-    let asking = KafkaAsking::new(&options, complaints)?;
-    let (commands, waiting) = mpsc::channel(COMMANDS_MAX);
-    let bell = Arc::new(Bell::default());
-    let reader = reader(&options, context, Arc::clone(&bell), waiting, surroundings.clone())?;
-    let ended = reader.start().map_err(ConsumerError::Thread)?;
-    let member = Member { owned, commands, trailing, ended, bell };
-    let broker = (member, Arc::new(asking) as Arc<dyn Asking>);
-    run_as(broker, options, store, sink, surroundings, status, hold, stop).await
+/// What reading a topic takes.
+pub struct Consumer {
+    /// What it is told.
+    pub options: ConsumerOptions,
+    /// Where the cursors are.
+    pub store: Arc<dyn Store>,
+    /// Who takes the batches.
+    pub sink: Arc<dyn BatchSink>,
+    /// Time, chance and tasks.
+    pub surroundings: Surroundings,
+    /// Where it says what it is doing.
+    pub status: Arc<Status>,
+    /// Pauses the handing over of batches while it is `true`, not the membership.
+    pub hold: watch::Receiver<bool>,
+    /// Ends it.
+    pub stop: CancellationToken,
 }
 
-/// The same, as this member of a group; questions are answered by somebody who is none.
-#[expect(clippy::too_many_arguments, reason = "a worker's parts, each with its own type")]
-pub async fn run_as(
-    (member, asking): (Member, Arc<dyn Asking>),
-    options: ConsumerOptions,
-    store: Arc<dyn Store>,
-    sink: Arc<dyn BatchSink>,
-    surroundings: Surroundings,
-    status: Arc<Status>,
-    hold: watch::Receiver<bool>,
-    stop: CancellationToken,
-) -> Result<(), ConsumerError> {
-    let complaints = complaints(&options, &surroundings, &status);
-    let Member { owned, commands, trailing, ended, bell } = member;
-    let (identity_sender, identity) = watch::channel(None);
-    // A stop of our own too: when the thread fails, the tasks have to end as well.
-    let stop = stop.child_token();
-    let look_again = Notify::new();
-    let shared = Arc::new(Shared {
-        options,
-        store,
-        sink,
-        surroundings,
-        status,
-        hold,
-        asking,
-        commands,
-        bell,
-        owned,
-        trailing,
-        identity,
-        look_again,
-        complaints,
-        stop,
-    });
-    let mut group = Group { shared, tasks: JoinSet::new(), running: BTreeMap::new(), ended };
-    group.spawn(watch_identity(Arc::clone(&group.shared), identity_sender));
-    group.spawn(watch_server(Arc::clone(&group.shared)));
-    let outcome = group.follow().await;
-    group.end(outcome).await
-}
+impl Consumer {
+    /// Reads the topic as a member of the group until it is stopped, and has left the group when it
+    /// returns (or `drain_timeout` and `close_timeout` have passed).
+    pub async fn run(self) -> Result<(), ConsumerError> {
+        let Self { options, surroundings, .. } = &self;
+        options.check()?;
+        let complaints = self.complaints();
+        let (owned_sender, owned) = watch::channel(Owned::new());
+        let trailing = Arc::new(Trailing::default());
+        let context = GroupContext {
+            topic: options.topic.clone(),
+            owned: owned_sender,
+            reading: Mutex::default(),
+            trailing: Arc::clone(&trailing),
+            next_owner: Mutex::default(),
+            complaints: complaints.clone(),
+        };
+        let asking = Arc::new(KafkaAsking::new(options, complaints)?);
+        let (commands, waiting) = mpsc::channel(COMMANDS_MAX);
+        let bell = Arc::new(Bell::default());
+        let reader = reader(options, context, Arc::clone(&bell), waiting, surroundings.clone())?;
+        let ended = reader.start().map_err(ConsumerError::Thread)?;
+        self.run_as(Member { owned, commands, trailing, ended, bell }, asking).await
+    }
 
-fn complaints(
-    options: &ConsumerOptions,
-    surroundings: &Surroundings,
-    status: &Arc<Status>,
-) -> Complaints {
-    Complaints {
-        surroundings: surroundings.clone(),
-        status: Arc::clone(status),
-        limiter: Arc::new(Limiter::new(options.log_interval)),
-        topic: options.topic.clone(),
+    /// The same, as this member of a group; questions are answered by somebody who is none.
+    pub async fn run_as(
+        self,
+        member: Member,
+        asking: Arc<dyn Asking>,
+    ) -> Result<(), ConsumerError> {
+        let complaints = self.complaints();
+        let Self { options, store, sink, surroundings, status, hold, stop } = self;
+        let Member { owned, commands, trailing, ended, bell } = member;
+        let (identity_sender, identity) = watch::channel(None);
+        let shared = Arc::new(Shared {
+            options,
+            store,
+            sink,
+            surroundings,
+            status,
+            hold,
+            asking,
+            commands,
+            bell,
+            owned,
+            trailing,
+            identity,
+            look_again: Notify::new(),
+            complaints,
+            // A stop of our own too: when the thread fails, the tasks have to end as well.
+            stop: stop.child_token(),
+        });
+        let mut group = Group { shared, tasks: JoinSet::new(), running: BTreeMap::new(), ended };
+        group.spawn(watch_identity(Arc::clone(&group.shared), identity_sender));
+        group.spawn(watch_server(Arc::clone(&group.shared)));
+        let outcome = group.follow().await;
+        group.end(outcome).await
+    }
+
+    fn complaints(&self) -> Complaints {
+        Complaints {
+            surroundings: self.surroundings.clone(),
+            status: Arc::clone(&self.status),
+            limiter: Arc::new(Limiter::new(self.options.log_interval)),
+            topic: self.options.topic.clone(),
+        }
     }
 }
 

@@ -86,7 +86,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use tokio_util::sync::CancellationToken;
 
-pub use group::{run, run_as};
+pub use group::Consumer;
 pub use settings::{ConsumerOptions, GroupProtocol, KafkaOptions, SettingsError, StartFrom};
 pub use status::{PartitionStatus, Phase, Snapshot, Status, Trouble};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use calendar_sync::clock::Surroundings;
-use calendar_sync::consumer::{self, ConsumerOptions, KafkaOptions, Status};
+use calendar_sync::consumer::{Consumer, ConsumerOptions, KafkaOptions, Status};
 use calendar_sync::emit::backoff::Backoff;
 use calendar_sync::emit::{EmitOptions, Emitter};
 use calendar_sync::pipeline::Pipeline;
@@ -105,16 +105,16 @@ async fn work(world: Arc<World>, id: u64, life: Arc<Life>, gate: Gate, stop: Can
     let (member, membership, ended) = member::join(&world, id);
     let asking = Arc::new(SimAsking(Arc::clone(&world)));
     let (_hold, held) = watch::channel(false);
-    let reading = consumer::run_as(
-        (member, asking),
-        consumer_options(&world),
+    let consumer = Consumer {
+        options: consumer_options(&world),
         store,
-        pipeline,
+        sink: pipeline,
         surroundings,
-        Arc::new(Status::default()),
-        held,
-        stop.clone(),
-    );
+        status: Arc::new(Status::default()),
+        hold: held,
+        stop: stop.clone(),
+    };
+    let reading = consumer.run_as(member, asking);
     let (read, (), ()) = tokio::join!(reading, emitter.run(stop), membership.live(ended));
     if let Err(error) = read {
         world.wrong(format!("reading ended: {error}"));

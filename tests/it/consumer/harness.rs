@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use calendar_sync::clock::Surroundings;
 use calendar_sync::consumer::embedded::EmbeddedCluster;
 use calendar_sync::consumer::{
-    self, BatchPlace, BatchSink, ConsumerError, ConsumerOptions, KafkaOptions, Phase, RawRecord,
-    Snapshot, Status, Taken,
+    BatchPlace, BatchSink, Consumer, ConsumerError, ConsumerOptions, KafkaOptions, Phase,
+    RawRecord, Snapshot, Status, Taken,
 };
 use calendar_sync::store::Committed;
 use rdkafka::ClientConfig;
@@ -219,15 +219,19 @@ impl World {
         let (hold, when_held) = watch::channel(false);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(consumer::run(
+        let consumer = Consumer {
             options,
-            Arc::clone(&self.ledger) as Arc<_>,
-            Arc::new(Sink { ledger: Arc::clone(&self.ledger), taken: Arc::clone(&self.taken) }),
-            Surroundings::real(),
-            Arc::clone(&status),
-            when_held,
-            stop.clone(),
-        ));
+            store: Arc::clone(&self.ledger) as Arc<_>,
+            sink: Arc::new(Sink {
+                ledger: Arc::clone(&self.ledger),
+                taken: Arc::clone(&self.taken),
+            }),
+            surroundings: Surroundings::real(),
+            status: Arc::clone(&status),
+            hold: when_held,
+            stop: stop.clone(),
+        };
+        tasks.spawn(consumer.run());
         Member { status, hold, stop, tasks }
     }
 

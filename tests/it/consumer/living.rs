@@ -151,16 +151,16 @@ async fn a_refused_property_ends_the_start() {
     options.kafka.properties.insert("auto.offset.reset".to_owned(), SecretString::from("latest"));
     let status = std::sync::Arc::default();
     let (_hold, when_held) = tokio::sync::watch::channel(false);
-    let ended = calendar_sync::consumer::run(
+    let consumer = calendar_sync::consumer::Consumer {
         options,
-        world.ledger.clone(),
-        std::sync::Arc::new(Nothing),
-        calendar_sync::clock::Surroundings::real(),
+        store: world.ledger.clone(),
+        sink: std::sync::Arc::new(Nothing),
+        surroundings: calendar_sync::clock::Surroundings::real(),
         status,
-        when_held,
-        tokio_util::sync::CancellationToken::new(),
-    );
-    assert!(matches!(ended.await, Err(ConsumerError::Settings(_))));
+        hold: when_held,
+        stop: tokio_util::sync::CancellationToken::new(),
+    };
+    assert!(matches!(consumer.run().await, Err(ConsumerError::Settings(_))));
 }
 
 struct Nothing;
