@@ -23,7 +23,7 @@ pub struct Gate {
 const BACKLOG_SHARES: u32 = 4;
 
 /// How many effects of one connection count towards a backlog that is counted up to `limit`.
-pub(super) fn backlog_share(limit: u32) -> u32 {
+pub fn backlog_share(limit: u32) -> u32 {
     limit.div_ceil(BACKLOG_SHARES)
 }
 
@@ -216,7 +216,7 @@ pub enum Finding {
 
 impl Finding {
     /// Whether it comes from reading back what was settled, with nothing in flight.
-    pub(super) fn is_verification(&self) -> bool {
+    pub fn is_verification(&self) -> bool {
         match self {
             Self::Verified | Self::Unverified | Self::Differs { .. } => true,
             Self::Present { .. }
@@ -336,7 +336,8 @@ pub enum Standing {
 }
 
 impl Standing {
-    pub(super) fn of(is_due: bool, is_dead: bool, is_unadopted: bool) -> Self {
+    /// Of a row of the outbox.
+    pub fn of(is_due: bool, is_dead: bool, is_unadopted: bool) -> Self {
         match (is_due, is_dead, is_unadopted) {
             (_, true, _) => Self::Dead,
             (true, false, true) => Self::Unadopted,
@@ -372,7 +373,7 @@ pub struct EffectStatus {
 }
 
 /// How long a row of the outbox that cannot be read is left alone.
-pub(super) const UNREADABLE_DELAY: Duration = Duration::from_mins(15);
+pub const UNREADABLE_DELAY: Duration = Duration::from_mins(15);
 
 /// Tells of a row of the outbox that cannot be read, and is set aside.
 pub(super) fn log_unreadable(uid: &str, error: &StoreError) {

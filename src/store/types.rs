@@ -80,19 +80,20 @@ impl Cursor {
 
     /// What [`Store::note_log`](super::Store::note_log) has stored of `facts`.
     pub fn note(&mut self, facts: LogFacts) {
-        if facts.recover {
-            let known = self.recover_until.filter(|until| *until != i64::MAX);
-            self.recover_until = known.max(facts.log_end);
-        }
-        self.next_offset = self.next_offset.or(facts.start);
-        self.topic_id = facts.topic_id.or(self.topic_id.take());
-        self.cluster_id = facts.cluster_id.or(self.cluster_id.take());
-        self.log_end = facts.log_end.or(self.log_end);
+        // As in an UPDATE, this sees the offset as it was.
         if let Some(Passed { from, to }) = facts.passed
             && self.next_offset == Some(from)
         {
             self.passed_to = self.passed_to.max(Some(to));
         }
+        if facts.recover {
+            let known = self.recover_until.filter(|until| *until != i64::MAX);
+            self.recover_until = facts.log_end.map(|end| known.map_or(end, |it| it.max(end)));
+        }
+        self.next_offset = self.next_offset.or(facts.start);
+        self.topic_id = facts.topic_id.or(self.topic_id.take());
+        self.cluster_id = facts.cluster_id.or(self.cluster_id.take());
+        self.log_end = facts.log_end.or(self.log_end);
     }
 }
 
@@ -127,11 +128,11 @@ pub struct LogFacts {
 /// Rule R18: what a database has lost besides its cursors' tails are stamps: calls that were made
 /// and that it does not know of. So what owes something, or was changed within this time, is looked
 /// at. The loss is noticed within a minute of a worker's running.
-pub(super) const LOST_STAMPS_WITHIN: Duration = Duration::from_hours(1);
+pub const LOST_STAMPS_WITHIN: Duration = Duration::from_hours(1);
 
 /// A topic of which no cursor was touched for so long, while one of another topic was, is not read
 /// any more: nothing waits for it.
-pub(super) const TOPIC_LEFT_AFTER: Duration = Duration::from_hours(1);
+pub const TOPIC_LEFT_AFTER: Duration = Duration::from_hours(1);
 
 /// Offsets of which none is ever delivered, as Kafka's client has passed them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -452,4 +453,14 @@ impl ConnectionState {
             .into_iter()
             .find(|state| state.name() == name)
     }
+}
+
+/// A moment `after` this one, both in microseconds; the end of time if there is none.
+pub fn later(now: i64, after: Duration) -> i64 {
+    now.saturating_add(i64::try_from(after.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// A moment `before` this one, likewise.
+pub fn earlier(now: i64, before: Duration) -> i64 {
+    now.saturating_sub(i64::try_from(before.as_micros()).unwrap_or(i64::MAX))
 }

@@ -5,10 +5,9 @@ use std::time::Duration;
 use ::booking::Booking;
 use sqlx::sqlite::SqliteConnection;
 
-use super::row::later;
 use super::{SqliteStore, booking, fault};
 use crate::store::types::TOPIC_LEFT_AFTER;
-use crate::store::{Fenced, Record, Result};
+use crate::store::{Fenced, Record, Result, later};
 
 const OPERATION: &str = "settle a calendar that is ahead";
 

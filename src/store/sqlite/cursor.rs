@@ -3,10 +3,10 @@
 use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
-use super::row::{Values, earlier};
+use super::row::Values;
 use super::{SqliteStore, fault, fenced};
 use crate::store::types::LOST_STAMPS_WITHIN;
-use crate::store::{Cursor, Fence, Fenced, LogFacts, Result, Resume, Stop, Witness};
+use crate::store::{Cursor, Fence, Fenced, LogFacts, Result, Resume, Stop, Witness, earlier};
 
 /// See [`crate::store::Store::fence`].
 pub(super) async fn fence(

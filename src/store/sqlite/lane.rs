@@ -9,12 +9,12 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
 use super::adopt::unadopted;
-use super::row::{Values, later, list};
+use super::row::{Values, list};
 use super::{SqliteStore, booking, connection, fault, fenced};
 use crate::store::sending::backlog_share;
 use crate::store::{
     Fenced, Gate, InFlight, LaneLease, Owed, Result, Stamp, StoreError, Taken, UNREADABLE_DELAY,
-    Verify, log_unreadable,
+    Verify, later, log_unreadable,
 };
 
 /// See [`crate::store::Store::lease`].

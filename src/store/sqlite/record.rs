@@ -9,9 +9,9 @@ use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
-use super::row::{Values, later};
+use super::row::Values;
 use super::{SqliteStore, ahead, connection, dead_letter, fault};
-use crate::store::{ExternalEvent, Fenced, Finding, Record, Result};
+use crate::store::{ExternalEvent, Fenced, Finding, Record, Result, later};
 
 /// Nothing is in flight any more.
 macro_rules! settle {

@@ -1,8 +1,6 @@
 //! Reading our own values back: a row, the table it is of, and what is said when a stored value is
 //! not one that we write. Also the times, which SQLite keeps as microseconds.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row as _, Sqlite, Type};
@@ -83,16 +81,6 @@ impl<'r> Values<'r> {
             detail,
         }
     }
-}
-
-/// A moment `after` this one, both in microseconds; the end of time if there is none.
-pub(super) fn later(now: i64, after: Duration) -> i64 {
-    now.saturating_add(i64::try_from(after.as_micros()).unwrap_or(i64::MAX))
-}
-
-/// A moment `before` this one, likewise.
-pub(super) fn earlier(now: i64, before: Duration) -> i64 {
-    now.saturating_sub(i64::try_from(before.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// A list as the JSON text that `json_each` reads.

@@ -4,14 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use booking::IcalUid;
-use calendar_sync::store::{Fenced, Record, Result};
+use calendar_sync::store::{Fenced, Record, Result, TOPIC_LEFT_AFTER, later};
 
-use super::rows::{CursorRow, EffectRow, Tables, later};
+use super::rows::{CursorRow, EffectRow, Tables};
 use super::{Tx, ingest, lane};
-
-/// A topic of which no cursor was touched for so long, while one of another topic was, is not read
-/// any more: nothing waits for it.
-const TOPIC_LEFT_AFTER: Duration = Duration::from_hours(1);
 
 /// Raises the booking's revision above `revision` once every cursor of a topic that is read has
 /// reached a log end that was asked for after the calendar was first seen to be ahead; puts the row

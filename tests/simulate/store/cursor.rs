@@ -2,18 +2,15 @@
 //! server that answers, and what is done about another one (rule R18).
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use calendar_sync::store::{
-    Cursor, Fence, Fenced, Installation, LogFacts, Result, Resume, Stop, StoreError,
+    Cursor, Fence, Fenced, Installation, LOST_STAMPS_WITHIN, LogFacts, Result, Resume, Stop,
+    StoreError, earlier,
 };
 use uuid::Uuid;
 
-use super::rows::{CursorRow, InstallationRow, Tables, earlier, time};
+use super::rows::{CursorRow, InstallationRow, Tables, time};
 use super::{Broken, Tx};
-
-/// Rule R18: what was changed within this time may have lost its stamp.
-const LOST_STAMPS_WITHIN: Duration = Duration::from_hours(1);
 
 /// See [`calendar_sync::store::Store::open`]. As PostgreSQL: it also looks who answers.
 pub(super) fn open(
@@ -119,29 +116,11 @@ pub(super) fn note_log(tx: &mut Tx<'_>, fence: &Fence, facts: &LogFacts) -> Fenc
     let Some(row) = held(tx.tables, tx.broken, fence) else {
         return Fenced::Refused;
     };
-    let cursor = &mut row.cursor;
-    // As in an UPDATE, this sees the offset as it was.
-    if let Some(passed) = facts.passed
-        && cursor.next_offset == Some(passed.from)
-    {
-        cursor.passed_to = Some(cursor.passed_to.map_or(passed.to, |to| to.max(passed.to)));
-    }
-    cursor.next_offset = cursor.next_offset.or(facts.start);
-    if facts.topic_id.is_some() {
-        cursor.topic_id.clone_from(&facts.topic_id);
-    }
-    if facts.cluster_id.is_some() {
-        cursor.cluster_id.clone_from(&facts.cluster_id);
-    }
     if facts.log_end.is_some() {
-        cursor.log_end = facts.log_end;
         row.log_end_at = Some(earlier(tx.now, facts.log_end_age));
     }
-    if facts.recover {
-        let known = cursor.recover_until.filter(|until| *until != i64::MAX);
-        cursor.recover_until = facts.log_end.map(|end| known.map_or(end, |until| until.max(end)));
-    }
-    cursor.updated_at = time(tx.now);
+    row.cursor.note(facts.clone());
+    row.cursor.updated_at = time(tx.now);
     if facts.recover {
         look_at_what_may_be_lost(tx);
     }

@@ -6,17 +6,12 @@ use std::time::Duration;
 use booking::{ConnectionId, IcalUid, Verb};
 use calendar_sync::store::{
     ConnectionState, Fenced, Gate, InFlight, LaneLease, Owed, Result, Stamp, StoreError, Taken,
-    Verify,
+    UNREADABLE_DELAY, Verify, backlog_share, later,
 };
 use uuid::Uuid;
 
-use super::rows::{EffectRow, Flight, StoredConnection, Tables, later};
+use super::rows::{EffectRow, Flight, StoredConnection, Tables};
 use super::{Tx, adopt, connection};
-
-/// How long a row of the outbox that cannot be read is left alone.
-const UNREADABLE_DELAY: Duration = Duration::from_mins(15);
-/// A backlog's limit is this many connections' shares: none alone reaches it.
-const BACKLOG_SHARES: u32 = 4;
 
 /// See [`calendar_sync::store::Store::lease`].
 pub(super) fn lease(
@@ -286,7 +281,7 @@ pub(super) fn backlog(tables: &Tables, now: i64, gate: &Gate, limit: u32) -> u32
             && !adopt::is_unadopted(tables, row);
         if counts {
             let due = tables.lane_effects(*id).filter(|(_, effect)| effect.is_due_at(now)).count();
-            let share = limit.div_ceil(BACKLOG_SHARES);
+            let share = backlog_share(limit);
             total = total.saturating_add(share.min(u32::try_from(due).unwrap_or(u32::MAX)));
         }
     }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use booking::{ConnectionId, Digest, IcalUid, Verb};
-use calendar_sync::store::{ExternalEvent, Fenced, Finding, Record, Result, StoreError};
+use calendar_sync::store::{ExternalEvent, Fenced, Finding, Record, Result, StoreError, later};
 use uuid::Uuid;
 
-use super::rows::{EffectRow, EventRow, Tables, later};
+use super::rows::{EffectRow, EventRow, Tables};
 use super::{Tx, ahead, connection, dead_letter, lane};
 
 /// See [`calendar_sync::store::Store::record`].
@@ -38,16 +38,12 @@ fn effect<'t>(tx: &'t mut Tx<'_>, record: &Record) -> &'t mut EffectRow {
     tx.tables.effect_mut(record.lane.connection, &record.uid).expect("it is held")
 }
 
-fn is_verification(finding: &Finding) -> bool {
-    matches!(finding, Finding::Verified | Finding::Unverified | Finding::Differs { .. })
-}
-
 /// An attempt's finding needs the attempt, under our token; a verification's needs the lane.
 fn is_held(tx: &Tx<'_>, record: &Record) -> bool {
     let Some(row) = tx.tables.effect(record.lane.connection, &record.uid) else {
         return false;
     };
-    if is_verification(&record.finding) {
+    if record.finding.is_verification() {
         return row.flight.is_none() && lane::is_ours(tx, &record.lane, None);
     }
     let is_ours = |token| token == record.lane.token || tx.broken.no_token;
@@ -62,7 +58,7 @@ fn schedule(row: &mut EffectRow, record: &Record, now: i64) {
         row.verify_at = at.or(row.verify_at);
         return;
     }
-    match (is_verification(&record.finding), at) {
+    match (record.finding.is_verification(), at) {
         (false, None) => {}
         (false, Some(at)) => lane::leave_open(row, at),
         (true, Some(at)) => {

@@ -2,7 +2,6 @@
 //! microseconds since 1970, as SQLite keeps them.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use booking::{Booking, BookingId, CalendarKind, ConnectionId, Digest, IcalUid, ProviderId, Verb};
 use calendar_sync::store::{
@@ -271,16 +270,6 @@ impl Tables {
         let detail = "there is no such connection".to_owned();
         Err(StoreError::Inconsistent { table, column, key: connection.to_string(), detail })
     }
-}
-
-/// A moment `after` this one; the end of time if there is none.
-pub(super) fn later(now: i64, after: Duration) -> i64 {
-    now.saturating_add(i64::try_from(after.as_micros()).unwrap_or(i64::MAX))
-}
-
-/// A moment `before` this one, likewise.
-pub(super) fn earlier(now: i64, before: Duration) -> i64 {
-    now.saturating_sub(i64::try_from(before.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// A stored time.

@@ -44,12 +44,7 @@ fn effect(tables: &Tables, id: ConnectionId, row: &EffectRow) -> EffectStatus {
         is_wanted: row.desired_digest.is_some(),
         is_live: row.applied_digest.is_some(),
         applied_revision: row.applied_revision,
-        standing: match (row.due(), row.dead, is_unadopted) {
-            (_, true, _) => Standing::Dead,
-            (true, false, true) => Standing::Unadopted,
-            (true, false, false) => Standing::Due,
-            (false, false, _) => Standing::Settled,
-        },
+        standing: Standing::of(row.due(), row.dead, is_unadopted),
         attempts: row.attempts,
         last_error: row.last_error.clone(),
     }
