@@ -35,6 +35,8 @@ pub mod accounts;
 
 pub mod graph;
 
+pub mod adapter;
+
 pub mod clock;
 
 pub mod dice;

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use booking::{CalendarKind, Content, Digest, IcalUid, Marker};
+use booking::{CalendarKind, Content, IcalUid, Marker};
 use calendar_sync::calendar::http::strong_etag;
-use calendar_sync::calendar::{Answer, Calendar as Adapter, Call, Condition, Reading};
+use calendar_sync::calendar::{Answer, Calendar as Adapter, Call, Reading};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
+use crate::adapter::{ask_of, done, read_marker, status};
 use crate::calendars::{self, Ask, By, Said, Stood};
 use crate::dice::Chance;
-use crate::graph;
 use crate::plan::{HELD_MAX, Rates};
 use crate::variant::Variant;
 use crate::world::World;
@@ -111,6 +111,7 @@ impl Wire {
             return Err(false);
         }
         let (answered, answer) = oneshot::channel();
+        let ask = self.as_the_variant_asks(ask);
         let journey = Journey {
             world: Arc::clone(&self.world),
             account: self.account,
@@ -122,6 +123,18 @@ impl Wire {
         match timeout(self.world.plan.call_timeout, answer).await {
             Ok(Ok(came)) => Ok((request, came)),
             Ok(Err(_)) | Err(_) => Err(true),
+        }
+    }
+
+    fn as_the_variant_asks(&self, ask: Ask) -> Ask {
+        match (self.world.variant, ask) {
+            (Variant::NoIfMatch, Ask::Update { name, body, .. }) => {
+                Ask::Update { name, if_match: None, body }
+            }
+            (Variant::DeleteWithoutCondition, Ask::Delete { name, .. }) => {
+                Ask::Delete { name, if_match: None }
+            }
+            (_, ask) => ask,
         }
     }
 
@@ -160,7 +173,7 @@ impl Journey {
     ) {
         sleep(there).await;
         match fate {
-            Fate::Refused => {}
+            Fate::Refused => unreachable!("it never left"),
             Fate::Lost => {
                 // Nobody answers, and the connection stays open.
                 sleep(self.world.plan.call_timeout * 2).await;
@@ -235,14 +248,12 @@ impl Journey {
             Came::Status(400)
         } else {
             let seen = account.server.history().len();
-            let ask = self.as_the_variant_asks();
-            let said = account.server.answer(at, self.request, &ask);
-            let said = account.by_id(&ask, said);
-            let made: Vec<_> = account.server.history()[seen..].to_vec();
-            for change in made {
-                self.judge(account, &change);
+            let said = account.server.answer(at, self.request, &self.ask);
+            let account = &*account;
+            for change in &account.server.history()[seen..] {
+                self.judge(account, change);
             }
-            Came::Said(said)
+            Came::Said(account.by_id(&self.ask, said))
         };
         drop(accounts);
         self.world.say(|| match &came {
@@ -251,18 +262,6 @@ impl Journey {
             Came::Gone => format!("#{} arrives: the calendar is gone", self.request),
         });
         came
-    }
-
-    fn as_the_variant_asks(&self) -> Ask {
-        match (self.world.variant, self.ask.clone()) {
-            (Variant::NoIfMatch, Ask::Update { name, body, .. }) => {
-                Ask::Update { name, if_match: None, body }
-            }
-            (Variant::DeleteWithoutCondition, Ask::Delete { name, .. }) => {
-                Ask::Delete { name, if_match: None }
-            }
-            (_, ask) => ask,
-        }
     }
 
     /// What a worker has an acknowledgement of is never undone by what was sent before it.
@@ -302,29 +301,23 @@ fn lost(sent: bool) -> Answer {
     Answer::Lost { sent, message: "lost on the way".to_owned() }
 }
 
-fn status(status: u16, reason: Option<&str>, after: Option<Duration>) -> Answer {
-    Answer::Status {
-        status,
-        reason: reason.map(ToOwned::to_owned),
-        retry_after: after,
-        etag: None,
-        provider_uid: None,
-        message: format!("{status} {}", reason.unwrap_or_default()),
-    }
-}
-
 impl Wire {
     /// What was said by the server, or by somebody in between.
     fn refusal(&self, code: u16) -> Answer {
         let asked = Duration::from_secs(self.world.chance("wire", |dice, _| dice.between(1, 20)));
         let asked = matches!(code, 429 | 503).then_some(asked);
-        match (code, self.naming.kind()) {
+        match (code, self.world.variant) {
+            (500.., Variant::UnknownTakenForFailed) => lost(false),
+            (500.., Variant::UnknownTakenForApplied) => status(200, None, None),
+            (code, _) => self.told(code, asked),
+        }
+    }
+
+    /// A status, as this kind of calendar says it.
+    fn told(&self, code: u16, after: Option<Duration>) -> Answer {
+        match (code, self.kind()) {
             (429, CalendarKind::Google) => status(403, Some("rateLimitExceeded"), None),
-            (500.., _) if self.world.variant == Variant::UnknownTakenForFailed => lost(false),
-            (500.., _) if self.world.variant == Variant::UnknownTakenForApplied => {
-                status(200, None, None)
-            }
-            (code, _) => status(code, None, asked),
+            (code, _) => status(code, None, after),
         }
     }
 
@@ -334,15 +327,6 @@ impl Wire {
             CalendarKind::Microsoft => etag,
             CalendarKind::Google | CalendarKind::Caldav => etag.as_deref().and_then(strong_etag),
         }
-    }
-
-    fn read_marker(marker: &calendars::Marker) -> Option<Marker> {
-        Some(Marker {
-            uid: IcalUid::parse(&marker.uid).ok()?,
-            connection: booking::ConnectionId(uuid::Uuid::parse_str(&marker.connection).ok()?),
-            revision: marker.revision,
-            digest: Digest::parse(&marker.digest)?,
-        })
     }
 }
 
@@ -361,23 +345,12 @@ impl Adapter for Wire {
     }
 
     async fn send(&self, call: &Call<'_>) -> Answer {
-        let name = call.external_id.to_owned();
-        let body = call.body.to_vec();
-        let if_match = match &call.condition {
-            Condition::Match(etag) => Some(etag.clone()),
-            Condition::New | Condition::Unconditional => None,
-        };
-        let ask = match call.verb {
-            booking::Verb::Create if self.world.variant == Variant::UnnamedCreates => {
-                Ask::Create { name: format!("{name}-{}", self.world.next_request()), body }
-            }
-            booking::Verb::Create => Ask::Create { name, body },
-            booking::Verb::Update if self.kind() == CalendarKind::Microsoft => {
-                Ask::Update { name, if_match, body: graph::patch_of(&body) }
-            }
-            booking::Verb::Update => Ask::Update { name, if_match, body },
-            booking::Verb::Delete => Ask::Delete { name, if_match },
-        };
+        let mut ask = ask_of(self.kind(), call);
+        if self.world.variant == Variant::UnnamedCreates
+            && let Ask::Create { name, .. } = &mut ask
+        {
+            *name = format!("{name}-{}", self.world.next_request());
+        }
         match self.exchange(ask).await {
             Err(sent) => self.lost(sent),
             Ok((_, Came::Status(code))) => self.refusal(code),
@@ -387,9 +360,7 @@ impl Adapter for Wire {
             }
             Ok((request, Came::Said(Said::Done { status: code, etag, provider_uid }))) => {
                 self.acknowledge(call.external_id, request);
-                let etag = self.etag(etag);
-                let (reason, retry_after, message) = (None, None, code.to_string());
-                Answer::Status { status: code, reason, retry_after, etag, provider_uid, message }
+                done(code, self.etag(etag), provider_uid)
             }
             Ok((_, Came::Said(Said::Live { .. } | Said::Tombstone | Said::Absent))) => {
                 unreachable!("a write is not answered as a read")
@@ -400,14 +371,11 @@ impl Adapter for Wire {
     async fn read(&self, external_id: &str) -> Reading {
         match self.exchange(Ask::Read { name: external_id.to_owned() }).await {
             Err(sent) => Reading::Failed(lost(sent)),
-            Ok((_, Came::Status(code))) => Reading::Failed(match (code, self.kind()) {
-                (429, CalendarKind::Google) => status(403, Some("rateLimitExceeded"), None),
-                (code, _) => status(code, None, None),
-            }),
+            Ok((_, Came::Status(code))) => Reading::Failed(self.told(code, None)),
             Ok((_, Came::Gone)) => Reading::CalendarGone { message: "404".to_owned() },
             Ok((_, Came::Said(said))) => match said {
                 Said::Live { body_marker, etag, provider_uid } => Reading::Live {
-                    marker: body_marker.as_ref().and_then(Self::read_marker),
+                    marker: body_marker.as_ref().and_then(read_marker),
                     etag: self.etag(etag),
                     provider_uid,
                 },

@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use booking::{CalendarKind, Content, Digest, IcalUid, Marker, Verb};
-use calendar_sync::calendar::{Answer, Calendar as Adapter, Call, Condition, Reading};
+use booking::{CalendarKind, Content, IcalUid, Marker, Verb};
+use calendar_sync::calendar::{Answer, Calendar as Adapter, Call, Reading};
 use calendar_sync::clock::Surroundings;
 use calendar_sync::emit::frozen::Frozen;
 use calendar_sync::emit::{Accounts, Emitter, Unopened};
 use calendar_sync::store::{ConnectionRow, Fenced, InFlight, NewConnection, Stamp};
+use simulate::adapter::{ask_of, done, read_marker, status};
 use simulate::calendars::switches::AfterDelete;
 use simulate::calendars::{Ask, Calendar, Kind, Said, Switches};
-use simulate::graph::{Graph as Naming, patch_of};
+use simulate::graph::Graph as Naming;
 use simulate::store::ModelStore;
 use tokio::sync::Notify;
 
@@ -90,26 +91,6 @@ impl Graph {
     }
 }
 
-fn told(status: u16, reason: Option<&str>, etag: Option<String>) -> Answer {
-    Answer::Status {
-        status,
-        reason: reason.map(ToOwned::to_owned),
-        retry_after: None,
-        etag,
-        provider_uid: None,
-        message: status.to_string(),
-    }
-}
-
-fn read_marker(marker: &simulate::calendars::Marker) -> Option<Marker> {
-    Some(Marker {
-        uid: IcalUid::parse(&marker.uid).ok()?,
-        connection: connection(1),
-        revision: marker.revision,
-        digest: Digest::parse(&marker.digest)?,
-    })
-}
-
 #[async_trait]
 impl Adapter for Graph {
     fn kind(&self) -> CalendarKind {
@@ -125,25 +106,16 @@ impl Adapter for Graph {
     }
 
     async fn send(&self, call: &Call<'_>) -> Answer {
-        let name = call.external_id.to_owned();
-        let if_match = match &call.condition {
-            Condition::Match(etag) => Some(etag.clone()),
-            Condition::New | Condition::Unconditional => None,
-        };
-        let ask = match call.verb {
-            Verb::Create => {
-                let mut creates = self.creates.lock().expect("nobody panics while holding it");
-                creates.push(name.clone());
-                Ask::Create { name, body: call.body.to_vec() }
-            }
-            Verb::Update => Ask::Update { name, if_match, body: patch_of(call.body) },
-            Verb::Delete => Ask::Delete { name, if_match },
-        };
+        if call.verb == Verb::Create {
+            let mut creates = self.creates.lock().expect("nobody panics while holding it");
+            creates.push(call.external_id.to_owned());
+        }
+        let ask = ask_of(CalendarKind::Microsoft, call);
         match self.ask(&ask) {
             Said::Done { status, etag, .. } => {
-                told(status, None, etag.filter(|_| self.tells_etags))
+                done(status, etag.filter(|_| self.tells_etags), None)
             }
-            Said::Refused { status, reason } => told(status, reason, None),
+            Said::Refused { status: code, reason } => status(code, reason, None),
             Said::Live { .. } | Said::Tombstone | Said::Absent => {
                 unreachable!("a write is not answered as a read")
             }
