@@ -16,6 +16,7 @@ use calendar_sync::store::{
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::store::ModelStore;
 use crate::variant::Variant;
 use crate::world::World;
 
@@ -45,10 +46,8 @@ fn unavailable(operation: &'static str) -> StoreError {
 impl Database {
     fn way(&self) -> Way {
         self.world.chance("database", |dice, rates| {
-            let mut time = |slow| {
-                if slow { dice.time(SLOW_MAX) } else { Duration::from_micros(dice.below(4) * 700) }
-            };
-            let (there, back) = (time(false), time(false));
+            let mut quick = || Duration::from_micros(dice.below(4) * 700);
+            let (there, back) = (quick(), quick());
             let is_slow = dice.hits(rates.store_slow);
             let extra = if is_slow { dice.time(SLOW_MAX) } else { Duration::ZERO };
             let (fails_before, fails_after) =
@@ -63,7 +62,7 @@ impl Database {
     async fn call<T>(
         &self,
         operation: &'static str,
-        done: impl AsyncFnOnce(&crate::store::ModelStore) -> Result<T>,
+        done: impl AsyncFnOnce(&ModelStore) -> Result<T>,
         seen: impl FnOnce(&T),
     ) -> Result<T> {
         let way = self.way();
@@ -111,7 +110,7 @@ impl Store for Database {
     }
 
     async fn fence(&self, topic: &str, partitions: &[i32], token: Uuid) -> Result<Vec<Cursor>> {
-        let fenced = async |store: &crate::store::ModelStore| {
+        let fenced = async |store: &ModelStore| {
             if self.world.variant == Variant::OffsetCommittedBeforeTheDatabase {
                 for partition in partitions {
                     if let Some(at) = self.world.log.committed(*partition) {
@@ -238,8 +237,7 @@ impl Store for Database {
     }
 
     async fn remove_connection(&self, id: ConnectionId, withdraw: bool) -> Result<bool> {
-        let removed =
-            async |store: &crate::store::ModelStore| store.remove_connection(id, withdraw).await;
+        let removed = async |store: &ModelStore| store.remove_connection(id, withdraw).await;
         self.call("remove_connection", removed, |_| {}).await
     }
 
@@ -258,9 +256,8 @@ impl Store for Database {
         after: Uuid,
         limit: u32,
     ) -> Result<Vec<LegacyEvent>> {
-        let read = async |store: &crate::store::ModelStore| {
-            store.legacy_events(provider, kind, after, limit).await
-        };
+        let read =
+            async |store: &ModelStore| store.legacy_events(provider, kind, after, limit).await;
         self.call("legacy_events", read, |_| {}).await
     }
 

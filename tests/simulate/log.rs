@@ -15,7 +15,7 @@ pub const TOPIC: &str = "booking.events";
 #[derive(Debug)]
 pub struct Topic {
     inner: Mutex<Inner>,
-    changed: watch::Sender<u64>,
+    changed: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Topic {
     pub fn new(partitions: usize) -> Self {
         let partitions = vec![Partition::default(); partitions];
         let inner = Inner { made: 1, partitions, committed: BTreeMap::new() };
-        Self { inner: Mutex::new(inner), changed: watch::Sender::new(0) }
+        Self { inner: Mutex::new(inner), changed: watch::Sender::new(()) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -70,12 +70,12 @@ impl Topic {
 
     fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         let changed = change(&mut self.inner());
-        self.changed.send_modify(|version| *version += 1);
+        self.changed.send_replace(());
         changed
     }
 
     /// Who waits for changes.
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 

@@ -127,9 +127,10 @@ fn tell(verdict: &Verdict, shows_trace: bool) {
 }
 
 fn once_failed(tally: &mut Tally) {
-    for Regression { seed, .. } in regressions::ALL {
+    for Regression { seed, taught } in regressions::ALL {
         let verdict = simulate(*seed, Variant::Whole, false);
         if !verdict.wrongs.is_empty() {
+            println!("seed {seed} once taught: {taught}");
             tell(&verdict, true);
         }
         tally.count(verdict.wrongs.is_empty());
@@ -151,7 +152,7 @@ fn same_way_twice(tally: &mut Tally) {
 
 /// Each broken variant is noticed.
 fn controls(args: &Args, tally: &mut Tally) {
-    for variant in Variant::BROKEN {
+    for variant in Variant::broken() {
         let found = Mutex::new(None);
         each(args.jobs, 1..CONTROL_SEEDS_MAX + 1, |seed| {
             let verdict = simulate(seed, variant, false);

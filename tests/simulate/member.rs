@@ -22,7 +22,7 @@ use crate::group::Told;
 use crate::log::Fetch;
 use crate::world::World;
 
-/// How often a member commits what it has not committed yet.
+/// How long a member with nothing else to do waits before it commits.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a member that was expelled takes to join again.
 const REJOIN_DELAY: Duration = Duration::from_secs(3);
@@ -97,14 +97,12 @@ impl Membership {
     async fn obey(&mut self, told: Told) {
         match told {
             Told::Assigned(partitions) => {
-                let mut next = self.ownerships;
                 self.owned.send_modify(|owned| {
                     for partition in partitions {
-                        next += 1;
-                        owned.insert(partition, next);
+                        self.ownerships += 1;
+                        owned.insert(partition, self.ownerships);
                     }
                 });
-                self.ownerships = next;
             }
             Told::Revoked(partitions) => {
                 self.commit(|partition| partitions.contains(&partition));

@@ -23,8 +23,6 @@ use crate::world::World;
 const KINDS: [Kind; 3] = [Kind::Google, Kind::Caldav, Kind::Microsoft];
 /// How many accounts a provider has at most.
 const ACCOUNTS_MAX: usize = 3;
-/// Letters that are looked at together.
-const LETTERS_MAX: u32 = 100;
 
 /// What the person knows.
 pub struct Operator {
@@ -190,24 +188,22 @@ impl Operator {
     }
 
     async fn reconnect_parked(&mut self) {
-        let parked: Vec<ConnectionId> = self.world.store.look(|tables| {
+        let parked: Vec<(ConnectionId, ConnectionState)> = self.world.store.look(|tables| {
             let is_parked = |state, reason: Option<&str>| match state {
                 ConnectionState::Parked => true,
                 ConnectionState::Removing => reason.is_some(),
                 ConnectionState::Active | ConnectionState::Removed => false,
             };
             let all = tables.connections();
-            all.filter(|it| is_parked(it.state, it.parked_reason)).map(|it| it.id).collect()
+            all.filter(|it| is_parked(it.state, it.parked_reason))
+                .map(|it| (it.id, it.state))
+                .collect()
         });
-        for id in parked {
-            let number = self.world.accounts().0.iter().position(|it| it.connection == id);
-            let number = number.expect("only accounts are connected");
+        for (id, state) in parked {
+            let number = self.world.accounts().of(id);
             let is_destination = self.destinations.values().any(|it| *it == number);
-            let is_removing = self.world.store.look(|tables| {
-                tables.connections().any(|it| it.id == id && it.state == ConnectionState::Removing)
-            });
             self.put(number, is_destination).await;
-            if is_removing {
+            if state == ConnectionState::Removing {
                 // It was to be removed, and had no credentials to do it with.
                 let removed = self.world.store.remove_connection(id, true).await;
                 removed.expect("the model answers");
@@ -218,11 +214,9 @@ impl Operator {
     }
 
     async fn see_to_letters(&self) {
-        let letters = self.world.store.dead_letters(0, LETTERS_MAX).await;
-        for letter in letters.expect("the model answers") {
-            if letter.state != calendar_sync::store::DeadState::Open {
-                continue;
-            }
+        let letters: Vec<_> =
+            self.world.store.look(|tables| tables.open_dead_letters().cloned().collect());
+        for letter in letters {
             if letter.class == EFFECT_REJECTED {
                 let revived = self.world.store.revive(letter.id).await;
                 self.world.say(|| format!("letter {}: revived: {revived:?}", letter.id));

@@ -115,13 +115,9 @@ impl Run {
         }
     }
 
-    fn any_worker(&mut self) -> Option<&mut Worker> {
-        let count = self.workers.len() as u64;
-        if count == 0 {
-            return None;
-        }
-        let at = self.world.chance("script", |dice, _| dice.below(count));
-        self.workers.get_mut(usize::try_from(at).unwrap_or_default())
+    fn any_worker(&self) -> Option<Worker> {
+        let some = !self.workers.is_empty();
+        some.then(|| self.world.chance("script", |dice, _| dice.pick(&self.workers).clone()))
     }
 
     async fn perform(&mut self, deed: Deed) {
@@ -159,18 +155,16 @@ impl Run {
     }
 
     fn strike(&mut self, strike: Strike) {
-        let group = Arc::clone(&self.world);
         let Some(worker) = self.any_worker() else {
             return;
         };
         match strike {
-            Strike::Evict => group.group.expel(worker.id),
+            Strike::Evict => self.world.group.expel(worker.id),
             Strike::Kill(polls) => worker.life.doom(polls, Fate::Dies),
             Strike::Freeze(polls, time) => worker.life.doom(polls, Fate::Freezes(time)),
             Strike::Stop => {
                 worker.stop.cancel();
-                let id = worker.id;
-                self.workers.retain(|worker| worker.id != id);
+                self.workers.retain(|it| it.id != worker.id);
             }
         }
     }
@@ -284,7 +278,7 @@ impl Run {
         let log = &self.world.log;
         self.world.store.look(|tables| {
             for partition in 0..log.partitions() {
-                let (_, high) = log.ends(partition)?;
+                let (_, high) = log.ends(partition).expect("it is there");
                 let mut cursors = tables.cursors();
                 let cursor = cursors.find(|cursor| cursor.fence.partition == partition);
                 let position = cursor.and_then(calendar_sync::store::Cursor::position);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use booking::content::Template;
 use booking::{BookingId, Change, Details, EventId, IcalUid, ProviderId, Rules, Status};
 use calendar_sync::cli::encode::{OutgoingEvent, encode};
+use calendar_sync::clock::Clock as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use uuid::Uuid;
@@ -200,7 +201,7 @@ impl Story {
             uid: None,
             provider: booked.provider,
             sequence: booked.sequence,
-            occurred_at: beginning() + world.elapsed(),
+            occurred_at: world.clock.now(),
             change,
         };
         let (key, payload) = (booked.id.to_string(), encode(&event));
@@ -222,7 +223,7 @@ impl Story {
             self.waiting.push(Waiting { at, key: key.clone(), payload: payload.clone() });
         }
         if !reorders {
-            append(world, &key, Some(payload));
+            append(world, &key, payload);
         }
     }
 
@@ -231,7 +232,7 @@ impl Story {
         let now = world.elapsed();
         let is_due = |waiting: &Waiting| waiting.at <= now || world.is_calm();
         for waiting in self.waiting.extract_if(.., |it| is_due(it)).collect::<Vec<_>>() {
-            append(world, &waiting.key, Some(waiting.payload));
+            append(world, &waiting.key, waiting.payload);
         }
     }
 }
@@ -249,19 +250,17 @@ impl Booked {
 }
 
 /// Adds a record to the topic, and now and then something that is no event.
-fn append(world: &World, key: &str, payload: Option<Vec<u8>>) {
-    let timestamp = (beginning() + world.elapsed()).timestamp_millis();
+fn append(world: &World, key: &str, payload: Vec<u8>) {
+    let timestamp = world.clock.now().timestamp_millis();
     if world.chance("producer", |dice, rates| dice.hits(rates.garbage)) {
         let garbage = world.chance("producer", |dice, _| {
-            [None, Some(vec![0xc3, 0x01, 7]), Some(b"garbage".to_vec())]
-                [usize::try_from(dice.below(3)).unwrap_or(0)]
-            .clone()
+            dice.pick(&[None, Some(vec![0xc3, 0x01, 7]), Some(b"garbage".to_vec())]).clone()
         });
         world.log.append(key, garbage, timestamp);
         if world.chance("producer", |dice, _| dice.hits(500)) {
             world.log.append_marker(world.log.partition_of(key));
         }
     }
-    let (partition, offset) = world.log.append(key, payload, timestamp);
+    let (partition, offset) = world.log.append(key, Some(payload), timestamp);
     world.say(|| format!("record of {key} at {partition}@{offset}"));
 }

@@ -1,9 +1,11 @@
 //! The service broken on purpose, one way at a time: a harness that cannot see these is blind.
 
+use clap::ValueEnum;
+
 use crate::store::Broken;
 
 /// What is broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Variant {
     /// Nothing.
     Whole,
@@ -35,20 +37,9 @@ pub enum Variant {
 
 impl Variant {
     /// All that are broken.
-    pub const BROKEN: [Self; 12] = [
-        Self::NoOwnerEpoch,
-        Self::NoToken,
-        Self::NoIfMatch,
-        Self::UnnamedCreates,
-        Self::UnknownTakenForFailed,
-        Self::UnknownTakenForApplied,
-        Self::OffsetCommittedBeforeTheDatabase,
-        Self::DedupeByEventIdAlone,
-        Self::ANewGenerationOnOneBare404,
-        Self::DeleteWithoutCondition,
-        Self::FlagsGatedAtPlanning,
-        Self::RowsDeletedAtRecord,
-    ];
+    pub fn broken() -> impl Iterator<Item = Self> {
+        Self::value_variants().iter().copied().filter(|variant| *variant != Self::Whole)
+    }
 
     /// What of it is the database's.
     pub fn store(self) -> Broken {

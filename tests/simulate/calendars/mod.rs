@@ -128,7 +128,7 @@ impl Said {
         Self::Refused { status, reason: None }
     }
 
-    fn live(event: &Event) -> Self {
+    pub(crate) fn live(event: &Event) -> Self {
         Self::Live {
             body_marker: event.marker.clone(),
             etag: event.etag.clone(),
