@@ -1,5 +1,6 @@
 //! The judge: compares the calendars with what the booking application knows. Shares no code with
-//! the service; knows what the calendars tell of themselves, and the story.
+//! the service but the names of providers and bookings; knows what the calendars tell of themselves,
+//! and the story.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use booking::ProviderId;
 use chrono::SecondsFormat;
 
 use crate::accounts::Account;
-use crate::calendars::{By, Event, Stood};
+use crate::calendars::{By, Change, Event, Stood};
 use crate::story::{Shown, Story};
 use crate::world::World;
 
@@ -26,7 +27,8 @@ pub fn judge(world: &World, story: &Story, destinations: &BTreeMap<ProviderId, u
                 .filter(|event| is_ours(event))
                 .filter(|event| uids.get(&event.name).is_some_and(|uid| uid == booked.uid.as_str()))
                 .collect();
-            let by_hand = was_deleted_by_hand(account, &uids, booked.uid.as_str());
+            let is_its = |name: &str| uids.get(name).is_some_and(|of| of == booked.uid.as_str());
+            let by_hand = is_by_hand(account, is_its);
             for wrong in compare(account, here.as_ref(), &found, by_hand) {
                 world.wrong(format!("account {number}, {}: {wrong}", booked.uid));
             }
@@ -58,9 +60,13 @@ fn uids_by_name(account: &Account) -> BTreeMap<String, String> {
     uids
 }
 
-/// Whether the host, or the server by itself, had the last word about an event.
-fn is_by_hand(account: &Account, name: &str) -> bool {
-    let last = account.server.history().iter().rev().find(|change| change.name == name);
+/// Whether the last that became of such events was done by hand, or by the server itself. That what
+/// was deleted is not remembered any more is nothing that becomes of it.
+fn is_by_hand(account: &Account, is_its: impl Fn(&str) -> bool) -> bool {
+    let is_live = |stood: &Stood| matches!(stood, Stood::Live(_));
+    let matters = |change: &&Change| is_live(&change.before) || is_live(&change.after);
+    let history = account.server.history().iter().rev().filter(matters);
+    let last = history.into_iter().find(|change| is_its(&change.name));
     last.is_some_and(|change| !matches!(change.by, By::Request(_)))
 }
 
@@ -76,25 +82,20 @@ fn compare(
         wrongs.push(format!("{} live events: {names:?}", found.len()));
     }
     match (shown, found.first()) {
-        (Some(shown), Some(event)) if !is_by_hand(account, &event.name) => {
+        (Some(shown), Some(event)) if !is_by_hand(account, |name| name == event.name) => {
             wrongs.extend(differences(shown, event));
         }
         (Some(shown), None) if !was_deleted_by_hand => {
             wrongs.push(format!("`{}` is lost", shown.summary));
         }
-        (None, Some(event)) if !is_by_hand(account, &event.name) && !account.is_left => {
+        (None, Some(event))
+            if !is_by_hand(account, |name| name == event.name) && !account.is_left =>
+        {
             wrongs.push(format!("`{}` is left behind", event.summary));
         }
         (Some(_) | None, Some(_) | None) => {}
     }
     wrongs
-}
-
-/// Whether the last that became of a booking's events was done by hand.
-fn was_deleted_by_hand(account: &Account, uids: &BTreeMap<String, String>, uid: &str) -> bool {
-    let is_its = |name: &String| uids.get(name).is_some_and(|of| of == uid);
-    let last = account.server.history().iter().rev().find(|change| is_its(&change.name));
-    last.is_some_and(|change| !matches!(change.by, By::Request(_)))
 }
 
 fn differences(shown: &Shown, event: &Event) -> Option<String> {
