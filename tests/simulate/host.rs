@@ -5,8 +5,8 @@ use booking::CalendarKind;
 use crate::calendars::{By, Deed};
 use crate::world::World;
 
-/// Deletes the copies that have the UID of ours: a CalDAV server lets no other event have it, and the
-/// dead letter says so to a person.
+/// Deletes the copies: a CalDAV server may let no other event have the UID of one of them, and the dead
+/// letter says so to a person.
 pub fn tidy_up(world: &World) {
     let at = world.elapsed();
     for account in &mut world.accounts().0 {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum as _};
 use simulate::regressions::{self, Regression};
 use simulate::run::{Verdict, simulate};
 use simulate::variant::Variant;
@@ -64,6 +64,10 @@ fn main() -> ExitCode {
         once_failed(&mut tally);
         if cfg!(tokio_unstable) {
             same_way_twice(&mut tally);
+        } else {
+            println!(
+                "not looked at: whether a seed takes the same way twice (tokio_unstable is off)"
+            );
         }
         controls(&args, &mut tally);
     }
@@ -123,7 +127,9 @@ fn tell(verdict: &Verdict, shows_trace: bool) {
     for wrong in &verdict.wrongs {
         println!("seed {}: {wrong}", verdict.seed);
     }
-    println!("all of it: tests/run simulate --seeds 1 --seed {} --trace", verdict.seed);
+    let variant = verdict.variant.to_possible_value().expect("none is hidden");
+    let (seed, variant) = (verdict.seed, variant.get_name().to_owned());
+    println!("all of it: tests/run simulate --seeds 1 --seed {seed} --variant {variant} --trace");
 }
 
 fn once_failed(tally: &mut Tally) {

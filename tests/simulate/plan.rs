@@ -1,6 +1,6 @@
 //! What a seed draws before anything begins: how large the world is, which faults there are and how
-//! often. Most seeds have few kinds of fault, and those often (swarm testing): one that is drowned
-//! by all the others shows nothing.
+//! often. Each seed has a third of the kinds, rare or often (swarm testing): a fault that is drowned by
+//! all the others shows nothing.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ pub struct Features {
     pub outages: bool,
     /// The database loses its last commits, or is restored.
     pub rewinds: bool,
-    /// Clocks jump.
+    /// The database's clock jumps.
     pub jumps: bool,
     /// Kafka's copy of a cursor is set by hand.
     pub committed_by_hand: bool,

@@ -1,5 +1,5 @@
-//! What happens at which hour: drawn before anything begins, so that nothing that the service does
-//! changes what happens to it.
+//! What happens at which hour (or later, where an outage lasts that long): drawn before anything
+//! begins, so that nothing that the service does changes what happens to it.
 
 use std::time::Duration;
 

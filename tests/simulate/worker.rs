@@ -1,5 +1,5 @@
-//! A worker: the service's own consumer, pipeline and lanes, as its command joins them, in a process
-//! that can be ended and frozen at any step.
+//! A worker: the service's own consumer, pipeline and lanes, joined as its command joins them (but for
+//! the backlog, which holds nothing here), in a process that can be ended and frozen at any step.
 
 use std::sync::Arc;
 use std::time::Duration;
