@@ -21,6 +21,8 @@ mod services;
 
 mod wait;
 
+mod process;
+
 mod readme;
 
 mod module_rule;
