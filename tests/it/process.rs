@@ -9,7 +9,7 @@ use tempfile::NamedTempFile;
 use tokio::process::{Child, Command};
 
 use crate::settings::KEY;
-use crate::wait::{LOOK, PATIENCE};
+use crate::wait::{PATIENCE, found};
 
 /// So many lines of a log are shown where something failed.
 const LOG_LINES_MAX: usize = 12;
@@ -47,13 +47,8 @@ impl Worker {
 
     /// Waits until it has logged this.
     pub(crate) async fn logs(&self, text: &str) {
-        let waiting = async {
-            while !self.logged().contains(text) {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        let found = tokio::time::timeout(PATIENCE, waiting).await;
-        assert!(found.is_ok(), "`{text}` was not logged:\n{}", self.logged());
+        let found = found(PATIENCE, async || self.logged().contains(text).then_some(())).await;
+        assert!(found.is_some(), "`{text}` was not logged:\n{}", self.logged());
     }
 
     /// Sends SIGTERM.

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use booking::{Digest, Verb};
 use calendar_sync::emit::EmitOptions;
-use calendar_sync::store::{Fenced, Finding, LaneLease, Record};
+use calendar_sync::store::{Fenced, Finding, Record};
 use uuid::Uuid;
 
 use super::host::{EVERY, Host, INVALID, Trouble, UNAVAILABLE};
 use super::story::{Story, hour, provider};
-use super::world::{Connected, World, until};
+use super::world::{Connected, PATIENCE, World, until};
+use crate::wait::found;
 
 /// For a worker that is killed while a call of it is on its way: its lease must not last.
 fn briefly(options: &EmitOptions) -> EmitOptions {
@@ -202,12 +203,11 @@ pub(super) async fn a_late_create_that_was_found_makes_room_for_a_booking_made_a
 
 /// A holder verifies, writes down what it has found, and goes.
 async fn find_the_late_create(world: &World, host: &Connected) {
-    let leased = async || {
+    let leased = found(PATIENCE, async || {
         let (gate, token) = (&world.emit.gate, Uuid::from_u128(7));
         world.store.lease(gate, host.id, token, Duration::from_secs(9)).await.expect("it answers")
-    };
-    until("a verification is due", async || leased().await.is_some()).await;
-    let lane = LaneLease { connection: host.id, token: Uuid::from_u128(7) };
+    });
+    let lane = leased.await.expect("a verification is due");
     let due = world.store.due(&lane, 1).await.expect("the store answers");
     let [owed] = due.as_slice() else { panic!("one row: {due:?}") };
     let there = world.only(host).await;
