@@ -23,6 +23,8 @@ mod wait;
 
 mod process;
 
+mod broker;
+
 mod readme;
 
 mod module_rule;
