@@ -170,69 +170,56 @@ async fn caldav(fact: &str, surroundings: &Surroundings) -> Option<Host> {
 
 /// SQLite and the Google emulator.
 pub(crate) async fn embedded(fact: &'static str) -> Option<World> {
-    let surroundings = Surroundings::real();
-    let host = google(&surroundings).await;
-    World::on(Parts::Embedded, host, fact, surroundings).await
+    World::on(Parts::Embedded, CalendarKind::Google, fact, false).await
 }
 
 /// PostgreSQL and the Google emulator. `None`: there is none, and that has been written down.
 pub(crate) async fn real(fact: &'static str) -> Option<World> {
-    let surroundings = Surroundings::real();
-    let host = google(&surroundings).await;
-    World::on(Parts::Real, host, fact, surroundings).await
+    World::on(Parts::Real, CalendarKind::Google, fact, false).await
 }
 
 /// PostgreSQL and Radicale.
 pub(crate) async fn radicale(fact: &'static str) -> Option<World> {
-    let surroundings = Surroundings::real();
-    let host = caldav(fact, &surroundings).await?;
-    World::on(Parts::Real, host, fact, surroundings).await
+    World::on(Parts::Real, CalendarKind::Caldav, fact, false).await
 }
 
 impl World {
-    async fn on(
-        parts: Parts,
-        host: Host,
-        fact: &'static str,
-        surroundings: Surroundings,
-    ) -> Option<Self> {
-        let database = store_of(parts, fact, &surroundings).await?;
-        Some(Self::in_database(database, parts, host, fact, surroundings).await)
-    }
-
     /// In which workers in processes of their own take part.
     pub(crate) async fn for_processes(
         parts: Parts,
         kind: CalendarKind,
         fact: &'static str,
     ) -> Option<Self> {
+        Self::on(parts, kind, fact, true).await
+    }
+
+    async fn on(
+        parts: Parts,
+        kind: CalendarKind,
+        fact: &'static str,
+        is_shared: bool,
+    ) -> Option<Self> {
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer();
+        // Another test of this process may have done it already.
+        drop(log.try_init());
         let surroundings = Surroundings::real();
         let host = match kind {
             CalendarKind::Google => google(&surroundings).await,
             CalendarKind::Caldav => caldav(fact, &surroundings).await?,
             CalendarKind::Microsoft => unreachable!("this version has no adapter for it"),
         };
-        let database = found_by_all(parts, fact, &surroundings).await?;
-        Some(Self::in_database(database, parts, host, fact, surroundings).await)
-    }
-
-    async fn in_database(
-        database: Database,
-        parts: Parts,
-        host: Host,
-        fact: &'static str,
-        surroundings: Surroundings,
-    ) -> Self {
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-            .with_test_writer();
-        // Another test of this process may have done it already.
-        drop(log.try_init());
+        let database = if is_shared {
+            found_by_all(parts, fact, &surroundings).await?
+        } else {
+            store_of(parts, fact, &surroundings).await?
+        };
         let Database { store, url, ending } = database;
         let fresh = surroundings.dice.token();
         let installation = store.open(None, fresh).await.expect("the database is new");
         let rules = settings(&BTreeMap::new()).content.rules(installation.installed_at);
-        Self {
+        Some(Self {
             parts,
             store,
             url,
@@ -245,7 +232,7 @@ impl World {
             records: Vec::new(),
             fact,
             endings: vec![ending],
-        }
+        })
     }
 
     /// Clears away. Whatever the fact was: nothing acknowledged went backwards.
