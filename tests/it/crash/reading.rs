@@ -4,12 +4,10 @@
 
 use booking::{ConnectionId, Verb};
 use calendar_sync::cli::encode::{OutgoingEvent, encode};
-use calendar_sync::consumer::{BatchPlace, BatchSink as _, RawRecord, Taken};
+use calendar_sync::consumer::RawRecord;
 use calendar_sync::crash::POINTS;
-use calendar_sync::store::{Fenced, LogFacts};
 use futures::StreamExt as _;
 use rdkafka::producer::FutureRecord;
-use tokio_util::sync::CancellationToken;
 
 use super::VERBS;
 use super::process::Process;
@@ -82,7 +80,7 @@ pub(super) async fn every_cell(world: World) {
     for cell in &mut cells {
         let history = cell.history();
         let records = publish(&world, &broker, &cell.topic, history).await;
-        fold(&world, &cell.topic, records).await;
+        world.read_log(&cell.topic, &records, records.len(), records.len()).await;
     }
     world.drain().await;
     for cell in &mut cells {
@@ -156,26 +154,6 @@ async fn publish(
 /// The offset after the last of these.
 fn after(records: &[RawRecord]) -> i64 {
     records.last().expect("there are some").offset + 1
-}
-
-/// Folds the first records of a topic, as a consumer before would have.
-async fn fold(world: &World, topic: &str, records: Vec<RawRecord>) {
-    let token = world.surroundings.dice.token();
-    let cursors = world.store.fence(topic, &[0], token).await.expect("the store answers");
-    let cursor = &cursors[0];
-    let facts = LogFacts { start: Some(0), ..LogFacts::default() };
-    let noted = world.store.note_log(&cursor.fence, &facts).await;
-    assert_eq!(noted.expect("the store answers"), Fenced::Written);
-    let end = after(&records);
-    let place = BatchPlace {
-        fence: cursor.fence.clone(),
-        incarnation: cursor.incarnation,
-        from: 0,
-        log_end: Some(end),
-        recover_until: None,
-    };
-    let taken = world.pipeline().take(&place, records, &CancellationToken::new()).await;
-    assert_eq!(taken, Taken::To(end));
 }
 
 fn start(world: &World, broker: &Broker, cell: &Cell, point: Option<&str>) -> Process {

@@ -298,8 +298,19 @@ impl World {
 
     /// Takes the topic over and reads it up to an offset.
     pub(super) async fn read_to(&self, end: usize, batch_max: usize) {
+        self.read_log(TOPIC, &self.records, end, batch_max).await;
+    }
+
+    /// The same of another topic, of one partition: this is its log.
+    pub(crate) async fn read_log(
+        &self,
+        topic: &str,
+        log: &[RawRecord],
+        end: usize,
+        batch_max: usize,
+    ) {
         let token = self.surroundings.dice.token();
-        let cursors = self.store.fence(TOPIC, &[0], token).await.expect("the store answers");
+        let cursors = self.store.fence(topic, &[0], token).await.expect("the store answers");
         let cursor = &cursors[0];
         if cursor.next_offset.is_none() {
             let facts = LogFacts { start: Some(0), ..LogFacts::default() };
@@ -314,10 +325,10 @@ impl World {
                 fence: cursor.fence.clone(),
                 incarnation: cursor.incarnation,
                 from: i64::try_from(from).expect("an offset"),
-                log_end: i64::try_from(self.records.len()).ok(),
+                log_end: i64::try_from(log.len()).ok(),
                 recover_until: cursor.recover_until,
             };
-            let records = self.records[from..to].to_vec();
+            let records = log[from..to].to_vec();
             let taken = pipeline.take(&place, records, &CancellationToken::new()).await;
             assert_eq!(taken, Taken::To(i64::try_from(to).expect("an offset")));
             from = to;
@@ -325,7 +336,7 @@ impl World {
     }
 
     /// What the consumer hands batches to.
-    pub(crate) fn pipeline(&self) -> Pipeline {
+    pub(super) fn pipeline(&self) -> Pipeline {
         let (store, schemas) = (Arc::clone(&self.store), Arc::new(NoRegistry));
         Pipeline::new(store, schemas, self.rules.clone(), self.surroundings.clone())
     }
