@@ -4,8 +4,6 @@
 
 mod letters;
 
-mod process;
-
 pub(crate) mod proxy;
 
 mod stopping;

@@ -15,8 +15,6 @@ mod cells;
 
 mod process;
 
-mod broker;
-
 mod reading;
 
 mod sending;

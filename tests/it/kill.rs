@@ -40,6 +40,8 @@ use transaction::Table;
 use verdict::{Traffic, Verdict};
 use world::World;
 
+use crate::process::tail;
+
 const EVENTS: usize = 5_000;
 /// A kill comes after so many more events; the last ones come after the last kill.
 const EVENTS_BETWEEN_KILLS: usize = 450;
@@ -60,8 +62,6 @@ const MOMENT_MAX: Duration = Duration::from_mins(2);
 const QUIET_MAX: Duration = Duration::from_mins(4);
 /// How often the database is asked whether all work is done.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-/// So many lines of a log are shown where something failed.
-const LOG_LINES_MAX: usize = 6;
 
 /// In what a worker is killed. Whichever worker it happens to first is the one.
 #[derive(Debug, Clone, Copy)]
@@ -227,9 +227,7 @@ impl Drop for Workers {
         say(&format!("the logs are in {}", directory.keep().display()));
         for log in &self.logs {
             let text = std::fs::read_to_string(log).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().collect();
-            let last = &lines[lines.len().saturating_sub(LOG_LINES_MAX)..];
-            say(&format!("== the end of {}\n{}", log.display(), last.join("\n")));
+            say(&format!("== the end of {}\n{}", log.display(), tail(&text)));
         }
     }
 }

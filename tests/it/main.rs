@@ -21,6 +21,10 @@ mod services;
 
 mod wait;
 
+mod process;
+
+mod broker;
+
 mod readme;
 
 mod module_rule;

@@ -1,18 +1,30 @@
-//! Waiting for a condition: looked at until it holds, and never slept for.
+//! Waiting for a condition: looked at again and again until it holds, however soon that is.
 
 use std::time::Duration;
 
-/// The longest that anything is waited for.
+/// The longest that is waited for, where nobody names another bound.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
-/// How often a condition is looked at.
-pub(crate) const LOOK: Duration = Duration::from_millis(10);
+/// The pause before a condition is looked at again.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Waits until it is so.
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !is_so().await {
+    let found = found(PATIENCE, async || is_so().await.then_some(())).await;
+    assert!(found.is_some(), "waited in vain until {what}");
+}
+
+/// Looks until there is something; `None`: nothing has come within that time.
+pub(crate) async fn found<T>(
+    within: Duration,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> Option<T> {
+    let looking = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
             tokio::time::sleep(LOOK).await;
         }
     };
-    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "waited in vain until {what}");
+    tokio::time::timeout(within, looking).await.ok()
 }

@@ -13,9 +13,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::process::Worker;
 use super::proxy::Proxy;
 use super::{command, command_reading};
+use crate::process::Worker;
 use crate::settings::PROVIDER;
 use crate::store_contract::env::Answered as _;
 use crate::store_contract::postgres::Database;
@@ -148,10 +148,10 @@ async fn a_worker_that_is_not_to_send_needs_no_key() {
     let Some(place) = Place::with_topic(test).await else { return };
     let store = place.store().await;
     let keyless = [("SECRETS_KEY", "")];
-    let worker = Worker::start(&place.environment(&place.database.url, &keyless));
+    let worker = Worker::start(place.environment(&place.database.url, &keyless));
     place.publish(&["a", "b"]);
     until("both are read", async || place.read(store.as_ref()).await == 2).await;
-    worker.terminate().await;
+    worker.terminate();
     let (status, log) = worker.ended(DEADLINE).await;
     assert!(status.success(), "{log}");
     drop(store);
@@ -163,11 +163,11 @@ async fn a_worker_that_is_told_to_stop_leaves_the_group_and_goes_on_where_it_was
     let Some(place) = Place::with_topic("stop").await else { return };
     let store = place.store().await;
     for (round, bookings) in (1..).zip([["a", "b", "c"], ["d", "e", "f"]]) {
-        let worker = Worker::start(&place.environment(&place.database.url, &[]));
+        let worker = Worker::start(place.environment(&place.database.url, &[]));
         place.publish(&bookings);
         until("all is read", async || place.read(&*store).await == 3 * round).await;
         assert!(place.has_members().await);
-        worker.terminate().await;
+        worker.terminate();
         let (status, log) = worker.ended(DEADLINE).await;
         assert_stopped(status, &log);
         assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
@@ -183,7 +183,7 @@ async fn a_worker_whose_database_goes_away_waits_for_it_and_can_be_stopped() {
         let Some(place) = Place::with_topic("stop_without_database").await else { return };
         let mut proxy = Proxy::before(&place.database.url).await;
         let store = place.store().await;
-        let worker = Worker::start(&place.environment(&proxy.url, &[]));
+        let worker = Worker::start(place.environment(&proxy.url, &[]));
         place.publish(&["a"]);
         until("it is read", async || place.read(&*store).await == 1).await;
         if is_silent {
@@ -195,7 +195,7 @@ async fn a_worker_whose_database_goes_away_waits_for_it_and_can_be_stopped() {
         if !is_silent {
             worker.logs("a batch could not be committed, and is tried again").await;
         }
-        worker.terminate().await;
+        worker.terminate();
         let (status, log) = worker.ended(DEADLINE).await;
         assert_stopped(status, &log);
         assert!(!place.has_members().await, "the group was left");
@@ -214,11 +214,11 @@ async fn a_worker_with_a_call_that_is_not_answered_can_be_stopped() {
         ("EMIT_CALL_TIMEOUT_S", "4"),
         ("EMIT_CONNECT_TIMEOUT_S", "4"),
     ];
-    let worker = Worker::start(&place.environment(&place.database.url, &emitting));
+    let worker = Worker::start(place.environment(&place.database.url, &emitting));
     place.publish(&["a"]);
     let called = tokio::time::timeout(PATIENCE, calendar.accept()).await;
     let (_unanswered, _) = called.expect("the calendar is called").unwrap();
-    worker.terminate().await;
+    worker.terminate();
     let (status, log) = worker.ended(DEADLINE).await;
     assert_stopped(status, &log);
     assert!(!log.contains("hunter2"), "{log}");
@@ -231,12 +231,12 @@ async fn a_worker_waits_for_its_topic_and_says_so() {
     let Some(place) = Place::new("no_topic").await else { return };
     let refresh = ("KAFKA_PROPERTIES_TOPIC_METADATA_REFRESH_INTERVAL_MS", "500");
     let store = place.store().await;
-    let worker = Worker::start(&place.environment(&place.database.url, &[refresh]));
+    let worker = Worker::start(place.environment(&place.database.url, &[refresh]));
     worker.logs(&format!("Subscribed topic not available: {}", place.topic)).await;
     place.create_topic().await;
     place.publish(&["a"]);
     until("it is read", async || place.read(&*store).await == 1).await;
-    worker.terminate().await;
+    worker.terminate();
     let (status, log) = worker.ended(DEADLINE).await;
     assert_stopped(status, &log);
     drop(store);
@@ -247,10 +247,10 @@ async fn a_worker_waits_for_its_topic_and_says_so() {
 async fn a_worker_without_a_broker_says_so_and_can_be_stopped() {
     let Some(place) = Place::new("no_broker").await else { return };
     let nobody = [("KAFKA_BROKERS", "127.0.0.1:1")];
-    let worker = Worker::start(&place.environment(&place.database.url, &nobody));
+    let worker = Worker::start(place.environment(&place.database.url, &nobody));
     worker.logs("1/1 brokers are down").await;
     assert!(worker.logged().contains("127.0.0.1:1"), "{}", worker.logged());
-    worker.terminate().await;
+    worker.terminate();
     let (status, log) = worker.ended(DEADLINE).await;
     assert_stopped(status, &log);
     place.database.end().await;
@@ -261,13 +261,13 @@ async fn an_unanswered_stop_is_insisted_on_by_a_second_signal() {
     let Some(place) = Place::with_topic("second_signal").await else { return };
     let calendar = place.add_a_calendar_that_never_answers().await;
     let emitting = [("CALENDAR_SYNC_ENABLED", "true")];
-    let worker = Worker::start(&place.environment(&place.database.url, &emitting));
+    let worker = Worker::start(place.environment(&place.database.url, &emitting));
     place.publish(&["a"]);
     let called = tokio::time::timeout(PATIENCE, calendar.accept()).await;
     let (_unanswered, _) = called.expect("the calendar is called").unwrap();
-    worker.terminate().await;
+    worker.terminate();
     worker.logs("stopping: finishing what is begun").await;
-    worker.terminate().await;
+    worker.terminate();
     let (status, log) = worker.ended(DEADLINE).await;
     assert_eq!(status.code(), Some(1), "{log}");
     assert!(log.ends_with("error: cut off by a second signal (SIGTERM)\n"), "{log}");
@@ -279,7 +279,7 @@ async fn an_unanswered_stop_is_insisted_on_by_a_second_signal() {
 async fn a_worker_that_is_fenced_off_while_it_owns_the_partition_fences_again() {
     let Some(place) = Place::with_topic("fenced_off").await else { return };
     let store = place.store().await;
-    let worker = Worker::start(&place.environment(&place.database.url, &[]));
+    let worker = Worker::start(place.environment(&place.database.url, &[]));
     place.publish(&["a"]);
     until("it is read", async || place.read(&*store).await == 1).await;
     let ours: Vec<Fence> = store
@@ -297,7 +297,7 @@ async fn a_worker_that_is_fenced_off_while_it_owns_the_partition_fences_again() 
         lost += u32::from(noted == calendar_sync::store::Fenced::Refused);
     }
     assert!(lost > 0, "the worker's fence is newer");
-    worker.terminate().await;
+    worker.terminate();
     let (status, log) = worker.ended(DEADLINE).await;
     assert_stopped(status, &log);
     drop(store);

@@ -26,7 +26,10 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::ledger::Ledger;
-use crate::wait::PATIENCE;
+use crate::wait::{PATIENCE, found};
+
+/// The longest that the deletion of a topic takes.
+const DELETION_MAX: Duration = Duration::from_secs(10);
 
 /// Waits until it is so.
 pub(super) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -95,15 +98,12 @@ impl World {
     pub(super) async fn create_topic(&self, partitions: i32) {
         let topic = NewTopic::new(&self.topic, partitions, TopicReplication::Fixed(1));
         let admin = self.admin();
-        for _ in 0..100 {
+        // A topic of this name may still be being deleted.
+        let made = found(DELETION_MAX, async || {
             let answer = admin.create_topics([&topic], &AdminOptions::new()).await.unwrap();
-            if answer[0].is_ok() {
-                return;
-            }
-            // A topic of this name is still being deleted.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("the topic could not be made");
+            answer[0].is_ok().then_some(())
+        });
+        made.await.expect("the topic can be made");
     }
 
     pub(super) async fn delete_topic(&self) {

@@ -1,20 +1,14 @@
-//! The service's own binary, `run`, in a process that is ended.
+//! A worker in a process of its own, which is ended.
 
-use std::fs::File;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::Stdio;
 
 use booking::ConnectionId;
 use calendar_sync::crash::{LAST_WORDS, VARIABLE};
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::NamedTempFile;
-use tokio::process::{Child, Command};
+use rustix::process::Signal;
 
 use crate::end_to_end::story::DOMAIN;
 use crate::end_to_end::world::{KEY, PATIENCE, World};
-
-/// So many lines of a log are shown where something failed.
-const LOG_LINES_MAX: usize = 12;
+use crate::process::{Worker, tail};
 
 /// Nobody listens there: a worker without a broker, which only sends.
 const NO_BROKER: &str = "127.0.0.1:9";
@@ -48,30 +42,24 @@ const SETTINGS: [(&str, &str); 21] = [
 ];
 
 /// A worker; killed when it is dropped.
-pub(super) struct Process {
-    child: Child,
-    log: NamedTempFile,
-}
+pub(super) struct Process(Worker);
 
 impl Process {
-    /// Starts one that serves these connections alone, and ends at `point`. `more` settings go
-    /// before the others.
+    /// Starts one that serves these connections alone, and ends at `point`. `more` settings hold
+    /// rather than the others.
     pub(super) fn start(
         world: &World,
         serves: &[ConnectionId],
         point: Option<&str>,
         more: &[(&str, &str)],
     ) -> Self {
-        let log = NamedTempFile::new().expect("a file can be made");
         let serves: Vec<_> = serves.iter().map(ToString::to_string).collect();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_calendar-sync"));
-        command.arg("run").env_clear().envs(SETTINGS).envs(more.iter().copied());
-        command.env("DATABASE_URL", world.url.as_deref().expect("a database for processes"));
-        command.env("CALENDAR_ALLOWLIST_CONNECTION_IDS", serves.join(","));
-        command.envs(point.map(|point| (VARIABLE, point)));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
-        command.stderr(File::create(log.path()).expect("the log can be written"));
-        Self { child: command.spawn().expect("a worker starts"), log }
+        let serves = serves.join(",");
+        let url = world.url.as_deref().expect("a database for processes");
+        let ours = [("DATABASE_URL", url), ("CALENDAR_ALLOWLIST_CONNECTION_IDS", &serves)];
+        let ends = point.map(|point| (VARIABLE, point));
+        let given = SETTINGS.into_iter().chain(more.iter().copied()).chain(ours).chain(ends);
+        Self(Worker::start(given))
     }
 
     /// Waits until it has crashed at this point, and nowhere else.
@@ -87,42 +75,24 @@ impl Process {
 
     /// Ends it where it stands, whatever it is about.
     pub(super) async fn end(self) -> Result<(), String> {
-        self.send(Signal::KILL)?;
+        self.0.signal(Signal::KILL)?;
         self.dies_of(Signal::KILL).await.map(drop)
     }
 
     /// Asks it to stop, which it must.
-    pub(super) async fn stop(mut self) {
-        self.send(Signal::TERM).expect("it lives");
-        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        let ended = ended.expect("it ends in time").expect("it is our child");
-        assert!(ended.success(), "{ended}:\n{}", tail(&self.logged()));
-    }
-
-    fn send(&self, signal: Signal) -> Result<(), String> {
-        let id = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        let id = id.ok_or_else(|| format!("it has ended by itself:\n{}", tail(&self.logged())))?;
-        kill_process(id, signal).map_err(|error| error.to_string())
+    pub(super) async fn stop(self) {
+        self.0.terminate();
+        let (ended, log) = self.0.ended(PATIENCE).await;
+        assert!(ended.success(), "{ended}:\n{}", tail(&log));
     }
 
     /// Waits until it is gone, by this signal; answers its log.
-    async fn dies_of(mut self, signal: Signal) -> Result<String, String> {
-        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        let log = self.logged();
-        let ended = ended.map_err(|_| format!("it did not crash:\n{}", tail(&log)))?;
-        let ended = ended.expect("it is our child");
+    async fn dies_of(self, signal: Signal) -> Result<String, String> {
+        let ended = self.0.ends(PATIENCE).await;
+        let (ended, log) = ended.map_err(|log| format!("it did not crash:\n{}", tail(&log)))?;
         if ended.signal() == Some(signal.as_raw()) {
             return Ok(log);
         }
         Err(format!("it ended with {ended}:\n{}", tail(&log)))
     }
-
-    fn logged(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(self.log.path()).expect("its log")).into_owned()
-    }
-}
-
-fn tail(log: &str) -> String {
-    let lines: Vec<_> = log.lines().collect();
-    lines[lines.len().saturating_sub(LOG_LINES_MAX)..].join("\n")
 }

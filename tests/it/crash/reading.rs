@@ -3,19 +3,18 @@
 //! that is moved and one that is cancelled, each for a calendar of its own.
 
 use booking::{ConnectionId, Verb};
-use calendar_sync::cli::encode::OutgoingEvent;
-use calendar_sync::consumer::{BatchPlace, BatchSink as _, RawRecord, Taken};
+use calendar_sync::cli::encode::{OutgoingEvent, encode};
+use calendar_sync::consumer::RawRecord;
 use calendar_sync::crash::POINTS;
-use calendar_sync::store::{Fenced, LogFacts};
 use futures::StreamExt as _;
-use tokio_util::sync::CancellationToken;
+use rdkafka::producer::FutureRecord;
 
 use super::VERBS;
-use super::broker::Broker;
 use super::process::Process;
 use super::verdict::{Case, judge_all, recover, tell};
+use crate::broker::Broker;
 use crate::end_to_end::story::{Story, provider};
-use crate::end_to_end::world::{World, until};
+use crate::end_to_end::world::{PATIENCE, World, until};
 
 /// So many workers live at once: they mostly wait for their group.
 const PROCESSES_MAX: usize = 16;
@@ -77,17 +76,17 @@ pub(super) async fn every_cell(world: World) {
     };
     let mut cells = make(&world).await;
     let topics: Vec<_> = cells.iter().map(|cell| cell.topic.clone()).collect();
-    broker.create(&topics).await;
+    broker.create(&topics, 1).await;
     for cell in &mut cells {
         let history = cell.history();
-        let records = broker.publish(&cell.topic, history).await;
-        fold(&world, &cell.topic, records).await;
+        let records = publish(&world, &broker, &cell.topic, history).await;
+        world.read_log(&cell.topic, &records, records.len(), records.len()).await;
     }
     world.drain().await;
     for cell in &mut cells {
         cell.cases.iter_mut().for_each(|case| case.begin(&world));
         let news = cell.news();
-        cell.log_end = after(&broker.publish(&cell.topic, news).await);
+        cell.log_end = after(&publish(&world, &broker, &cell.topic, news).await);
     }
     let crashes = cells.iter_mut().map(|cell| async {
         for _ in 0..cell.crashes {
@@ -127,29 +126,34 @@ async fn make(world: &World) -> Vec<Cell> {
     cells
 }
 
+/// Publishes, each record acknowledged; answers them as they stand in the log.
+async fn publish(
+    world: &World,
+    broker: &Broker,
+    topic: &str,
+    events: Vec<OutgoingEvent>,
+) -> Vec<RawRecord> {
+    let mut records = Vec::new();
+    for event in events {
+        let (key, payload) = (event.booking.as_str(), encode(&event));
+        let timestamp_ms = world.surroundings.clock.now().timestamp_millis();
+        let record = FutureRecord::to(topic).partition(0).timestamp(timestamp_ms);
+        let sent = broker.producer.send(record.key(key).payload(&payload), PATIENCE).await;
+        records.push(RawRecord {
+            partition: 0,
+            offset: sent.expect("the broker takes a record").offset,
+            timestamp_ms,
+            key: Some(key.as_bytes().to_vec()),
+            payload: Some(payload),
+            headers: Vec::new(),
+        });
+    }
+    records
+}
+
 /// The offset after the last of these.
 fn after(records: &[RawRecord]) -> i64 {
     records.last().expect("there are some").offset + 1
-}
-
-/// Folds the first records of a topic, as a consumer before would have.
-async fn fold(world: &World, topic: &str, records: Vec<RawRecord>) {
-    let token = world.surroundings.dice.token();
-    let cursors = world.store.fence(topic, &[0], token).await.expect("the store answers");
-    let cursor = &cursors[0];
-    let facts = LogFacts { start: Some(0), ..LogFacts::default() };
-    let noted = world.store.note_log(&cursor.fence, &facts).await;
-    assert_eq!(noted.expect("the store answers"), Fenced::Written);
-    let end = after(&records);
-    let place = BatchPlace {
-        fence: cursor.fence.clone(),
-        incarnation: cursor.incarnation,
-        from: 0,
-        log_end: Some(end),
-        recover_until: None,
-    };
-    let taken = world.pipeline().take(&place, records, &CancellationToken::new()).await;
-    assert_eq!(taken, Taken::To(end));
 }
 
 fn start(world: &World, broker: &Broker, cell: &Cell, point: Option<&str>) -> Process {

@@ -12,7 +12,7 @@ use super::VERBS;
 use super::cells::{AT_CALENDAR, Act, Plan, Said, TWICE, plan};
 use super::process::Process;
 use super::verdict::{Case, Outbox, judge_all, recover, tell};
-use crate::end_to_end::host::{Host, Ordered, Trouble};
+use crate::end_to_end::host::{Ordered, Trouble};
 use crate::end_to_end::story::{Story, provider};
 use crate::end_to_end::world::{PATIENCE, TOPIC, World, until};
 
@@ -143,11 +143,7 @@ async fn make_before(world: &mut World, cells: &mut [Cell]) {
     }
     for (cell, late) in cells.iter_mut().zip(late) {
         if let Some(late) = late {
-            if let Host::Google(google) = &world.host {
-                // As long as Google remembers the deleted event, its name is taken.
-                google.evict_tombstones(&cell.case.at.place.calendar);
-            }
-            late.withdraw();
+            world.host.land(&cell.case.at.place, &late);
             until("it has landed", async || cell.case.has_landed(world)).await;
         }
         cell.case.begin(world);

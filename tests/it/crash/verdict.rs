@@ -9,7 +9,7 @@ use sqlx::{PgPool, SqlitePool};
 use crate::end_to_end::host::Write;
 use crate::end_to_end::story::{Story, hour};
 use crate::end_to_end::world::{Connected, PATIENCE, World};
-use crate::wait::LOOK;
+use crate::wait::found;
 
 /// A booking, and the one calendar that it is in.
 pub(super) struct Case {
@@ -94,16 +94,11 @@ pub(super) fn recovering(options: &EmitOptions) -> EmitOptions {
 pub(super) async fn recover(world: &World) -> Result<(), String> {
     let outbox = Outbox::of(world).await;
     let worker = world.worker_with(recovering(&world.emit));
-    let settling = async {
-        while outbox.unsettled().await > 0 {
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    let settled = tokio::time::timeout(PATIENCE, settling).await;
+    let settled = found(PATIENCE, async || (outbox.unsettled().await == 0).then_some(())).await;
     let unsettled = outbox.unsettled().await;
     worker.stop().await;
     outbox.close().await;
-    settled.map_err(|_| format!("{unsettled} effects are not settled"))
+    settled.ok_or_else(|| format!("{unsettled} effects are not settled"))
 }
 
 /// Nothing is pending, nothing is dead, and what was acknowledged never went backwards.

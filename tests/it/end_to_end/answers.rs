@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use booking::{Digest, Verb};
 use calendar_sync::emit::EmitOptions;
-use calendar_sync::store::{Fenced, Finding, LaneLease, Record};
+use calendar_sync::store::{Fenced, Finding, Record};
 use uuid::Uuid;
 
 use super::host::{EVERY, Host, INVALID, Trouble, UNAVAILABLE};
 use super::story::{Story, hour, provider};
-use super::world::{Connected, World, until};
+use super::world::{Connected, PATIENCE, World, until};
+use crate::wait::found;
+
+/// Again and again, so that one of them comes after the late call, whenever that lands.
+const VERIFY_SOON: [Duration; 100] = [Duration::from_millis(300); 100];
 
 /// For a worker that is killed while a call of it is on its way: its lease must not last.
 fn briefly(options: &EmitOptions) -> EmitOptions {
@@ -125,15 +129,10 @@ pub(super) async fn lost_answers_are_read_back_not_repeated(world: &mut World) {
     assert!(world.shown(&host).await.is_empty());
 }
 
-/// Rule R14, the moment that the promise names: an attempt without an answer can still land.
-///
-/// Fails with: `emit/decide.rs`, `verified`: `Verified::Stands` for what is live and should not be.
-pub(super) async fn a_create_that_lands_after_its_event_was_deleted_is_found_and_removed(
-    world: &mut World,
-) {
+/// A booking that was made and cancelled, and whose create, without an answer, lands after that.
+async fn with_a_late_create(world: &mut World) -> (Connected, Story) {
     let host = world.connect(1).await;
-    // Again and again, so that one of them comes after the late call, whenever that lands.
-    world.emit.verify_after = vec![Duration::from_millis(300); 100];
+    world.emit.verify_after = VERIFY_SOON.to_vec();
     let mut story = Story::of("a", provider(1));
     let late = world.host.order(1, Trouble::Late);
     world.tell([story.created()]).await;
@@ -141,12 +140,18 @@ pub(super) async fn a_create_that_lands_after_its_event_was_deleted_is_found_and
     world.tell([story.cancelled()]).await;
     world.drain().await;
     assert_eq!(world.host.verbs(), [Verb::Create, Verb::Delete]);
-    if let Host::Google(google) = &world.host {
-        // As long as Google remembers the deleted event, its name is taken.
-        google.evict_tombstones(&host.place.calendar);
-    }
-    late.withdraw();
+    world.host.land(&host.place, &late);
     until("it has landed", async || !world.shown(&host).await.is_empty()).await;
+    (host, story)
+}
+
+/// Rule R14, the moment that the promise names: an attempt without an answer can still land.
+///
+/// Fails with: `emit/decide.rs`, `verified`: `Verified::Stands` for what is live and should not be.
+pub(super) async fn a_create_that_lands_after_its_event_was_deleted_is_found_and_removed(
+    world: &mut World,
+) {
+    let (host, _) = with_a_late_create(world).await;
     let worker = world.worker();
     until("it is removed", async || world.shown(&host).await.is_empty()).await;
     worker.stop().await;
@@ -159,7 +164,7 @@ pub(super) async fn an_event_that_is_not_found_for_a_moment_is_deleted_all_the_s
     world: &mut World,
 ) {
     let host = world.connect(1).await;
-    world.emit.verify_after = vec![Duration::from_millis(300); 100];
+    world.emit.verify_after = VERIFY_SOON.to_vec();
     let mut story = Story::of("a", provider(1));
     world.tell([story.created()]).await;
     world.drain().await;
@@ -180,19 +185,7 @@ pub(super) async fn an_event_that_is_not_found_for_a_moment_is_deleted_all_the_s
 pub(super) async fn a_late_create_that_was_found_makes_room_for_a_booking_made_again(
     world: &mut World,
 ) {
-    let host = world.connect(1).await;
-    world.emit.verify_after = vec![Duration::from_millis(300); 100];
-    let mut story = Story::of("a", provider(1));
-    let late = world.host.order(1, Trouble::Late);
-    world.tell([story.created()]).await;
-    world.drain().await;
-    world.tell([story.cancelled()]).await;
-    world.drain().await;
-    if let Host::Google(google) = &world.host {
-        google.evict_tombstones(&host.place.calendar);
-    }
-    late.withdraw();
-    until("it has landed", async || !world.shown(&host).await.is_empty()).await;
+    let (host, mut story) = with_a_late_create(world).await;
     find_the_late_create(world, &host).await;
     world.tell([story.rebooked(11)]).await;
     world.drain().await;
@@ -202,12 +195,11 @@ pub(super) async fn a_late_create_that_was_found_makes_room_for_a_booking_made_a
 
 /// A holder verifies, writes down what it has found, and goes.
 async fn find_the_late_create(world: &World, host: &Connected) {
-    let leased = async || {
+    let leased = found(PATIENCE, async || {
         let (gate, token) = (&world.emit.gate, Uuid::from_u128(7));
         world.store.lease(gate, host.id, token, Duration::from_secs(9)).await.expect("it answers")
-    };
-    until("a verification is due", async || leased().await.is_some()).await;
-    let lane = LaneLease { connection: host.id, token: Uuid::from_u128(7) };
+    });
+    let lane = leased.await.expect("a verification is due");
     let due = world.store.due(&lane, 1).await.expect("the store answers");
     let [owed] = due.as_slice() else { panic!("one row: {due:?}") };
     let there = world.only(host).await;

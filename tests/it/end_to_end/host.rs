@@ -285,6 +285,15 @@ impl Host {
         }
     }
 
+    /// Lets a call that comes late land at last, whose event was deleted meanwhile.
+    pub(crate) fn land(&self, place: &Place, late: &Ordered) {
+        if let Self::Google(google) = self {
+            // As long as Google remembers the deleted event, its name is taken.
+            google.evict_tombstones(&place.calendar);
+        }
+        late.withdraw();
+    }
+
     /// An event is not found by anybody, until that is withdrawn.
     pub(super) fn hide(&self, place: &Place, id: &str) -> Ordered {
         match self {

@@ -8,27 +8,22 @@ use booking::Verb;
 use calendar_sync::cli::encode::{OutgoingEvent, encode};
 use calendar_sync::cli::work::{Shared, work};
 use calendar_sync::consumer::Status;
-use calendar_sync::consumer::embedded::EmbeddedCluster;
 use calendar_sync::store::Resume;
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::FutureRecord;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::host::Trouble;
 use super::story::{Story, hour, provider};
 use super::world::{PATIENCE, Parts, World, settings, until};
+use crate::broker::Broker;
 
 const PARTITIONS: i32 = 3;
 
 /// A topic on a broker.
 struct Topic {
-    bootstrap: String,
+    broker: Broker,
     name: String,
-    producer: FutureProducer,
-    cluster: Option<EmbeddedCluster>,
 }
 
 /// `run`, in this process.
@@ -55,40 +50,14 @@ impl Running {
 impl Topic {
     /// A new topic. `None`: there is no Apache Kafka, and that has been written down.
     async fn on(world: &World) -> Option<Self> {
-        let (bootstrap, cluster) = match world.parts {
-            Parts::Embedded => {
-                let cluster = EmbeddedCluster::start(1).expect("the embedded broker starts");
-                (cluster.bootstrap().to_owned(), Some(cluster))
-            }
-            Parts::Real => (crate::services::kafka(world.fact)?, None),
-        };
+        let broker = Broker::of(world)?;
         let name = format!("bookings-{}", world.surroundings.dice.token().simple());
-        let producer =
-            ClientConfig::new().set("bootstrap.servers", &bootstrap).create().expect("a producer");
-        let topic = Self { bootstrap, name, producer, cluster };
-        topic.create().await;
-        Some(topic)
-    }
-
-    fn admin(&self) -> AdminClient<DefaultClientContext> {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.bootstrap).create().expect("an admin client")
-    }
-
-    async fn create(&self) {
-        if let Some(cluster) = &self.cluster {
-            return cluster.create_topic(&self.name, PARTITIONS).expect("a topic is made");
-        }
-        let new = NewTopic::new(&self.name, PARTITIONS, TopicReplication::Fixed(1));
-        let made = self.admin().create_topics([&new], &AdminOptions::new()).await;
-        made.expect("the broker answers").remove(0).expect("a topic is made");
+        broker.create(std::slice::from_ref(&name), PARTITIONS).await;
+        Some(Self { broker, name })
     }
 
     async fn end(self) {
-        if self.cluster.is_none() {
-            let deleted = self.admin().delete_topics(&[&self.name], &AdminOptions::new()).await;
-            deleted.expect("the broker answers").remove(0).expect("the topic is deleted");
-        }
+        self.broker.end(&[self.name]).await;
     }
 
     /// Publishes, each record acknowledged.
@@ -100,7 +69,7 @@ impl Topic {
 
     async fn send(&self, key: &str, payload: &[u8]) {
         let record = FutureRecord::to(&self.name).key(key).payload(payload);
-        self.producer.send(record, PATIENCE).await.expect("the broker takes a record");
+        self.broker.producer.send(record, PATIENCE).await.expect("the broker takes a record");
     }
 
     /// `run`, with settings that lose no time.
@@ -122,7 +91,7 @@ impl Topic {
         // There, every rebalance but the first takes as long as this.
         let session = if world.parts == Parts::Embedded { "6000" } else { "45000" };
         keys.insert("kafka.session_timeout_ms".to_owned(), session.to_owned());
-        for (key, value) in [("brokers", &self.bootstrap), ("topic", &self.name)] {
+        for (key, value) in [("brokers", &self.broker.bootstrap), ("topic", &self.name)] {
             keys.insert(format!("kafka.{key}"), format!("\"{value}\""));
         }
         keys.insert("kafka.group".to_owned(), format!("\"group-of-{}\"", self.name));

@@ -170,69 +170,56 @@ async fn caldav(fact: &str, surroundings: &Surroundings) -> Option<Host> {
 
 /// SQLite and the Google emulator.
 pub(crate) async fn embedded(fact: &'static str) -> Option<World> {
-    let surroundings = Surroundings::real();
-    let host = google(&surroundings).await;
-    World::on(Parts::Embedded, host, fact, surroundings).await
+    World::on(Parts::Embedded, CalendarKind::Google, fact, false).await
 }
 
 /// PostgreSQL and the Google emulator. `None`: there is none, and that has been written down.
 pub(crate) async fn real(fact: &'static str) -> Option<World> {
-    let surroundings = Surroundings::real();
-    let host = google(&surroundings).await;
-    World::on(Parts::Real, host, fact, surroundings).await
+    World::on(Parts::Real, CalendarKind::Google, fact, false).await
 }
 
 /// PostgreSQL and Radicale.
 pub(crate) async fn radicale(fact: &'static str) -> Option<World> {
-    let surroundings = Surroundings::real();
-    let host = caldav(fact, &surroundings).await?;
-    World::on(Parts::Real, host, fact, surroundings).await
+    World::on(Parts::Real, CalendarKind::Caldav, fact, false).await
 }
 
 impl World {
-    async fn on(
-        parts: Parts,
-        host: Host,
-        fact: &'static str,
-        surroundings: Surroundings,
-    ) -> Option<Self> {
-        let database = store_of(parts, fact, &surroundings).await?;
-        Some(Self::in_database(database, parts, host, fact, surroundings).await)
-    }
-
     /// In which workers in processes of their own take part.
     pub(crate) async fn for_processes(
         parts: Parts,
         kind: CalendarKind,
         fact: &'static str,
     ) -> Option<Self> {
+        Self::on(parts, kind, fact, true).await
+    }
+
+    async fn on(
+        parts: Parts,
+        kind: CalendarKind,
+        fact: &'static str,
+        is_shared: bool,
+    ) -> Option<Self> {
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer();
+        // Another test of this process may have done it already.
+        drop(log.try_init());
         let surroundings = Surroundings::real();
         let host = match kind {
             CalendarKind::Google => google(&surroundings).await,
             CalendarKind::Caldav => caldav(fact, &surroundings).await?,
             CalendarKind::Microsoft => unreachable!("this version has no adapter for it"),
         };
-        let database = found_by_all(parts, fact, &surroundings).await?;
-        Some(Self::in_database(database, parts, host, fact, surroundings).await)
-    }
-
-    async fn in_database(
-        database: Database,
-        parts: Parts,
-        host: Host,
-        fact: &'static str,
-        surroundings: Surroundings,
-    ) -> Self {
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-            .with_test_writer();
-        // Another test of this process may have done it already.
-        drop(log.try_init());
+        let database = if is_shared {
+            found_by_all(parts, fact, &surroundings).await?
+        } else {
+            store_of(parts, fact, &surroundings).await?
+        };
         let Database { store, url, ending } = database;
         let fresh = surroundings.dice.token();
         let installation = store.open(None, fresh).await.expect("the database is new");
         let rules = settings(&BTreeMap::new()).content.rules(installation.installed_at);
-        Self {
+        Some(Self {
             parts,
             store,
             url,
@@ -245,7 +232,7 @@ impl World {
             records: Vec::new(),
             fact,
             endings: vec![ending],
-        }
+        })
     }
 
     /// Clears away. Whatever the fact was: nothing acknowledged went backwards.
@@ -311,8 +298,19 @@ impl World {
 
     /// Takes the topic over and reads it up to an offset.
     pub(super) async fn read_to(&self, end: usize, batch_max: usize) {
+        self.read_log(TOPIC, &self.records, end, batch_max).await;
+    }
+
+    /// The same of another topic, of one partition: this is its log.
+    pub(crate) async fn read_log(
+        &self,
+        topic: &str,
+        log: &[RawRecord],
+        end: usize,
+        batch_max: usize,
+    ) {
         let token = self.surroundings.dice.token();
-        let cursors = self.store.fence(TOPIC, &[0], token).await.expect("the store answers");
+        let cursors = self.store.fence(topic, &[0], token).await.expect("the store answers");
         let cursor = &cursors[0];
         if cursor.next_offset.is_none() {
             let facts = LogFacts { start: Some(0), ..LogFacts::default() };
@@ -327,10 +325,10 @@ impl World {
                 fence: cursor.fence.clone(),
                 incarnation: cursor.incarnation,
                 from: i64::try_from(from).expect("an offset"),
-                log_end: i64::try_from(self.records.len()).ok(),
+                log_end: i64::try_from(log.len()).ok(),
                 recover_until: cursor.recover_until,
             };
-            let records = self.records[from..to].to_vec();
+            let records = log[from..to].to_vec();
             let taken = pipeline.take(&place, records, &CancellationToken::new()).await;
             assert_eq!(taken, Taken::To(i64::try_from(to).expect("an offset")));
             from = to;
@@ -338,7 +336,7 @@ impl World {
     }
 
     /// What the consumer hands batches to.
-    pub(crate) fn pipeline(&self) -> Pipeline {
+    pub(super) fn pipeline(&self) -> Pipeline {
         let (store, schemas) = (Arc::clone(&self.store), Arc::new(NoRegistry));
         Pipeline::new(store, schemas, self.rules.clone(), self.surroundings.clone())
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 use url::Url;
@@ -76,9 +77,7 @@ impl Worker {
 
     /// SIGTERM; then how it ended.
     pub(super) async fn stop(mut self) -> ExitStatus {
-        let id = self.child.id().expect("a living process").to_string();
-        let sent = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &id]).status().await;
-        assert!(sent.expect("a shell").success(), "SIGTERM");
+        crate::process::send(&self.child, Signal::TERM).expect("a living process");
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         ended.unwrap_or_else(|_| panic!("{} did not stop", self.name)).expect("its status")
     }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use sqlx::{PgPool, Postgres, Row as _, Transaction};
 
+use crate::wait::found;
+
 /// How long rows stay locked before others get a turn: a worker that has just been started has to
 /// fence its partitions first.
 const HOLD_MAX: Duration = Duration::from_millis(2_500);
-/// How often the sessions are looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Whose rows are locked: every one that nobody else has locked (nothing is waited for, so that
 /// no deadlock can come of it).
@@ -74,19 +74,12 @@ impl Open {
 pub(super) async fn held_open(pool: &PgPool, table: Table, names: &[String]) -> Option<Open> {
     let mut ours = pool.begin().await.expect("a session");
     sqlx::query(table.lock()).execute(&mut *ours).await.expect("rows to lock");
-    let looking = async {
-        loop {
-            if let Some(found) = waiting(pool, table, names).await {
-                return found;
-            }
-            tokio::time::sleep(LOOK_INTERVAL).await;
-        }
+    let found = found(HOLD_MAX, async || waiting(pool, table, names).await).await;
+    let Some((name, statement, tables)) = found else {
+        ours.rollback().await.expect("our session");
+        return None;
     };
-    if let Ok((name, statement, tables)) = tokio::time::timeout(HOLD_MAX, looking).await {
-        return Some(Open { name, statement, tables, ours });
-    }
-    ours.rollback().await.expect("our session");
-    None
+    Some(Open { name, statement, tables, ours })
 }
 
 async fn waiting(
