@@ -5,11 +5,11 @@
 //! server has one name for a booking, forgets what was deleted, gives the same content the same
 //! ETag, and answers a write without one (RFC 4791 §5.3.4 lets it).
 
-use booking::CalendarKind;
+use booking::{CalendarKind, Verb};
 use calendar_sync::calendar::Answer;
 
 use crate::decisions::Sight;
-use crate::state::{GENERATIONS, Guard, Request, Slot, State, Verb};
+use crate::state::{GENERATIONS, Guard, Request, Slot, State};
 
 /// What a delivered request did.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,13 +5,13 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use booking::{Digest, Marker};
+use booking::{Digest, Marker, Verb};
 use calendar_sync::calendar::{Condition, Reading};
 use calendar_sync::emit::decide::{self, Settled, Step, Verified};
 use calendar_sync::store::{InFlight, Owed, Verify};
 
 use crate::log::{self, CONNECTION, Log, PROVIDER};
-use crate::state::{Check, Guard, Row, Verb};
+use crate::state::{Check, Guard, Row};
 
 /// What a reading shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,7 +70,7 @@ pub(crate) struct Decisions {
 fn owed(log: &Log, booking: usize, row: &Row, is_patient: bool, verify_is_due: bool) -> Owed {
     let digest = |content: u8| log.content(content).digest();
     let in_flight = row.flight.map(|flight| InFlight {
-        verb: flight.verb.into(),
+        verb: flight.verb,
         revision: flight.revision.into(),
         digest: flight.content.map(digest),
         body: Vec::new(),
@@ -139,7 +139,7 @@ impl Decisions {
                 Step::Settle => Owes::Settle,
                 Step::Send { verb, generation } => {
                     let generation = u8::try_from(generation).expect("a generation of the model");
-                    Owes::Send { verb: verb.into(), generation }
+                    Owes::Send { verb, generation }
                 }
                 Step::Ahead { .. } => Owes::Ahead,
                 Step::Verify(_) => Owes::Verify,
@@ -175,7 +175,7 @@ impl Decisions {
                         Condition::Match(etag) => Guard::Match(etag.parse().expect("of the model")),
                         Condition::Unconditional => Guard::Nothing,
                     };
-                    Found::SendAgain { verb: verb.into(), guard }
+                    Found::SendAgain { verb, guard }
                 }
                 Settled::Superseded => Found::Superseded,
                 Settled::Ahead { .. } => Found::Ahead,

@@ -1,6 +1,7 @@
 //! Sending under a lease (rules R9 to R15): what `src/emit/lane.rs`, `call.rs` and `verify.rs` do,
 //! step by step. What is decided is asked of the service's own code.
 
+use booking::Verb;
 use calendar_sync::calendar::Answer;
 use calendar_sync::emit::outcome::{Outcome, outcome};
 
@@ -10,7 +11,7 @@ use crate::database::is_asked_for;
 use crate::decisions::{Checked, Found, Owes, Sight};
 use crate::protocol::{Action, Fault, Mutation, Protocol};
 use crate::state::{
-    BOOKINGS, Finding, Flight, Guard, Lease, Mood, Next, Request, Row, State, Task, Verb, WORKERS,
+    BOOKINGS, Finding, Flight, Guard, Lease, Mood, Next, Request, Row, State, Task, WORKERS,
 };
 
 impl Protocol {
@@ -222,7 +223,7 @@ impl Protocol {
         let flight = owed.flight.expect("waits for an answer");
         let record = |finding, verify| Task::Recording { finding, verify };
         let read_back = Task::Acting { owed, unsent: false, fresh: false, next: Next::ReadBack };
-        let task = match outcome(self.kind, verb.into(), answer) {
+        let task = match outcome(self.kind, verb, answer) {
             Outcome::Applied { etag, .. } => {
                 let etag = etag.map(|etag| etag.parse().expect("an etag of the model"));
                 record(acknowledged(flight, etag), false)

@@ -2,11 +2,11 @@
 //! in which the thing has just happened, or cannot but happen next; that it then ends well is what
 //! [`crate::audit::ENDS_RIGHT`] says.
 
+use booking::Verb;
+
 use crate::calendar::place;
 use crate::protocol::Witness;
-use crate::state::{
-    BOOKINGS, Finding, Flight, Guard, Reader, Request, Row, Slot, State, Task, Verb,
-};
+use crate::state::{BOOKINGS, Finding, Flight, Guard, Reader, Request, Row, Slot, State, Task};
 
 fn rows(state: &State) -> impl Iterator<Item = (usize, Row)> {
     (0..BOOKINGS).filter_map(|booking| state.database.rows[booking].map(|row| (booking, row)))
