@@ -59,30 +59,21 @@ impl State {
         })
     }
 
-    /// A request reaches the calendar. `is_unguarded`: a mutation has sent it without a condition.
-    pub(crate) fn deliver(
-        &mut self,
-        kind: CalendarKind,
-        request: &Request,
-        is_unguarded: bool,
-    ) -> Delivered {
+    /// A request reaches the calendar.
+    pub(crate) fn deliver(&mut self, kind: CalendarKind, request: &Request) -> Delivered {
         let slot = &mut self.calendar[request.booking][place(kind, request.generation)];
         let before = *slot;
-        let guard = match request.guard {
-            Guard::Match(_) if is_unguarded => Guard::Nothing,
-            guard @ (Guard::New | Guard::Match(_) | Guard::Nothing) => guard,
-        };
         let answer = match kind {
-            CalendarKind::Google => google(slot, request, guard),
-            CalendarKind::Caldav => caldav(slot, request, guard),
+            CalendarKind::Google => google(slot, request),
+            CalendarKind::Caldav => caldav(slot, request),
             CalendarKind::Microsoft => unreachable!("this version has no adapter for it"),
         };
         Delivered { answer, is_effect: *slot != before }
     }
 }
 
-fn google(slot: &mut Slot, request: &Request, guard: Guard) -> Answer {
-    let revision = request.revision;
+fn google(slot: &mut Slot, request: &Request) -> Answer {
+    let Request { revision, guard, .. } = *request;
     let is_match = |etag: u8| guard == Guard::Nothing || guard == Guard::Match(etag);
     match (request.verb, *slot, request.content) {
         (Verb::Create, Slot::Unused, Some(content)) => {
@@ -111,8 +102,8 @@ fn google(slot: &mut Slot, request: &Request, guard: Guard) -> Answer {
     }
 }
 
-fn caldav(slot: &mut Slot, request: &Request, guard: Guard) -> Answer {
-    let revision = request.revision;
+fn caldav(slot: &mut Slot, request: &Request) -> Answer {
+    let Request { revision, guard, .. } = *request;
     let is_met = match (guard, *slot) {
         (Guard::Nothing, _) | (Guard::New, Slot::Unused) => true,
         (Guard::Match(wanted), Slot::Live { etag, .. }) => wanted == etag,

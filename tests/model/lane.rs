@@ -173,10 +173,31 @@ impl Protocol {
         state.workers[worker].tasks[booking] = Task::Acting { owed, unsent: true, fresh, next };
     }
 
+    pub(crate) fn send(&self, state: &mut State, worker: usize, booking: usize) {
+        let bounded = state.is_stale(worker);
+        let Task::Acting { owed, unsent, next, .. } = &mut state.workers[worker].tasks[booking]
+        else {
+            unreachable!("sends what is in flight")
+        };
+        let (Next::Send(verb, guard), Some(flight)) = (*next, owed.flight) else {
+            unreachable!("sends what is in flight")
+        };
+        (*next, *unsent) = (Next::Waiting, false);
+        let guard = match guard {
+            Guard::Match(_) if self.is(Mutation::UnconditionalWrites) => Guard::Nothing,
+            Guard::New | Guard::Match(_) | Guard::Nothing => guard,
+        };
+        let generation = owed.generation;
+        let Flight { revision, content, .. } = flight;
+        let waiting = Some(worker);
+        let request =
+            Request { booking, generation, verb, guard, revision, content, waiting, bounded };
+        state.network.push(request);
+    }
+
     pub(crate) fn delivered(&self, state: &mut State, at: usize, leaves_copy: bool) {
         let request = state.network.remove(at);
-        let is_unguarded = self.is(Mutation::UnconditionalWrites);
-        let Delivered { answer, is_effect } = state.deliver(self.kind, &request, is_unguarded);
+        let Delivered { answer, is_effect } = state.deliver(self.kind, &request);
         let Request { booking, generation, revision, .. } = request;
         if is_effect {
             audit::effect(state, booking, generation, revision);
@@ -380,24 +401,6 @@ impl State {
         self.drains(worker, Mood::Over);
         self.workers[worker].tasks[booking] =
             Task::Recording { finding: Finding::NotApplied, verify: false };
-    }
-
-    pub(crate) fn send(&mut self, worker: usize, booking: usize) {
-        let bounded = self.is_stale(worker);
-        let Task::Acting { owed, unsent, next, .. } = &mut self.workers[worker].tasks[booking]
-        else {
-            unreachable!("sends what is in flight")
-        };
-        let (Next::Send(verb, guard), Some(flight)) = (*next, owed.flight) else {
-            unreachable!("sends what is in flight")
-        };
-        (*next, *unsent) = (Next::Waiting, false);
-        let generation = owed.generation;
-        let Flight { revision, content, .. } = flight;
-        let waiting = Some(worker);
-        let request =
-            Request { booking, generation, verb, guard, revision, content, waiting, bounded };
-        self.network.push(request);
     }
 
     fn row(&self, booking: usize) -> Row {

@@ -205,7 +205,7 @@ impl Protocol {
             Action::Release(worker) => state.release(worker),
             Action::Look(worker, booking) => self.look(state, worker, booking),
             Action::Stamp(worker, booking) => self.stamp(state, worker, booking),
-            Action::Send(worker, booking) => state.send(worker, booking),
+            Action::Send(worker, booking) => self.send(state, worker, booking),
             Action::ReadBack(worker, booking, is_patient) => {
                 self.read_back(state, worker, booking, is_patient);
             }
