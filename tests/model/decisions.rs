@@ -25,14 +25,8 @@ pub(crate) enum Sight {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owes {
     Settle,
-    Send {
-        verb: Verb,
-        generation: u8,
-    },
+    Send { verb: Verb, generation: u8 },
     Verify,
-    /// The calendar is thought to be ahead of the log. It never is.
-    Ahead,
-    Nothing,
 }
 
 /// [`Settled`], in the model's words.
@@ -62,7 +56,7 @@ pub(crate) enum Checked {
 /// Asks, and remembers.
 #[derive(Default)]
 pub(crate) struct Decisions {
-    owes: Mutex<HashMap<(usize, Row, bool), Owes>>,
+    owes: Mutex<HashMap<(usize, Row, bool), Option<Owes>>>,
     found: Mutex<HashMap<(usize, Row, bool, Sight), Found>>,
     checked: Mutex<HashMap<(usize, Row, Sight), Checked>>,
 }
@@ -130,20 +124,26 @@ fn shown(log: &Log, (revision, digest): (i64, Digest)) -> (u8, u8) {
 }
 
 impl Decisions {
-    /// What is owed about a row.
-    pub(crate) fn next(&self, log: &Log, booking: usize, row: &Row, verify_is_due: bool) -> Owes {
+    /// What is owed about a row. (Nothing, too, where the calendar is thought to be ahead of the
+    /// log. It never is.)
+    pub(crate) fn next(
+        &self,
+        log: &Log,
+        booking: usize,
+        row: &Row,
+        verify_is_due: bool,
+    ) -> Option<Owes> {
         let key = (booking, anonymous(row), verify_is_due);
         let mut owes = self.owes.lock().unwrap();
         *owes.entry(key).or_insert_with(|| {
             match decide::next(&owed(log, booking, row, true, verify_is_due)) {
-                Step::Settle => Owes::Settle,
+                Step::Settle => Some(Owes::Settle),
                 Step::Send { verb, generation } => {
                     let generation = u8::try_from(generation).expect("a generation of the model");
-                    Owes::Send { verb, generation }
+                    Some(Owes::Send { verb, generation })
                 }
-                Step::Ahead { .. } => Owes::Ahead,
-                Step::Verify(_) => Owes::Verify,
-                Step::Nothing => Owes::Nothing,
+                Step::Verify(_) => Some(Owes::Verify),
+                Step::Ahead { .. } | Step::Nothing => None,
             }
         })
     }

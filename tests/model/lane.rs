@@ -54,7 +54,7 @@ impl Protocol {
                     actions.push(Action::Look(worker, booking));
                 }
                 Some(Owes::Verify) => actions.push(Action::Verify(worker, booking)),
-                Some(Owes::Ahead | Owes::Nothing) | None => {}
+                None => {}
             },
             Task::Decided { .. } => actions.push(Action::Stamp(worker, booking)),
             Task::Recording { .. } => actions.push(Action::Record(worker, booking)),
@@ -96,16 +96,14 @@ impl Protocol {
         if !row.is_due() && !is_to_verify {
             return None;
         }
-        let owes = self.decisions.next(&self.log, booking, &row, !row.is_due());
-        match owes {
-            Owes::Settle => Some(owes),
+        let owes = self.decisions.next(&self.log, booking, &row, !row.is_due())?;
+        let is_accepted = match owes {
+            Owes::Settle | Owes::Verify => true,
             Owes::Send { verb, generation } => {
-                let flight = flight(&row, verb, 0);
-                is_asked_for(&row, flight, generation, self.mutation).then_some(owes)
+                is_asked_for(&row, flight(&row, verb, 0), generation, self.mutation)
             }
-            Owes::Verify => (!row.is_due()).then_some(owes),
-            Owes::Ahead | Owes::Nothing => None,
-        }
+        };
+        is_accepted.then_some(owes)
     }
 
     pub(crate) fn take_over(&self, state: &mut State, worker: usize) {
@@ -143,9 +141,7 @@ impl Protocol {
                 Task::Acting { owed, unsent: false, fresh: false, next: Next::ReadBack }
             }
             Some(Owes::Send { verb, generation }) => Task::Decided { owed, verb, generation },
-            Some(Owes::Verify | Owes::Ahead | Owes::Nothing) | None => {
-                unreachable!("looked at what is due")
-            }
+            Some(Owes::Verify) | None => unreachable!("looked at what is due"),
         };
     }
 
