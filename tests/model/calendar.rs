@@ -8,7 +8,6 @@
 use booking::{CalendarKind, Verb};
 use calendar_sync::calendar::Answer;
 
-use crate::decisions::Sight;
 use crate::state::{GENERATIONS, Guard, Request, Slot, State};
 
 /// What a delivered request did.
@@ -20,7 +19,7 @@ pub(crate) struct Delivered {
 }
 
 /// Where the event of a generation stands: CalDAV has one name for all of them.
-pub(crate) fn place(kind: CalendarKind, generation: u8) -> usize {
+fn place(kind: CalendarKind, generation: u8) -> usize {
     let at = match kind {
         CalendarKind::Google | CalendarKind::Microsoft => usize::from(generation),
         CalendarKind::Caldav => 0,
@@ -43,12 +42,8 @@ pub(crate) fn status(status: u16, etag: Option<u8>) -> Answer {
 
 impl State {
     /// Reads one name.
-    pub(crate) fn read(&self, kind: CalendarKind, booking: usize, generation: u8) -> Sight {
-        match self.calendar[booking][place(kind, generation)] {
-            Slot::Unused => Sight::Absent,
-            Slot::Live { revision, content, etag } => Sight::Live { revision, content, etag },
-            Slot::Tombstone { .. } => Sight::Tombstone,
-        }
+    pub(crate) fn read(&self, kind: CalendarKind, booking: usize, generation: u8) -> Slot {
+        self.calendar[booking][place(kind, generation)]
     }
 
     /// The live events of a booking: a revision and a content each.

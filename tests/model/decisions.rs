@@ -11,15 +11,7 @@ use calendar_sync::emit::decide::{self, Settled, Step, Verified};
 use calendar_sync::store::{InFlight, Owed, Verify};
 
 use crate::log::{self, CONNECTION, Log, PROVIDER};
-use crate::state::{Check, Guard, Row};
-
-/// What a reading shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Sight {
-    Live { revision: u8, content: u8, etag: u8 },
-    Tombstone,
-    Absent,
-}
+use crate::state::{Check, Guard, Row, Slot};
 
 /// [`Step`], in the model's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +49,8 @@ pub(crate) enum Checked {
 #[derive(Default)]
 pub(crate) struct Decisions {
     owes: Mutex<HashMap<(usize, Row, bool), Option<Owes>>>,
-    found: Mutex<HashMap<(usize, Row, bool, Sight), Found>>,
-    checked: Mutex<HashMap<(usize, Row, Sight), Checked>>,
+    found: Mutex<HashMap<(usize, Row, bool, Slot), Found>>,
+    checked: Mutex<HashMap<(usize, Row, Slot), Checked>>,
 }
 
 fn owed(log: &Log, booking: usize, row: &Row, is_patient: bool, verify_is_due: bool) -> Owed {
@@ -94,11 +86,11 @@ fn owed(log: &Log, booking: usize, row: &Row, is_patient: bool, verify_is_due: b
     }
 }
 
-fn reading(log: &Log, booking: usize, sight: Sight) -> Reading {
-    match sight {
-        Sight::Tombstone => Reading::Tombstone,
-        Sight::Absent => Reading::Absent,
-        Sight::Live { revision, content, etag } => Reading::Live {
+fn reading(log: &Log, booking: usize, slot: Slot) -> Reading {
+    match slot {
+        Slot::Tombstone { .. } => Reading::Tombstone,
+        Slot::Unused => Reading::Absent,
+        Slot::Live { revision, content, etag } => Reading::Live {
             marker: Some(Marker {
                 uid: log::uid_of(booking),
                 connection: CONNECTION,
@@ -155,14 +147,14 @@ impl Decisions {
         booking: usize,
         row: &Row,
         is_patient: bool,
-        sight: Sight,
+        slot: Slot,
     ) -> Found {
-        let key = (booking, anonymous(row), is_patient, sight);
+        let key = (booking, *row, is_patient, slot);
         let mut found = self.found.lock().unwrap();
         *found.entry(key).or_insert_with(|| {
             let owed = owed(log, booking, row, is_patient, false);
             let flight = owed.in_flight.as_ref().expect("what is put through is in flight");
-            match decide::settle(&owed, flight, reading(log, booking, sight)) {
+            match decide::settle(&owed, flight, reading(log, booking, slot)) {
                 Settled::Present { revision, digest, etag, .. } => {
                     let (revision, content) = shown(log, (revision, digest));
                     Found::Present { revision, content, etag: number(etag) }
@@ -185,12 +177,12 @@ impl Decisions {
     }
 
     /// What a verification says.
-    pub(crate) fn verify(&self, log: &Log, booking: usize, row: &Row, sight: Sight) -> Checked {
+    pub(crate) fn verify(&self, log: &Log, booking: usize, row: &Row, slot: Slot) -> Checked {
         let mut checked = self.checked.lock().unwrap();
-        *checked.entry((booking, *row, sight)).or_insert_with(|| {
+        *checked.entry((booking, *row, slot)).or_insert_with(|| {
             let owed = owed(log, booking, row, true, true);
             let open = owed.verify.as_ref().expect("a verification is open");
-            match decide::verified(&owed, open, reading(log, booking, sight)) {
+            match decide::verified(&owed, open, reading(log, booking, slot)) {
                 Verified::Stands => Checked::Stands,
                 Verified::Drifted(_) => Checked::Drifted,
                 Verified::Differs { present, etag, gone } => Checked::Differs {

@@ -8,10 +8,10 @@ use calendar_sync::emit::outcome::{Outcome, outcome};
 use crate::audit::{self, Note};
 use crate::calendar::{Delivered, status};
 use crate::database::is_asked_for;
-use crate::decisions::{Checked, Found, Owes, Sight};
+use crate::decisions::{Checked, Found, Owes};
 use crate::protocol::{Action, Fault, Mutation, Protocol};
 use crate::state::{
-    BOOKINGS, Finding, Flight, Guard, Lease, Mood, Next, Request, Row, State, Task, WORKERS,
+    BOOKINGS, Finding, Flight, Guard, Lease, Mood, Next, Request, Row, Slot, State, Task, WORKERS,
 };
 
 impl Protocol {
@@ -76,10 +76,9 @@ impl Protocol {
                 actions.push(Action::Leave(worker, booking));
             }
             Task::Acting { owed, next: Next::ReadBack, .. } => {
-                let sight = state.read(self.kind, booking, owed.generation);
-                let settle = |is_patient| {
-                    self.decisions.settle(&self.log, booking, &owed, is_patient, sight)
-                };
+                let slot = state.read(self.kind, booking, owed.generation);
+                let settle =
+                    |is_patient| self.decisions.settle(&self.log, booking, &owed, is_patient, slot);
                 actions.push(Action::ReadBack(worker, booking, true));
                 // How many attempts there were is not counted: any number is possible.
                 if settle(true) != settle(false) {
@@ -274,8 +273,8 @@ impl Protocol {
             unreachable!("reads back what is in flight")
         };
         let flight = owed.flight.expect("reads back what is in flight");
-        let sight = state.read(self.kind, booking, owed.generation);
-        let found = self.decisions.settle(&self.log, booking, &owed, is_patient, sight);
+        let slot = state.read(self.kind, booking, owed.generation);
+        let found = self.decisions.settle(&self.log, booking, &owed, is_patient, slot);
         let record = |finding, verify| Task::Recording { finding, verify };
         state.workers[worker].tasks[booking] = match found {
             Found::Present { revision, content, etag } => {
@@ -283,7 +282,7 @@ impl Protocol {
             }
             Found::Absent => {
                 // One bare 404 can be transient: it is looked for once more, later.
-                let is_bare = sight == Sight::Absent;
+                let is_bare = slot == Slot::Unused;
                 record(Finding::Absent { revision: flight.revision }, is_bare)
             }
             Found::Gone => record(Finding::Gone, false),
@@ -301,8 +300,8 @@ impl Protocol {
     /// Reads back what is settled, as `Drain::verify` has it.
     pub(crate) fn verify(&self, state: &mut State, worker: usize, booking: usize) {
         let row = state.row(booking);
-        let sight = state.read(self.kind, booking, row.generation);
-        let finding = match self.decisions.verify(&self.log, booking, &row, sight) {
+        let slot = state.read(self.kind, booking, row.generation);
+        let finding = match self.decisions.verify(&self.log, booking, &row, slot) {
             Checked::Stands => Finding::Verified,
             Checked::Drifted => {
                 state.note(Note::Drifted);

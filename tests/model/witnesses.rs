@@ -4,7 +4,6 @@
 
 use booking::Verb;
 
-use crate::calendar::place;
 use crate::protocol::Witness;
 use crate::state::{BOOKINGS, Finding, Flight, Guard, Reader, Request, Row, Slot, State, Task};
 
@@ -73,7 +72,7 @@ pub(crate) const COMMIT_UNHEARD: Witness = ("a commit that is done is tried agai
 pub(crate) const LATE_REFUSED: Witness =
     ("the condition of a late request does not hold any more", |it, state| {
         late(state).any(|request| {
-            let slot = state.calendar[request.booking][place(it.kind, request.generation)];
+            let slot = state.read(it.kind, request.booking, request.generation);
             match (request.guard, slot) {
                 (Guard::Match(wanted), Slot::Live { etag, .. } | Slot::Tombstone { etag }) => {
                     wanted != etag
