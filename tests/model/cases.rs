@@ -45,7 +45,6 @@ fn case(kind: CalendarKind, story: &Story, faults: u8, kinds: &'static [Fault]) 
     Protocol {
         kind,
         log: Log::new(story),
-        batch_max: 2,
         faults,
         kinds,
         stages: 2,

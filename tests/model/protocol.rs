@@ -134,8 +134,6 @@ pub(crate) type Witness = (&'static str, fn(&Protocol, &State) -> bool);
 pub(crate) struct Protocol {
     pub(crate) kind: CalendarKind,
     pub(crate) log: Log,
-    /// The most records in a batch.
-    pub(crate) batch_max: u8,
     /// How many faults there are, of which kinds.
     pub(crate) faults: u8,
     pub(crate) kinds: &'static [Fault],
