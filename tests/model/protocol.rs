@@ -141,7 +141,7 @@ pub(crate) struct Protocol {
     pub(crate) stages: u8,
     pub(crate) mutation: Option<Mutation>,
     /// What must be seen to happen.
-    pub(crate) witnesses: &'static [Witness],
+    pub(crate) witnesses: Vec<Witness>,
     pub(crate) decisions: Decisions,
 }
 

@@ -136,3 +136,21 @@ pub(crate) const NO_CALL: Witness =
             row.desired.is_none() && row.flight.is_none() && state.effects[booking] == 0
         })
     });
+
+/// What a booking shows by any two faults, in whichever calendar.
+pub(crate) const ANY_TWO: &[Witness] = &[
+    ENDS,
+    SENDER_GONE,
+    STALE_HOLDER,
+    STALE_SENDER,
+    STALE_OWNER,
+    COMMIT_UNHEARD,
+    LATE_REFUSED,
+    LATE_LANDED,
+    LATE_FOUND,
+    GAVE_WAY,
+    LEFT_UNSENT,
+    REFUSED_WHILE_OPEN,
+    COALESCED,
+    NO_CALL,
+];
