@@ -42,7 +42,8 @@
 //! moves (R8, R17, R19); Graph; calendars that refuse an event for good, and dead letters;
 //! calendars that cannot be read; a database that lost its tail, and so a calendar that is ahead
 //! (R7, R18); what a host does by hand (R20); the bound on rounds of one effect; servers without
-//! ETags. Kafka's copy of the cursor is told and never read: only the mutation that reads it has it.
+//! ETags. Kafka is not told the cursor, for its copy is never read: only the mutation that reads it
+//! tells it, too.
 //!
 //! The mutations below each leave one part of the protocol out, and are noticed. What does not hold
 //! stands last, by its name.

@@ -69,7 +69,7 @@ impl Protocol {
         if !is_heard {
             return;
         }
-        // Kafka is told after it. Its copy is behind if that does not happen, and nobody reads it.
+        // The service tells Kafka after it. That copy is behind if it does not, and nobody reads it.
         state.workers[worker].reader = match answer {
             Committed::Done => Reader::Ready { epoch, at: to },
             Committed::Elsewhere(next) if next == to => Reader::Ready { epoch, at: to },
