@@ -184,7 +184,7 @@ impl fmt::Display for CalendarKind {
 }
 
 /// What is done to an external event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
     /// Make it, under a name that is new.

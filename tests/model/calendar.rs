@@ -5,11 +5,10 @@
 //! server has one name for a booking, forgets what was deleted, gives the same content the same
 //! ETag, and answers a write without one (RFC 4791 §5.3.4 lets it).
 
-use booking::CalendarKind;
+use booking::{CalendarKind, Verb};
 use calendar_sync::calendar::Answer;
 
-use crate::decisions::Sight;
-use crate::state::{GENERATIONS, Guard, Request, Slot, State, Verb};
+use crate::state::{GENERATIONS, Guard, Request, Slot, State};
 
 /// What a delivered request did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +19,7 @@ pub(crate) struct Delivered {
 }
 
 /// Where the event of a generation stands: CalDAV has one name for all of them.
-pub(crate) fn place(kind: CalendarKind, generation: u8) -> usize {
+fn place(kind: CalendarKind, generation: u8) -> usize {
     let at = match kind {
         CalendarKind::Google | CalendarKind::Microsoft => usize::from(generation),
         CalendarKind::Caldav => 0,
@@ -43,12 +42,8 @@ pub(crate) fn status(status: u16, etag: Option<u8>) -> Answer {
 
 impl State {
     /// Reads one name.
-    pub(crate) fn read(&self, kind: CalendarKind, booking: usize, generation: u8) -> Sight {
-        match self.calendar[booking][place(kind, generation)] {
-            Slot::Unused => Sight::Absent,
-            Slot::Live { revision, content, etag } => Sight::Live { revision, content, etag },
-            Slot::Tombstone { .. } => Sight::Tombstone,
-        }
+    pub(crate) fn read(&self, kind: CalendarKind, booking: usize, generation: u8) -> Slot {
+        self.calendar[booking][place(kind, generation)]
     }
 
     /// The live events of a booking: a revision and a content each.
@@ -59,30 +54,21 @@ impl State {
         })
     }
 
-    /// A request reaches the calendar. `is_unguarded`: a mutation has sent it without a condition.
-    pub(crate) fn deliver(
-        &mut self,
-        kind: CalendarKind,
-        request: &Request,
-        is_unguarded: bool,
-    ) -> Delivered {
+    /// A request reaches the calendar.
+    pub(crate) fn deliver(&mut self, kind: CalendarKind, request: &Request) -> Delivered {
         let slot = &mut self.calendar[request.booking][place(kind, request.generation)];
         let before = *slot;
-        let guard = match request.guard {
-            Guard::Match(_) if is_unguarded => Guard::Nothing,
-            guard @ (Guard::New | Guard::Match(_) | Guard::Nothing) => guard,
-        };
         let answer = match kind {
-            CalendarKind::Google => google(slot, request, guard),
-            CalendarKind::Caldav => caldav(slot, request, guard),
+            CalendarKind::Google => google(slot, request),
+            CalendarKind::Caldav => caldav(slot, request),
             CalendarKind::Microsoft => unreachable!("this version has no adapter for it"),
         };
         Delivered { answer, is_effect: *slot != before }
     }
 }
 
-fn google(slot: &mut Slot, request: &Request, guard: Guard) -> Answer {
-    let revision = request.revision;
+fn google(slot: &mut Slot, request: &Request) -> Answer {
+    let Request { revision, guard, .. } = *request;
     let is_match = |etag: u8| guard == Guard::Nothing || guard == Guard::Match(etag);
     match (request.verb, *slot, request.content) {
         (Verb::Create, Slot::Unused, Some(content)) => {
@@ -111,8 +97,8 @@ fn google(slot: &mut Slot, request: &Request, guard: Guard) -> Answer {
     }
 }
 
-fn caldav(slot: &mut Slot, request: &Request, guard: Guard) -> Answer {
-    let revision = request.revision;
+fn caldav(slot: &mut Slot, request: &Request) -> Answer {
+    let Request { revision, guard, .. } = *request;
     let is_met = match (guard, *slot) {
         (Guard::Nothing, _) | (Guard::New, Slot::Unused) => true,
         (Guard::Match(wanted), Slot::Live { etag, .. }) => wanted == etag,

@@ -45,12 +45,11 @@ fn case(kind: CalendarKind, story: &Story, faults: u8, kinds: &'static [Fault]) 
     Protocol {
         kind,
         log: Log::new(story),
-        batch_max: 2,
         faults,
         kinds,
         stages: 2,
         mutation: None,
-        witnesses: &[],
+        witnesses: Vec::new(),
         decisions: Decisions::default(),
     }
 }
@@ -66,9 +65,10 @@ pub(crate) fn caldav(story: &Story, faults: u8, kinds: &'static [Fault]) -> Prot
 }
 
 impl Protocol {
-    /// In which these must be seen.
-    pub(crate) fn seeing(self, witnesses: &'static [Witness]) -> Self {
-        Self { witnesses, ..self }
+    /// In which these must be seen, too.
+    pub(crate) fn seeing(mut self, witnesses: &[Witness]) -> Self {
+        self.witnesses.extend_from_slice(witnesses);
+        self
     }
 
     /// Without this part of the protocol.

@@ -2,9 +2,11 @@
 //! `src/store/postgres/` say in SQL, said again about the model's rows. Every one tells whether it
 //! was accepted; `without` is the part of the protocol that a mutation leaves out.
 
+use booking::Verb;
+
 use crate::log::Folded;
 use crate::protocol::Mutation;
-use crate::state::{BOOKINGS, Check, Database, Finding, Flight, Row, Verb};
+use crate::state::{BOOKINGS, Check, Database, Finding, Flight, Row};
 
 /// The answer of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,34 +5,20 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use booking::{Digest, Marker};
+use booking::{Digest, Marker, Verb};
 use calendar_sync::calendar::{Condition, Reading};
 use calendar_sync::emit::decide::{self, Settled, Step, Verified};
 use calendar_sync::store::{InFlight, Owed, Verify};
 
 use crate::log::{self, CONNECTION, Log, PROVIDER};
-use crate::state::{Check, Guard, Row, Verb};
-
-/// What a reading shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Sight {
-    Live { revision: u8, content: u8, etag: u8 },
-    Tombstone,
-    Absent,
-}
+use crate::state::{Check, Guard, Row, Slot};
 
 /// [`Step`], in the model's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owes {
     Settle,
-    Send {
-        verb: Verb,
-        generation: u8,
-    },
+    Send { verb: Verb, generation: u8 },
     Verify,
-    /// The calendar is thought to be ahead of the log. It never is.
-    Ahead,
-    Nothing,
 }
 
 /// [`Settled`], in the model's words.
@@ -62,15 +48,15 @@ pub(crate) enum Checked {
 /// Asks, and remembers.
 #[derive(Default)]
 pub(crate) struct Decisions {
-    owes: Mutex<HashMap<(usize, Row, bool), Owes>>,
-    found: Mutex<HashMap<(usize, Row, bool, Sight), Found>>,
-    checked: Mutex<HashMap<(usize, Row, Sight), Checked>>,
+    owes: Mutex<HashMap<(usize, Row, bool), Option<Owes>>>,
+    found: Mutex<HashMap<(usize, Row, bool, Slot), Found>>,
+    checked: Mutex<HashMap<(usize, Row, Slot), Checked>>,
 }
 
 fn owed(log: &Log, booking: usize, row: &Row, is_patient: bool, verify_is_due: bool) -> Owed {
     let digest = |content: u8| log.content(content).digest();
     let in_flight = row.flight.map(|flight| InFlight {
-        verb: flight.verb.into(),
+        verb: flight.verb,
         revision: flight.revision.into(),
         digest: flight.content.map(digest),
         body: Vec::new(),
@@ -100,11 +86,11 @@ fn owed(log: &Log, booking: usize, row: &Row, is_patient: bool, verify_is_due: b
     }
 }
 
-fn reading(log: &Log, booking: usize, sight: Sight) -> Reading {
-    match sight {
-        Sight::Tombstone => Reading::Tombstone,
-        Sight::Absent => Reading::Absent,
-        Sight::Live { revision, content, etag } => Reading::Live {
+fn reading(log: &Log, booking: usize, slot: Slot) -> Reading {
+    match slot {
+        Slot::Tombstone { .. } => Reading::Tombstone,
+        Slot::Unused => Reading::Absent,
+        Slot::Live { revision, content, etag } => Reading::Live {
             marker: Some(Marker {
                 uid: log::uid_of(booking),
                 connection: CONNECTION,
@@ -130,20 +116,26 @@ fn shown(log: &Log, (revision, digest): (i64, Digest)) -> (u8, u8) {
 }
 
 impl Decisions {
-    /// What is owed about a row.
-    pub(crate) fn next(&self, log: &Log, booking: usize, row: &Row, verify_is_due: bool) -> Owes {
+    /// What is owed about a row. (Nothing, too, where the calendar is thought to be ahead of the
+    /// log. It never is.)
+    pub(crate) fn next(
+        &self,
+        log: &Log,
+        booking: usize,
+        row: &Row,
+        verify_is_due: bool,
+    ) -> Option<Owes> {
         let key = (booking, anonymous(row), verify_is_due);
         let mut owes = self.owes.lock().unwrap();
         *owes.entry(key).or_insert_with(|| {
             match decide::next(&owed(log, booking, row, true, verify_is_due)) {
-                Step::Settle => Owes::Settle,
+                Step::Settle => Some(Owes::Settle),
                 Step::Send { verb, generation } => {
                     let generation = u8::try_from(generation).expect("a generation of the model");
-                    Owes::Send { verb: verb.into(), generation }
+                    Some(Owes::Send { verb, generation })
                 }
-                Step::Ahead { .. } => Owes::Ahead,
-                Step::Verify(_) => Owes::Verify,
-                Step::Nothing => Owes::Nothing,
+                Step::Verify(_) => Some(Owes::Verify),
+                Step::Ahead { .. } | Step::Nothing => None,
             }
         })
     }
@@ -155,14 +147,14 @@ impl Decisions {
         booking: usize,
         row: &Row,
         is_patient: bool,
-        sight: Sight,
+        slot: Slot,
     ) -> Found {
-        let key = (booking, anonymous(row), is_patient, sight);
+        let key = (booking, *row, is_patient, slot);
         let mut found = self.found.lock().unwrap();
         *found.entry(key).or_insert_with(|| {
             let owed = owed(log, booking, row, is_patient, false);
             let flight = owed.in_flight.as_ref().expect("what is put through is in flight");
-            match decide::settle(&owed, flight, reading(log, booking, sight)) {
+            match decide::settle(&owed, flight, reading(log, booking, slot)) {
                 Settled::Present { revision, digest, etag, .. } => {
                     let (revision, content) = shown(log, (revision, digest));
                     Found::Present { revision, content, etag: number(etag) }
@@ -175,7 +167,7 @@ impl Decisions {
                         Condition::Match(etag) => Guard::Match(etag.parse().expect("of the model")),
                         Condition::Unconditional => Guard::Nothing,
                     };
-                    Found::SendAgain { verb: verb.into(), guard }
+                    Found::SendAgain { verb, guard }
                 }
                 Settled::Superseded => Found::Superseded,
                 Settled::Ahead { .. } => Found::Ahead,
@@ -185,12 +177,12 @@ impl Decisions {
     }
 
     /// What a verification says.
-    pub(crate) fn verify(&self, log: &Log, booking: usize, row: &Row, sight: Sight) -> Checked {
+    pub(crate) fn verify(&self, log: &Log, booking: usize, row: &Row, slot: Slot) -> Checked {
         let mut checked = self.checked.lock().unwrap();
-        *checked.entry((booking, *row, sight)).or_insert_with(|| {
+        *checked.entry((booking, *row, slot)).or_insert_with(|| {
             let owed = owed(log, booking, row, true, true);
             let open = owed.verify.as_ref().expect("a verification is open");
-            match decide::verified(&owed, open, reading(log, booking, sight)) {
+            match decide::verified(&owed, open, reading(log, booking, slot)) {
                 Verified::Stands => Checked::Stands,
                 Verified::Drifted(_) => Checked::Drifted,
                 Verified::Differs { present, etag, gone } => Checked::Differs {

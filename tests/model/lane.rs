@@ -1,16 +1,17 @@
 //! Sending under a lease (rules R9 to R15): what `src/emit/lane.rs`, `call.rs` and `verify.rs` do,
 //! step by step. What is decided is asked of the service's own code.
 
+use booking::Verb;
 use calendar_sync::calendar::Answer;
 use calendar_sync::emit::outcome::{Outcome, outcome};
 
 use crate::audit::{self, Note};
 use crate::calendar::{Delivered, status};
 use crate::database::is_asked_for;
-use crate::decisions::{Checked, Found, Owes, Sight};
+use crate::decisions::{Checked, Found, Owes};
 use crate::protocol::{Action, Fault, Mutation, Protocol};
 use crate::state::{
-    BOOKINGS, Finding, Flight, Guard, Lease, Mood, Next, Request, Row, State, Task, Verb, WORKERS,
+    BOOKINGS, Finding, Flight, Guard, Lease, Mood, Next, Request, Row, Slot, State, Task, WORKERS,
 };
 
 impl Protocol {
@@ -53,7 +54,7 @@ impl Protocol {
                     actions.push(Action::Look(worker, booking));
                 }
                 Some(Owes::Verify) => actions.push(Action::Verify(worker, booking)),
-                Some(Owes::Ahead | Owes::Nothing) | None => {}
+                None => {}
             },
             Task::Decided { .. } => actions.push(Action::Stamp(worker, booking)),
             Task::Recording { .. } => actions.push(Action::Record(worker, booking)),
@@ -75,10 +76,9 @@ impl Protocol {
                 actions.push(Action::Leave(worker, booking));
             }
             Task::Acting { owed, next: Next::ReadBack, .. } => {
-                let sight = state.read(self.kind, booking, owed.generation);
-                let settle = |is_patient| {
-                    self.decisions.settle(&self.log, booking, &owed, is_patient, sight)
-                };
+                let slot = state.read(self.kind, booking, owed.generation);
+                let settle =
+                    |is_patient| self.decisions.settle(&self.log, booking, &owed, is_patient, slot);
                 actions.push(Action::ReadBack(worker, booking, true));
                 // How many attempts there were is not counted: any number is possible.
                 if settle(true) != settle(false) {
@@ -95,16 +95,14 @@ impl Protocol {
         if !row.is_due() && !is_to_verify {
             return None;
         }
-        let owes = self.decisions.next(&self.log, booking, &row, !row.is_due());
-        match owes {
-            Owes::Settle => Some(owes),
+        let owes = self.decisions.next(&self.log, booking, &row, !row.is_due())?;
+        let is_accepted = match owes {
+            Owes::Settle | Owes::Verify => true,
             Owes::Send { verb, generation } => {
-                let flight = flight(&row, verb, 0);
-                is_asked_for(&row, flight, generation, self.mutation).then_some(owes)
+                is_asked_for(&row, flight(&row, verb, 0), generation, self.mutation)
             }
-            Owes::Verify => (!row.is_due()).then_some(owes),
-            Owes::Ahead | Owes::Nothing => None,
-        }
+        };
+        is_accepted.then_some(owes)
     }
 
     pub(crate) fn take_over(&self, state: &mut State, worker: usize) {
@@ -142,9 +140,7 @@ impl Protocol {
                 Task::Acting { owed, unsent: false, fresh: false, next: Next::ReadBack }
             }
             Some(Owes::Send { verb, generation }) => Task::Decided { owed, verb, generation },
-            Some(Owes::Verify | Owes::Ahead | Owes::Nothing) | None => {
-                unreachable!("looked at what is due")
-            }
+            Some(Owes::Verify) | None => unreachable!("looked at what is due"),
         };
     }
 
@@ -172,10 +168,31 @@ impl Protocol {
         state.workers[worker].tasks[booking] = Task::Acting { owed, unsent: true, fresh, next };
     }
 
+    pub(crate) fn send(&self, state: &mut State, worker: usize, booking: usize) {
+        let bounded = state.is_stale(worker);
+        let Task::Acting { owed, unsent, next, .. } = &mut state.workers[worker].tasks[booking]
+        else {
+            unreachable!("sends what is in flight")
+        };
+        let (Next::Send(verb, guard), Some(flight)) = (*next, owed.flight) else {
+            unreachable!("sends what is in flight")
+        };
+        (*next, *unsent) = (Next::Waiting, false);
+        let guard = match guard {
+            Guard::Match(_) if self.is(Mutation::UnconditionalWrites) => Guard::Nothing,
+            Guard::New | Guard::Match(_) | Guard::Nothing => guard,
+        };
+        let generation = owed.generation;
+        let Flight { revision, content, .. } = flight;
+        let waiting = Some(worker);
+        let request =
+            Request { booking, generation, verb, guard, revision, content, waiting, bounded };
+        state.network.push(request);
+    }
+
     pub(crate) fn delivered(&self, state: &mut State, at: usize, leaves_copy: bool) {
         let request = state.network.remove(at);
-        let is_unguarded = self.is(Mutation::UnconditionalWrites);
-        let Delivered { answer, is_effect } = state.deliver(self.kind, &request, is_unguarded);
+        let Delivered { answer, is_effect } = state.deliver(self.kind, &request);
         let Request { booking, generation, revision, .. } = request;
         if is_effect {
             audit::effect(state, booking, generation, revision);
@@ -222,7 +239,7 @@ impl Protocol {
         let flight = owed.flight.expect("waits for an answer");
         let record = |finding, verify| Task::Recording { finding, verify };
         let read_back = Task::Acting { owed, unsent: false, fresh: false, next: Next::ReadBack };
-        let task = match outcome(self.kind, verb.into(), answer) {
+        let task = match outcome(self.kind, verb, answer) {
             Outcome::Applied { etag, .. } => {
                 let etag = etag.map(|etag| etag.parse().expect("an etag of the model"));
                 record(acknowledged(flight, etag), false)
@@ -256,8 +273,8 @@ impl Protocol {
             unreachable!("reads back what is in flight")
         };
         let flight = owed.flight.expect("reads back what is in flight");
-        let sight = state.read(self.kind, booking, owed.generation);
-        let found = self.decisions.settle(&self.log, booking, &owed, is_patient, sight);
+        let slot = state.read(self.kind, booking, owed.generation);
+        let found = self.decisions.settle(&self.log, booking, &owed, is_patient, slot);
         let record = |finding, verify| Task::Recording { finding, verify };
         state.workers[worker].tasks[booking] = match found {
             Found::Present { revision, content, etag } => {
@@ -265,7 +282,7 @@ impl Protocol {
             }
             Found::Absent => {
                 // One bare 404 can be transient: it is looked for once more, later.
-                let is_bare = sight == Sight::Absent;
+                let is_bare = slot == Slot::Unused;
                 record(Finding::Absent { revision: flight.revision }, is_bare)
             }
             Found::Gone => record(Finding::Gone, false),
@@ -283,8 +300,8 @@ impl Protocol {
     /// Reads back what is settled, as `Drain::verify` has it.
     pub(crate) fn verify(&self, state: &mut State, worker: usize, booking: usize) {
         let row = state.row(booking);
-        let sight = state.read(self.kind, booking, row.generation);
-        let finding = match self.decisions.verify(&self.log, booking, &row, sight) {
+        let slot = state.read(self.kind, booking, row.generation);
+        let finding = match self.decisions.verify(&self.log, booking, &row, slot) {
             Checked::Stands => Finding::Verified,
             Checked::Drifted => {
                 state.note(Note::Drifted);
@@ -379,24 +396,6 @@ impl State {
         self.drains(worker, Mood::Over);
         self.workers[worker].tasks[booking] =
             Task::Recording { finding: Finding::NotApplied, verify: false };
-    }
-
-    pub(crate) fn send(&mut self, worker: usize, booking: usize) {
-        let bounded = self.is_stale(worker);
-        let Task::Acting { owed, unsent, next, .. } = &mut self.workers[worker].tasks[booking]
-        else {
-            unreachable!("sends what is in flight")
-        };
-        let (Next::Send(verb, guard), Some(flight)) = (*next, owed.flight) else {
-            unreachable!("sends what is in flight")
-        };
-        (*next, *unsent) = (Next::Waiting, false);
-        let generation = owed.generation;
-        let Flight { revision, content, .. } = flight;
-        let waiting = Some(worker);
-        let request =
-            Request { booking, generation, verb, guard, revision, content, waiting, bounded };
-        self.network.push(request);
     }
 
     fn row(&self, booking: usize) -> Row {

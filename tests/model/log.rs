@@ -93,9 +93,15 @@ impl Log {
         let mut records: Vec<(usize, BookingEvent)> = Vec::new();
         let mut contents = Vec::new();
         for (offset, (booking, said)) in said.iter().enumerate() {
+            let mut say = || {
+                let details = details(offset);
+                let content = rules.render(&details).expect("what is said is shown");
+                contents.push((u8::try_from(offset).unwrap(), content));
+                details
+            };
             let change = match said {
-                Said::Created => Change::Created(details(offset)),
-                Said::Updated => Change::Updated(details(offset)),
+                Said::Created => Change::Created(say()),
+                Said::Updated => Change::Updated(say()),
                 Said::Cancelled => Change::Cancelled { reason: None },
                 Said::Again(earlier) => {
                     let (whose, event) = records[*earlier].clone();
@@ -104,9 +110,6 @@ impl Log {
                     continue;
                 }
             };
-            if let Some(content) = rules.render(&details(offset)) {
-                contents.push((u8::try_from(offset).unwrap(), content));
-            }
             let sequence = Some(i64::try_from(offset).unwrap());
             let event = BookingEvent {
                 id: EventId(Uuid::from_u128(u128::try_from(offset).unwrap())),

@@ -134,8 +134,6 @@ pub(crate) type Witness = (&'static str, fn(&Protocol, &State) -> bool);
 pub(crate) struct Protocol {
     pub(crate) kind: CalendarKind,
     pub(crate) log: Log,
-    /// The most records in a batch.
-    pub(crate) batch_max: u8,
     /// How many faults there are, of which kinds.
     pub(crate) faults: u8,
     pub(crate) kinds: &'static [Fault],
@@ -143,7 +141,7 @@ pub(crate) struct Protocol {
     pub(crate) stages: u8,
     pub(crate) mutation: Option<Mutation>,
     /// What must be seen to happen.
-    pub(crate) witnesses: &'static [Witness],
+    pub(crate) witnesses: Vec<Witness>,
     pub(crate) decisions: Decisions,
 }
 
@@ -205,7 +203,7 @@ impl Protocol {
             Action::Release(worker) => state.release(worker),
             Action::Look(worker, booking) => self.look(state, worker, booking),
             Action::Stamp(worker, booking) => self.stamp(state, worker, booking),
-            Action::Send(worker, booking) => state.send(worker, booking),
+            Action::Send(worker, booking) => self.send(state, worker, booking),
             Action::ReadBack(worker, booking, is_patient) => {
                 self.read_back(state, worker, booking, is_patient);
             }

@@ -5,6 +5,9 @@ use crate::database::{Advance, Committed};
 use crate::protocol::{Action, Fault, Mutation, Protocol};
 use crate::state::{Reader, State};
 
+/// The most records in a batch.
+const BATCH_MAX: u8 = 2;
+
 impl Protocol {
     /// What a worker can do about the partition.
     pub(crate) fn reading(&self, state: &State, worker: usize, actions: &mut Vec<Action>) {
@@ -17,7 +20,7 @@ impl Protocol {
                 }
             }
             Reader::Ready { at, .. } => {
-                let most = self.batch_max.min(end - at);
+                let most = BATCH_MAX.min(end - at);
                 actions.extend((1..=most).map(|records| Action::Read(worker, records)));
             }
             Reader::Folded { told: false, .. } if self.is(Mutation::OffsetBeforeDatabase) => {
@@ -66,7 +69,7 @@ impl Protocol {
         if !is_heard {
             return;
         }
-        // Kafka is told after it. Its copy is behind if that does not happen, and nobody reads it.
+        // The service tells Kafka after it. That copy is behind if it does not, and nobody reads it.
         state.workers[worker].reader = match answer {
             Committed::Done => Reader::Ready { epoch, at: to },
             Committed::Elsewhere(next) if next == to => Reader::Ready { epoch, at: to },

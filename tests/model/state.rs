@@ -4,6 +4,8 @@
 //! Revisions, generations, ETags, tokens and offsets are small numbers; a content is the offset of
 //! the record that said it.
 
+use booking::Verb;
+
 use crate::audit::Notes;
 
 /// How many processes there are.
@@ -77,14 +79,6 @@ pub(crate) struct Check {
     pub(crate) from_generation: u8,
     pub(crate) deletes: bool,
     pub(crate) stage: u8,
-}
-
-/// [`booking::Verb`], with an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Verb {
-    Create,
-    Update,
-    Delete,
 }
 
 /// Under which condition a call takes effect.
@@ -298,25 +292,5 @@ impl State {
         }
         other.normalise();
         other
-    }
-}
-
-impl From<booking::Verb> for Verb {
-    fn from(verb: booking::Verb) -> Self {
-        match verb {
-            booking::Verb::Create => Self::Create,
-            booking::Verb::Update => Self::Update,
-            booking::Verb::Delete => Self::Delete,
-        }
-    }
-}
-
-impl From<Verb> for booking::Verb {
-    fn from(verb: Verb) -> Self {
-        match verb {
-            Verb::Create => Self::Create,
-            Verb::Update => Self::Update,
-            Verb::Delete => Self::Delete,
-        }
     }
 }

@@ -2,11 +2,10 @@
 //! in which the thing has just happened, or cannot but happen next; that it then ends well is what
 //! [`crate::audit::ENDS_RIGHT`] says.
 
-use crate::calendar::place;
+use booking::Verb;
+
 use crate::protocol::Witness;
-use crate::state::{
-    BOOKINGS, Finding, Flight, Guard, Reader, Request, Row, Slot, State, Task, Verb,
-};
+use crate::state::{BOOKINGS, Finding, Flight, Guard, Reader, Request, Row, Slot, State, Task};
 
 fn rows(state: &State) -> impl Iterator<Item = (usize, Row)> {
     (0..BOOKINGS).filter_map(|booking| state.database.rows[booking].map(|row| (booking, row)))
@@ -73,7 +72,7 @@ pub(crate) const COMMIT_UNHEARD: Witness = ("a commit that is done is tried agai
 pub(crate) const LATE_REFUSED: Witness =
     ("the condition of a late request does not hold any more", |it, state| {
         late(state).any(|request| {
-            let slot = state.calendar[request.booking][place(it.kind, request.generation)];
+            let slot = state.read(it.kind, request.booking, request.generation);
             match (request.guard, slot) {
                 (Guard::Match(wanted), Slot::Live { etag, .. } | Slot::Tombstone { etag }) => {
                     wanted != etag
@@ -137,3 +136,21 @@ pub(crate) const NO_CALL: Witness =
             row.desired.is_none() && row.flight.is_none() && state.effects[booking] == 0
         })
     });
+
+/// What a booking shows by any two faults, in whichever calendar.
+pub(crate) const ANY_TWO: &[Witness] = &[
+    ENDS,
+    SENDER_GONE,
+    STALE_HOLDER,
+    STALE_SENDER,
+    STALE_OWNER,
+    COMMIT_UNHEARD,
+    LATE_REFUSED,
+    LATE_LANDED,
+    LATE_FOUND,
+    GAVE_WAY,
+    LEFT_UNSENT,
+    REFUSED_WHILE_OPEN,
+    COALESCED,
+    NO_CALL,
+];
