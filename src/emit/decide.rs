@@ -214,10 +214,7 @@ pub fn verified(owed: &Owed, open: &Verify, reading: Reading) -> Verified {
         }
         // Nothing should be there: a late create has landed after the delete.
         (Reading::Live { marker, etag, .. }, None) => {
-            let there = marker.map_or((owed.desired_revision, Digest([0; 16])), |marker| {
-                (marker.revision, marker.digest)
-            });
-            Verified::Differs { present: Some(there), etag, gone: false }
+            Verified::Differs { present: Some(stands(owed, marker)), etag, gone: false }
         }
         (Reading::Tombstone, Some(_)) if open.deletes => {
             Verified::Differs { present: None, etag: None, gone: true }
@@ -230,6 +227,12 @@ pub fn verified(owed: &Owed, open: &Verify, reading: Reading) -> Verified {
         }
         (Reading::Tombstone | Reading::Absent, None) => Verified::Stands,
     }
+}
+
+/// What is written down of an event that stands where nothing was thought to stand: the revision in
+/// its marker, and no content, so that what is wanted is written over it, acknowledged and mapped.
+pub fn stands(owed: &Owed, marker: Option<Marker>) -> (i64, Digest) {
+    (marker.map_or(owed.desired_revision, |marker| marker.revision), Digest([0; 16]))
 }
 
 /// A copy that the host made carries our marker too; its name tells it apart. What stands under

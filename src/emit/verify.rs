@@ -1,12 +1,10 @@
 //! Reading again what an open attempt may have changed late (rule R14), and what a database that
 //! lost its tail may have left (rule R18).
 
-use std::ops::Range;
-
 use booking::Verb;
 use tokio_util::sync::CancellationToken;
 
-use super::decide::{Verified, forgets, read_as, verified};
+use super::decide::{Verified, forgets, read_as, stands, verified};
 use super::lane::Drain;
 use super::outcome::{Outcome, Unread, outcome, unread};
 use crate::calendar::{Call, Condition, Reading};
@@ -15,12 +13,22 @@ use crate::store::{Finding, Owed, Result, Verify};
 /// So many generations before the present one are looked at, and so many after it.
 const GENERATIONS_MAX: i32 = 4;
 
-/// What stood under a name that nothing should stand under.
+/// What stands under the names of later generations than the database knows of.
+enum Later {
+    /// None was ever made.
+    None,
+    /// This of the last one.
+    Used(Finding),
+    /// One could not be looked at.
+    Unread(Reading),
+    /// Nothing may be asked any more: the lease is lost, or there is a stop.
+    Leave,
+}
+
+/// What became of what stood under a name that nothing should stand under.
 enum Removed {
-    /// Nothing, and nothing is remembered: no later generation was ever made.
-    Nothing,
-    /// A deleted event; or a live one, which is deleted now.
-    Deleted,
+    /// Nothing stands there any more.
+    Gone,
     /// It could not be looked at, or not be deleted.
     Unread(Reading),
     /// Nothing may be sent any more: the lease is lost.
@@ -35,8 +43,7 @@ impl Drain<'_> {
         open: &Verify,
         stop: &CancellationToken,
     ) -> Result<()> {
-        let from = open.from_generation.max(owed.generation - GENERATIONS_MAX);
-        if !self.remove_all(owed, from..owed.generation, stop).await? || !self.keep_lease().await? {
+        if !self.remove_earlier(owed, open, stop).await? || !self.keep_lease().await? {
             return Ok(());
         }
         let external_id = self.external_id(owed, owed.generation);
@@ -45,18 +52,10 @@ impl Drain<'_> {
         crate::crash::point!("r14.read");
         let kind = self.calendar.kind();
         let reading = read_as(kind, owed.applied.is_some(), reading);
-        // Each generation was opened only after the one before it was deleted: a database that has
-        // forgotten some finds them behind this one.
-        let is_forgotten = reading == Reading::Tombstone && owed.applied.is_none();
-        if is_forgotten || forgets(kind) {
-            let first = owed.generation + 1;
-            if !self.remove_all(owed, first..first + GENERATIONS_MAX, stop).await? {
-                return Ok(());
-            }
-        }
         let stage = usize::try_from(open.stage).unwrap_or(usize::MAX);
         let later = self.emitter.options.verify_after.get(stage.saturating_add(1)).copied();
         let finding = match verified(owed, open, reading) {
+            Verified::Unread(reading) => return self.look_again(owed, reading).await,
             Verified::Stands => Finding::Verified,
             Verified::Drifted(how) => {
                 tracing::warn!(error_code = "drift", "left as the host made it: {how}");
@@ -64,32 +63,38 @@ impl Drain<'_> {
             }
             Verified::Differs { present, etag, gone } => {
                 tracing::warn!(error_code = "late_attempt", "a late attempt is being put right");
-                Finding::Differs { present, etag, gone }
+                Finding::Differs { present, etag, passed: i32::from(gone) }
             }
-            Verified::Unread(reading) => return self.look_again(owed, reading).await,
         };
-        self.record(owed, finding, later).await
+        // A database that lost its tail may have lost generations.
+        match self.last_used(owed, stop).await? {
+            Later::None => self.record(owed, finding, later).await,
+            Later::Used(finding) => {
+                tracing::warn!(error_code = "forgotten_generation", "the calendar knows more");
+                // Those before it are looked at once more.
+                let soon = self.emitter.options.backoff.delay_max;
+                self.record(owed, finding, later.or(Some(soon))).await
+            }
+            Later::Unread(reading) => self.look_again(owed, reading).await,
+            Later::Leave => Ok(()),
+        }
     }
 
-    /// Removes what stands under the names of other generations: what a late create has left, or
-    /// what the database has forgotten. Ends at the first name, behind the present one, that was
-    /// never used. `false`: one could not be looked at, or there is a stop; all of it is looked at
-    /// again.
-    async fn remove_all(
+    /// Removes what a late create has left under the names of earlier generations. `false`: one
+    /// could not be looked at, or there is a stop; all of it is looked at again.
+    async fn remove_earlier(
         &self,
         owed: &Owed,
-        generations: Range<i32>,
+        open: &Verify,
         stop: &CancellationToken,
     ) -> Result<bool> {
-        // What stands under one name of such a calendar tells nothing of the names after it.
-        let ends_at_unused = !forgets(self.calendar.kind());
-        for generation in generations {
+        let from = open.from_generation.max(owed.generation - GENERATIONS_MAX);
+        for generation in from..owed.generation {
             if stop.is_cancelled() || !self.keep_lease().await? {
                 return Ok(false);
             }
             match self.remove(owed, generation).await? {
-                Removed::Nothing if generation > owed.generation && ends_at_unused => break,
-                Removed::Nothing | Removed::Deleted => {}
+                Removed::Gone => {}
                 Removed::Unread(reading) => {
                     self.look_again(owed, reading).await?;
                     return Ok(false);
@@ -100,15 +105,48 @@ impl Drain<'_> {
         Ok(true)
     }
 
+    /// Looks for generations that the database has forgotten. What stands under the last of them is
+    /// the booking's event from now on, and those before it are earlier ones: it is not deleted
+    /// here, since a name may be used again until it is written down that it was.
+    async fn last_used(&self, owed: &Owed, stop: &CancellationToken) -> Result<Later> {
+        // What stands under one name of such a calendar tells nothing of the names after it.
+        let ends_at_unused = !forgets(self.calendar.kind());
+        let mut last = Later::None;
+        for passed in 1..=GENERATIONS_MAX {
+            let external_id = self.external_id(owed, owed.generation + passed);
+            if external_id == self.external_id(owed, owed.generation) {
+                // One name for ever: it is the present one's.
+                break;
+            }
+            if stop.is_cancelled() || !self.keep_lease().await? {
+                return Ok(Later::Leave);
+            }
+            last = match self.calendar.read(&external_id).await {
+                Reading::Absent if ends_at_unused => break,
+                Reading::Absent => continue,
+                Reading::Tombstone => {
+                    Later::Used(Finding::Differs { present: None, etag: None, passed: passed + 1 })
+                }
+                Reading::Live { marker, etag, .. } => {
+                    let present = Some(stands(owed, marker));
+                    Later::Used(Finding::Differs { present, etag, passed })
+                }
+                reading @ (Reading::CalendarGone { .. } | Reading::Failed(_)) => {
+                    return Ok(Later::Unread(reading));
+                }
+            };
+        }
+        Ok(last)
+    }
+
     async fn remove(&self, owed: &Owed, generation: i32) -> Result<Removed> {
         let external_id = self.external_id(owed, generation);
         if external_id == self.external_id(owed, owed.generation) {
             // One name for ever: it is the present one's.
-            return Ok(Removed::Nothing);
+            return Ok(Removed::Gone);
         }
         let etag = match self.calendar.read(&external_id).await {
-            Reading::Absent => return Ok(Removed::Nothing),
-            Reading::Tombstone => return Ok(Removed::Deleted),
+            Reading::Absent | Reading::Tombstone => return Ok(Removed::Gone),
             reading @ (Reading::CalendarGone { .. } | Reading::Failed(_)) => {
                 return Ok(Removed::Unread(reading));
             }
@@ -130,7 +168,7 @@ impl Drain<'_> {
             self.calendar.send(&Call { verb, external_id: &external_id, condition, body }).await;
         crate::crash::point!("r14.removed");
         Ok(match outcome(self.calendar.kind(), verb, &answer) {
-            Outcome::Applied { .. } | Outcome::AlreadyApplied => Removed::Deleted,
+            Outcome::Applied { .. } | Outcome::AlreadyApplied => Removed::Gone,
             Outcome::Unknown { .. }
             | Outcome::Retry { .. }
             | Outcome::Rejected { .. }

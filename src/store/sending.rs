@@ -209,8 +209,9 @@ pub enum Finding {
         present: Option<(i64, Digest)>,
         /// Its ETag.
         etag: Option<String>,
-        /// Whether this generation is settled absent, and a new one is to be opened.
-        gone: bool,
+        /// So many generations are behind: settled absent, or forgotten by the database. `present` is
+        /// about the one after them.
+        passed: i32,
     },
 }
 

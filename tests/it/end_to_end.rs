@@ -109,6 +109,7 @@ macro_rules! every_fact {
                 what_is_cancelled_before_it_is_sent_again_is_not_left_behind,
                 a_call_that_the_database_has_forgotten_is_not_left_behind,
                 an_event_that_was_rebooked_meanwhile_is_deleted_and_made_anew,
+                an_event_of_a_generation_that_was_forgotten_is_taken_over,
                 an_event_that_is_still_wanted_is_adopted,
             ]
         );

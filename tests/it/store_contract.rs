@@ -147,6 +147,7 @@ macro_rules! every_fact {
                 a_verification_ends_or_asks_for_the_next,
                 a_verification_that_finds_another_state_makes_it_due,
                 a_verification_that_finds_a_hole_opens_a_generation,
+                a_verification_that_finds_later_generations_passes_them,
                 only_the_holder_verifies,
                 a_dead_effect_is_a_dead_letter,
                 a_dead_effect_that_may_be_applied_stays_in_flight,

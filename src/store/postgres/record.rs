@@ -106,7 +106,7 @@ const UNVERIFIED: &str = under_lane_token!(
 );
 const DIFFERS: &str = under_lane_token!(
     "applied_revision = COALESCE($5, applied_revision), applied_digest = $6, etag = $7,
-     generation = generation + CASE WHEN $8 THEN 1 ELSE 0 END, burned = burned AND NOT $8,
+     generation = generation + $8, burned = burned AND $8 = 0,
      not_before = clock_timestamp(), verify_at = clock_timestamp() + make_interval(secs => $4),
      verify_stage = verify_stage + 1, ahead_since = NULL,
      verify_deletes = verify_deletes AND $4 IS NOT NULL"
@@ -170,10 +170,10 @@ impl PostgresStore {
             Finding::Ahead { .. } => unreachable!("settled in a transaction of its own"),
             Finding::Verified => led(VERIFIED),
             Finding::Unverified => led(UNVERIFIED),
-            Finding::Differs { present, etag, gone } => {
+            Finding::Differs { present, etag, passed } => {
                 let there = present.map(|(revision, digest)| (revision, bytes(digest)));
                 let (revision, digest) = there.unzip();
-                led(DIFFERS).bind(revision).bind(digest).bind(etag.clone()).bind(*gone)
+                led(DIFFERS).bind(revision).bind(digest).bind(etag.clone()).bind(*passed)
             }
         };
         let done = statement.execute(&mut **tx).await.map_err(failed(OPERATION))?;

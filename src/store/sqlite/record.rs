@@ -145,8 +145,8 @@ async fn find(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::R
         Finding::Dead { error, unknown } => dead(conn, record, error, *unknown, now).await,
         Finding::Ahead { .. } => unreachable!("settled in a transaction of its own"),
         Finding::Verified | Finding::Unverified => Ok(()),
-        Finding::Differs { present, etag, gone } => {
-            differs(conn, record, (*present, etag.as_deref(), *gone), now).await
+        Finding::Differs { present, etag, passed } => {
+            differs(conn, record, (*present, etag.as_deref(), *passed), now).await
         }
     }
 }
@@ -296,19 +296,19 @@ async fn dead(
 async fn differs(
     conn: &mut SqliteConnection,
     record: &Record,
-    (present, etag, gone): (Option<(i64, Digest)>, Option<&str>, bool),
+    (present, etag, passed): (Option<(i64, Digest)>, Option<&str>, i32),
     now: i64,
 ) -> sqlx::Result<()> {
     const DIFFERS: &str = "
         UPDATE effects
            SET applied_revision = COALESCE(?4, applied_revision), applied_digest = ?5, etag = ?6,
-               generation = generation + ?7, burned = burned AND NOT ?7, not_before = ?3, updated_at = ?3
+               generation = generation + ?7, burned = burned AND ?7 = 0, not_before = ?3, updated_at = ?3
          WHERE connection_id = ?1 AND ical_uid = ?2";
     on_row(DIFFERS, record, now)
         .bind(present.map(|(revision, _)| revision))
         .bind(present.map(|(_, digest)| digest.to_string()))
         .bind(etag.map(ToOwned::to_owned))
-        .bind(gone)
+        .bind(passed)
         .execute(conn)
         .await?;
     Ok(())

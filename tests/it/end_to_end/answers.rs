@@ -204,7 +204,7 @@ async fn find_the_late_create(world: &World, host: &Connected) {
     let [owed] = due.as_slice() else { panic!("one row: {due:?}") };
     let there = world.only(host).await;
     let present = Some((there.revision, Digest([0; 16])));
-    let finding = Finding::Differs { present, etag: Some(there.etag), gone: false };
+    let finding = Finding::Differs { present, etag: Some(there.etag), passed: 0 };
     let record = Record { lane: lane.clone(), uid: owed.uid.clone(), finding, verify_after: None };
     let recorded = world.store.record(&record).await.expect("the store answers");
     assert_eq!(recorded, Fenced::Written);

@@ -123,7 +123,7 @@ async fn a_former_holder_verifies_nothing() {
         world.take_in_from(8, &[updated(NAME, 1)]).await;
         lane
     };
-    let hole = Finding::Differs { present: None, etag: None, gone: true };
+    let hole = Finding::Differs { present: None, etag: None, passed: 1 };
     let then = async |world: &World, _: &_, written, next: Option<(LaneLease, usize)>| {
         let row = world.effect(here(), NAME).await;
         match next {

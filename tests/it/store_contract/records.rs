@@ -221,7 +221,7 @@ pub(crate) async fn a_verification_that_finds_another_state_makes_it_due(env: &E
     let found = Finding::Differs {
         present: Some((7, content("By hand").digest())),
         etag: Some("\"7\"".to_owned()),
-        gone: false,
+        passed: 0,
     };
     assert_eq!(env.record(&lane, "a", found).await, Fenced::Written);
     let owed = env.owed(&lane).await;
@@ -232,7 +232,7 @@ pub(crate) async fn a_verification_that_finds_another_state_makes_it_due(env: &E
 
 pub(crate) async fn a_verification_that_finds_a_hole_opens_a_generation(env: &Env) {
     let lane = applied(env).await;
-    let hole = Finding::Differs { present: None, etag: None, gone: true };
+    let hole = Finding::Differs { present: None, etag: None, passed: 1 };
     assert_eq!(env.record_open(&lane, "a", hole, Some(LONG)).await, Fenced::Written);
     let owed = env.owed(&lane).await;
     assert_eq!((owed.applied, owed.etag, owed.generation), (None, None, 1));
@@ -240,10 +240,23 @@ pub(crate) async fn a_verification_that_finds_a_hole_opens_a_generation(env: &En
     assert!(!verify.is_due);
 }
 
+pub(crate) async fn a_verification_that_finds_later_generations_passes_them(env: &Env) {
+    let lane = applied(env).await;
+    let there = (4, content("Later").digest());
+    let etag = Some("\"4\"".to_owned());
+    let later = Finding::Differs { present: Some(there), etag: etag.clone(), passed: 2 };
+    assert_eq!(env.record_open(&lane, "a", later, Some(LONG)).await, Fenced::Written);
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.applied, owed.etag, owed.generation), (Some(there), etag, 2));
+    assert!(!owed.burned);
+    let verify = owed.verify.expect("the earlier ones are looked at");
+    assert_eq!((verify.is_due, verify.from_generation), (false, 0));
+}
+
 pub(crate) async fn only_the_holder_verifies(env: &Env) {
     let lane = applied(env).await;
     let stranger = LaneLease { token: token(2), ..lane };
-    let hole = Finding::Differs { present: None, etag: None, gone: true };
+    let hole = Finding::Differs { present: None, etag: None, passed: 1 };
     for finding in [Finding::Verified, hole] {
         assert_eq!(env.record(&stranger, "a", finding).await, Fenced::Refused);
     }

@@ -103,8 +103,8 @@ fn find(tx: &mut Tx<'_>, record: &Record) {
         Finding::Dead { error, unknown } => dead(tx, record, error, *unknown),
         Finding::Ahead { .. } => unreachable!("settled in a transaction of its own"),
         Finding::Verified | Finding::Unverified => {}
-        Finding::Differs { present, etag, gone } => {
-            differs(effect(tx, record), (*present, etag.as_ref(), *gone), now);
+        Finding::Differs { present, etag, passed } => {
+            differs(effect(tx, record), (*present, etag.as_ref(), *passed), now);
         }
     }
 }
@@ -255,14 +255,14 @@ fn dead(tx: &mut Tx<'_>, record: &Record, error: &str, unknown: bool) {
 /// What is known to be there is something else than was thought.
 fn differs(
     row: &mut EffectRow,
-    (present, etag, gone): (Option<(i64, Digest)>, Option<&String>, bool),
+    (present, etag, passed): (Option<(i64, Digest)>, Option<&String>, i32),
     now: i64,
 ) {
     row.applied_revision = present.map(|(revision, _)| revision).or(row.applied_revision);
     row.applied_digest = present.map(|(_, digest)| digest);
     row.etag = etag.cloned();
-    row.generation += i32::from(gone);
-    row.burned = row.burned && !gone;
+    row.generation += passed;
+    row.burned = row.burned && passed == 0;
     row.not_before = now;
 }
 

@@ -146,7 +146,7 @@ fn finding(numbers: &mut Numbers<'_>, name: &str) -> Finding {
         _ => Finding::Differs {
             present: numbers.yes().then(|| (revision, content(title).digest())),
             etag: None,
-            gone: rejected,
+            passed: i32::from(rejected),
         },
     }
 }
