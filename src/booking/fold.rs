@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::content::{Content, Digest, Rules};
@@ -38,6 +39,9 @@ pub struct Booking {
     pub cancelled_at: Option<i64>,
     /// The last event ids without a sequence, oldest first.
     pub seen: VecDeque<EventId>,
+    /// When the latest of the events without a sequence occurred, by what they say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<DateTime<Utc>>,
     /// What the latest Created or Updated makes visible, were the booking not cancelled.
     pub content: Option<Content>,
     /// The sequence of that latest Created or Updated, if it had one.
@@ -81,7 +85,8 @@ pub enum Decision {
     Invisible,
     /// At or below the position last folded, or its event id was seen: a redelivery.
     Repeated,
-    /// Its sequence is below the booking's.
+    /// Its sequence is below the booking's; or, without one, a person has sent it again, and it
+    /// occurred before what was folded from another partition.
     Stale,
     /// The booking is cancelled, and this event does not rebook it.
     AfterCancellation,
@@ -184,6 +189,9 @@ pub fn fold(
         step_to(&mut booking, arrival);
         return Ok((booking, Decision::Repeated));
     }
+    if outdated(&booking, event, arrival) {
+        return Ok((booking, Decision::Stale));
+    }
     step_to(&mut booking, arrival);
     Ok(advance(booking, event, rules))
 }
@@ -198,6 +206,7 @@ fn empty(event: &BookingEvent, position: Position) -> Booking {
         created_at: None,
         cancelled_at: None,
         seen: VecDeque::new(),
+        occurred_at: None,
         content: None,
         content_at: None,
         revision: REVISION_NONE,
@@ -244,6 +253,14 @@ fn repeated(booking: &Booking, event: &BookingEvent, arrival: Arrival) -> Result
         });
     }
     Ok(false)
+}
+
+/// Rule R6: a person sends an event of another partition again, and nothing but the hour that it says
+/// tells whether it came before what was folded since: then it is the former partition's.
+fn outdated(booking: &Booking, event: &BookingEvent, arrival: Arrival) -> bool {
+    event.sequence.is_none()
+        && booking.last.partition != arrival.position().partition
+        && Some(event.occurred_at) < booking.occurred_at
 }
 
 /// The position last folded never falls back within a partition, nor to a former log of it, in which
@@ -306,6 +323,7 @@ fn take_in_log_order(booking: &mut Booking, event: &BookingEvent, rules: &Rules)
         booking.seen.pop_front();
     }
     booking.seen.push_back(event.id);
+    booking.occurred_at = booking.occurred_at.max(Some(event.occurred_at));
     match &event.change {
         Change::Created(_) | Change::Updated(_) if booking.is_cancelled() => {
             Decision::AfterCancellation

@@ -1,5 +1,4 @@
-use chrono::TimeZone as _;
-use chrono::Utc;
+use chrono::{TimeDelta, TimeZone as _, Utc};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -165,6 +164,32 @@ fn without_a_sequence_another_partition_is_a_dead_letter_until_it_is_redriven() 
     assert_eq!(Poison::from(&error).class, PoisonClass::MovedPartition);
     let (after, _) = fold(Some(booking), &moved, Arrival::Redriven(at(3, 0)), &rules()).unwrap();
     assert_eq!((hour_shown(&after), after.last), (Some(10), at(3, 0)));
+}
+
+/// A partition more: what was told in the former one is read, and redriven, after what was told since.
+#[test]
+fn without_a_sequence_a_redriven_event_of_another_partition_does_nothing_if_it_occurred_before() {
+    let booking = given([event(1, None, Change::Created(details(9)))]);
+    let at_hour = |id, hour| {
+        let mut moved = event(id, None, Change::Updated(details(hour)));
+        moved.occurred_at += TimeDelta::hours(hour.into()) - TimeDelta::hours(9);
+        moved
+    };
+    let redriven = |booking: Booking, event, partition| {
+        fold(Some(booking), &event, Arrival::Redriven(at(partition, 7)), &rules()).unwrap()
+    };
+    let (booking, decision) = redriven(booking, at_hour(2, 8), 3);
+    assert_eq!(
+        (decision, hour_shown(&booking), booking.last),
+        (Decision::Stale, Some(9), at(0, 0))
+    );
+    let (booking, decision) = redriven(booking, at_hour(3, 10), 3);
+    assert_eq!((decision, hour_shown(&booking)), (Decision::Visible, Some(10)));
+    let (booking, decision) = redriven(booking, event(4, None, Change::Updated(details(9))), 0);
+    assert_eq!(
+        (decision, hour_shown(&booking), booking.last),
+        (Decision::Stale, Some(10), at(3, 7))
+    );
 }
 
 /// One truncated partition that was accepted has another incarnation than the others, and a new

@@ -31,6 +31,7 @@ fn booking(year: i32, revision: i64) -> Booking {
         created_at: Some(0),
         cancelled_at: None,
         seen: Vec::new().into(),
+        occurred_at: None,
         content: Some(Content {
             summary: "Massage".to_owned(),
             description: None,

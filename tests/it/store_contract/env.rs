@@ -137,6 +137,7 @@ pub(crate) fn booking(name: &str, revision: i64, title: Option<&str>) -> Booking
         created_at: Some(0),
         cancelled_at: title.is_none().then_some(1),
         seen: std::collections::VecDeque::new(),
+        occurred_at: None,
         content: Some(content(title.unwrap_or("cancelled"))),
         content_at: Some(0),
         revision,
