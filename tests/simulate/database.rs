@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent, LogFacts,
+    ExternalEvent, Fence, Fenced, Finding, Gate, Installation, LaneLease, LegacyEvent, LogFacts,
     NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States, Stop, Store,
     StoreError, Taken,
 };
@@ -22,6 +22,8 @@ use crate::world::World;
 
 /// The longest that the database takes where it takes its time.
 const SLOW_MAX: Duration = Duration::from_secs(8);
+/// And where it does not.
+const QUICK_MAX: Duration = Duration::from_millis(5);
 
 /// The database, as one worker sees it.
 pub struct Database {
@@ -41,6 +43,22 @@ struct Way {
 
 fn unavailable(operation: &'static str) -> StoreError {
     StoreError::Unavailable { operation, source: sqlx::Error::PoolTimedOut }
+}
+
+fn word(finding: &Finding) -> &'static str {
+    match finding {
+        Finding::Present { .. } => "found present",
+        Finding::Absent { .. } => "found absent",
+        Finding::Gone => "found gone",
+        Finding::NotApplied { .. } => "found not applied",
+        Finding::Unknown { .. } => "found unknown",
+        Finding::Dead { .. } => "found dead",
+        Finding::Ahead { .. } => "found ahead",
+        Finding::Verified => "verified",
+        Finding::Unverified => "not verified",
+        Finding::Differs { passed: 0 | 1, .. } => "verified: differs",
+        Finding::Differs { .. } => "verified: later generations",
+    }
 }
 
 impl Database {
@@ -66,10 +84,14 @@ impl Database {
         seen: impl FnOnce(&T),
     ) -> Result<T> {
         let way = self.way();
+        if way.there + way.back > QUICK_MAX {
+            self.world.count("slow");
+        }
         if !way.there.is_zero() {
             sleep(way.there).await;
         }
         if way.fails_before || self.world.is_store_away() {
+            self.world.count("no answer, not done");
             self.world.say(|| format!("database: {operation}: no answer, not done"));
             return Err(unavailable(operation));
         }
@@ -85,6 +107,7 @@ impl Database {
             sleep(way.back).await;
         }
         if way.fails_after || self.world.is_store_away() {
+            self.world.count("no answer, done");
             self.world.say(|| format!("database: {operation}: done, no answer"));
             return Err(unavailable(operation));
         }
@@ -101,6 +124,7 @@ impl Store for Database {
     async fn notice_server(&self) -> Result<bool> {
         let seen = |noticed: &bool| {
             if *noticed {
+                self.world.count("another server noticed");
                 self.world.say(|| "another server is noticed".to_owned());
                 self.world.unnoticed.store(false, Ordering::Relaxed);
                 self.world.audit().fell_back(&self.world.store);
@@ -148,7 +172,10 @@ impl Store for Database {
     }
 
     async fn stop(&self, fence: &Fence, stop: &Stop) -> Result<Fenced> {
-        let seen = |done: &Fenced| self.fenced_write("stop", fence, *done);
+        let seen = |done: &Fenced| {
+            self.world.count("stopped");
+            self.fenced_write("stop", fence, *done);
+        };
         self.call("stop", async |store| store.stop(fence, stop).await, seen).await
     }
 
@@ -179,6 +206,16 @@ impl Store for Database {
         let planned = self.planned(batch);
         let batch = planned.as_ref().unwrap_or(batch);
         let seen = |done: &Committed| {
+            self.world.count(match done {
+                Committed::Done => "batch written",
+                Committed::Stale => "batch stale",
+                Committed::Foreign => "batch refused: foreign",
+                Committed::Elsewhere { .. } => "batch refused: elsewhere",
+                Committed::Refused { .. } => "batch refused",
+            });
+            for _ in &batch.dead_letters {
+                self.world.count("dead letter of a record");
+            }
             if let (Committed::Done, Some(advance)) = (done, &batch.advance) {
                 self.fenced_write("commit", &advance.fence, Fenced::Written);
                 self.world.say(|| {
@@ -243,6 +280,7 @@ impl Store for Database {
 
     async fn park(&self, lane: &LaneLease, reason: &str) -> Result<Fenced> {
         let seen = |done: &Fenced| {
+            self.world.count("lane parked");
             self.lane_write("park", lane, *done);
             self.world.say(|| format!("parked: {reason}: {done:?}"));
         };
@@ -325,6 +363,10 @@ impl Store for Database {
 
     async fn record(&self, record: &Record) -> Result<Fenced> {
         let seen = |done: &Fenced| {
+            self.world.count(match done {
+                Fenced::Written => word(&record.finding),
+                Fenced::Refused => "record refused",
+            });
             if *done == Fenced::Written
                 && let Err(stale) = self.world.audit().recorded(record)
             {

@@ -27,6 +27,12 @@ pub fn patch_of(body: &[u8]) -> Vec<u8> {
     event.to_string().into_bytes()
 }
 
+/// The title in the frozen bytes.
+pub fn title_of(body: &[u8]) -> String {
+    let event: serde_json::Value = serde_json::from_slice(body).expect("it was written here");
+    event["subject"].as_str().unwrap_or_default().to_owned()
+}
+
 fn moment(at: DateTime<Utc>) -> serde_json::Value {
     json!({ "dateTime": at.format("%Y-%m-%dT%H:%M:%S").to_string(), "timeZone": "UTC" })
 }

@@ -2,7 +2,8 @@
 
 use booking::CalendarKind;
 
-use crate::calendars::{By, Deed};
+use crate::accounts::Account;
+use crate::calendars::{By, Deed, Stood};
 use crate::world::World;
 
 /// Deletes the copies: a CalDAV server may let no other event have the UID of one of them, and the dead
@@ -37,7 +38,7 @@ pub fn interfere(world: &World) {
     }
     let (number, deed) = world.chance("host", |dice, _| {
         let (number, name) = dice.pick(&ours).clone();
-        let deed = match dice.below(9) {
+        let deed = match dice.below(10) {
             0 | 1 => Deed::Delete { name },
             2 => Deed::Edit { name, title: true, time: false },
             3 => Deed::Edit { name, title: false, time: true },
@@ -46,11 +47,41 @@ pub fn interfere(world: &World) {
             5 if accounts.0[number].kind != CalendarKind::Microsoft => Deed::StripMarker { name },
             6 => Deed::Copy { name },
             7 => Deed::Add,
+            8 => deleted(&accounts.0[number]).map_or(Deed::Add, |name| Deed::Restore { name }),
             _ => Deed::EvictTombstones,
         };
         (number, deed)
     });
     let done = accounts.0[number].server.host(at, &deed);
     drop(accounts);
+    if done {
+        world.count(word(&deed));
+    }
     world.say(|| format!("by hand in account {number}: {deed:?}: {done}"));
+}
+
+/// What of ours was deleted last, by whomever.
+fn deleted(account: &Account) -> Option<String> {
+    let history = account.server.history().iter().rev();
+    let mut gone = history.filter(|change| match &change.before {
+        Stood::Live(event) => {
+            matches!(event.made_by, By::Request(_)) && !matches!(change.after, Stood::Live(_))
+        }
+        Stood::Nothing | Stood::Tombstone => false,
+    });
+    gone.next().map(|change| change.name.clone())
+}
+
+fn word(deed: &Deed) -> &'static str {
+    match deed {
+        Deed::Delete { .. } => "deleted by hand",
+        Deed::Edit { .. } => "edited by hand",
+        Deed::Annotate { .. } => "annotated by hand",
+        Deed::StripMarker { .. } => "marker stripped",
+        Deed::Copy { .. } => "copied by hand",
+        Deed::DeleteCopy { .. } => "copy deleted by hand",
+        Deed::Restore { .. } => "restored by hand",
+        Deed::Add => "added by hand",
+        Deed::EvictTombstones => "bin emptied",
+    }
 }

@@ -59,9 +59,13 @@ pub mod operator;
 
 pub mod host;
 
+pub mod panics;
+
 pub mod run;
 
 pub mod oracle;
+
+pub mod coverage;
 
 pub mod variant;
 

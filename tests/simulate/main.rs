@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::{Parser, ValueEnum as _};
+use simulate::coverage::{self, Counts};
 use simulate::regressions::{self, Regression};
 use simulate::run::{Verdict, simulate};
 use simulate::variant::Variant;
@@ -79,12 +80,14 @@ fn main() -> ExitCode {
 /// The seeds that were asked for.
 fn seeds(args: &Args, tally: &mut Tally) {
     let failed = Mutex::new(0);
+    let counts = Mutex::new(Counts::new());
     let last = args.seed.saturating_add(args.seeds);
     each(args.jobs, args.seed..last, |seed| {
         let verdict = simulate(seed, args.variant, args.trace);
         if args.trace {
             println!("{}", verdict.trace);
         }
+        coverage::add(&mut counts.lock().unwrap_or_else(PoisonError::into_inner), &verdict.counts);
         if !verdict.wrongs.is_empty() {
             let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
             tell(&verdict, !args.trace && *failed == 0);
@@ -95,6 +98,22 @@ fn seeds(args: &Args, tally: &mut Tally) {
     let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     tally.failed += failed;
     tally.passed += args.seeds - failed;
+    if args.suite {
+        covers(&counts.into_inner().unwrap_or_else(PoisonError::into_inner), tally);
+    }
+}
+
+/// Every kind of fault has happened, and the service has met it in every way that it knows.
+fn covers(counts: &Counts, tally: &mut Tally) {
+    for (group, names) in coverage::ALL {
+        let all = names.iter().map(|name| format!("{name} {}", counts.get(name).unwrap_or(&0)));
+        println!("{group}: {}", all.collect::<Vec<_>>().join(", "));
+    }
+    let missing = coverage::missing(counts);
+    if !missing.is_empty() {
+        println!("never happened: {missing:?}");
+    }
+    tally.count(missing.is_empty());
 }
 
 /// Does something about each, some at a time, until it answers `false`.

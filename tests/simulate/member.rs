@@ -200,6 +200,7 @@ impl Lane {
             if let Some((low, _)) = world.log.ends(partition)
                 && world.chance("log", |dice, rates| dice.hits(rates.delivered_twice))
             {
+                world.count("delivered twice");
                 self.next = (self.next - 2).max(low);
             }
         }
@@ -218,7 +219,10 @@ impl SimAsking {
         sleep(delay).await;
         match answer {
             Some(answer) if !fails && !self.0.is_broker_away() => Ok(answer),
-            Some(_) | None => Err(AskError::GivenUp { what }),
+            Some(_) | None => {
+                self.0.count("no answer from the broker");
+                Err(AskError::GivenUp { what })
+            }
         }
     }
 }

@@ -3,13 +3,14 @@
 //! and the story.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use booking::ProviderId;
 use chrono::SecondsFormat;
 
 use crate::accounts::Account;
 use crate::calendars::{By, Change, Event, Stood};
-use crate::story::{Shown, Story};
+use crate::story::{Booked, Shown, Story};
 use crate::world::World;
 
 /// Compares everything.
@@ -20,20 +21,19 @@ pub fn judge(world: &World, story: &Story, destinations: &BTreeMap<ProviderId, u
         for booked in &story.bookings {
             let shown = booked.shown();
             let here = shown.filter(|shown| destinations.get(&shown.provider) == Some(&number));
-            let found: Vec<&Event> = account
-                .server
-                .live()
-                .into_iter()
-                .filter(|event| is_ours(event))
-                .filter(|event| uids.get(&event.name).is_some_and(|uid| uid == booked.uid.as_str()))
-                .collect();
             let is_its = |name: &str| uids.get(name).is_some_and(|of| of == booked.uid.as_str());
-            let by_hand = is_by_hand(account, is_its);
-            for wrong in compare(account, here.as_ref(), &found, by_hand) {
+            let live = account.server.live().into_iter();
+            // What the host took back out of the bin is her own, as a copy is.
+            let found: Vec<&Event> = live
+                .filter(|event| is_ours(event) && is_its(&event.name))
+                .filter(|event| !was_restored(account, &event.name))
+                .collect();
+            for wrong in compare(account, booked, here.as_ref(), &found, is_its) {
                 world.wrong(format!("account {number}, {}: {wrong}", booked.uid));
             }
         }
-        for wrong in repeated_effects(account) {
+        let strays = strays(account, &uids, story);
+        for wrong in strays.into_iter().chain(repeated_effects(account)) {
             world.wrong(format!("account {number}: {wrong}"));
         }
     }
@@ -60,42 +60,75 @@ fn uids_by_name(account: &Account) -> BTreeMap<String, String> {
     uids
 }
 
-/// Whether the last that became of such events was done by hand, or by the server itself. That what
-/// was deleted is not remembered any more is nothing that becomes of it.
-fn is_by_hand(account: &Account, is_its: impl Fn(&str) -> bool) -> bool {
+/// When the host, or the server of its own accord, had the last word about such events. That what was
+/// deleted is not remembered any more is nothing that becomes of it.
+fn by_hand_at(account: &Account, is_its: impl Fn(&str) -> bool) -> Option<Duration> {
     let is_live = |stood: &Stood| matches!(stood, Stood::Live(_));
     let matters = |change: &&Change| is_live(&change.before) || is_live(&change.after);
-    let history = account.server.history().iter().rev().filter(matters);
-    let last = history.into_iter().find(|change| is_its(&change.name));
-    last.is_some_and(|change| !matches!(change.by, By::Request(_)))
+    let mut history = account.server.history().iter().rev().filter(matters);
+    let last = history.find(|change| is_its(&change.name))?;
+    (!matches!(last.by, By::Request(_))).then_some(last.at)
 }
 
+/// What is wrong with a booking in one account. What a host has done by hand stands until the booking
+/// is told to be something else than it ever was before.
 fn compare(
     account: &Account,
+    booked: &Booked,
     shown: Option<&Shown>,
     found: &[&Event],
-    was_deleted_by_hand: bool,
+    is_its: impl Fn(&str) -> bool,
 ) -> Vec<String> {
+    let stands = |at: Option<Duration>| at.is_some_and(|at| at >= booked.told_at());
+    let has_restored = || {
+        let mut changes = account.server.history().iter();
+        changes.any(|change| is_its(&change.name) && was_restored(account, &change.name))
+    };
     let mut wrongs = Vec::new();
     if found.len() > 1 && !account.is_left {
         let names: Vec<&str> = found.iter().map(|event| event.name.as_str()).collect();
         wrongs.push(format!("{} live events: {names:?}", found.len()));
     }
     match (shown, found.first()) {
-        (Some(shown), Some(event)) if !is_by_hand(account, |name| name == event.name) => {
-            wrongs.extend(differences(shown, event));
+        (Some(shown), Some(event)) => {
+            let by_hand = by_hand_at(account, |name| name == event.name);
+            wrongs.extend(differences(shown, event).filter(|_| !stands(by_hand)));
         }
-        (Some(shown), None) if !was_deleted_by_hand => {
+        (Some(shown), None) if !stands(by_hand_at(account, &is_its)) && !has_restored() => {
             wrongs.push(format!("`{}` is lost", shown.summary));
         }
-        (None, Some(event))
-            if !is_by_hand(account, |name| name == event.name) && !account.is_left =>
-        {
+        (None, Some(event)) if !account.is_left => {
             wrongs.push(format!("`{}` is left behind", event.summary));
         }
         (Some(_) | None, Some(_) | None) => {}
     }
     wrongs
+}
+
+/// Whether the host took an event back out of the bin.
+fn was_restored(account: &Account, name: &str) -> bool {
+    let is_live = |stood: &Stood| matches!(stood, Stood::Live(_));
+    account.server.history().iter().any(|change| {
+        change.name == name
+            && change.by == By::Host
+            && !is_live(&change.before)
+            && is_live(&change.after)
+    })
+}
+
+/// What the service made and nothing explains; what the host made and the service has touched.
+fn strays(account: &Account, uids: &BTreeMap<String, String>, story: &Story) -> Vec<String> {
+    let is_known = |uid: &String| story.bookings.iter().any(|booked| booked.uid.as_str() == uid);
+    let live = account.server.live().into_iter().filter(|event| is_ours(event));
+    let unknown = live.filter(|event| !uids.get(&event.name).is_some_and(is_known));
+    let unknown = unknown.map(|event| format!("{} is nobody's", event.name));
+    let touched = account.server.history().iter().filter(|change| match &change.before {
+        Stood::Live(event) => !is_ours(event) && matches!(change.by, By::Request(_)),
+        Stood::Nothing | Stood::Tombstone => false,
+    });
+    let touched =
+        touched.map(|change| format!("{} is the host's own, and was changed", change.name));
+    unknown.chain(touched).collect()
 }
 
 fn differences(shown: &Shown, event: &Event) -> Option<String> {

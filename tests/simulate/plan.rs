@@ -64,7 +64,7 @@ pub struct Features {
     pub outages: bool,
     /// The database loses its last commits, or is restored.
     pub rewinds: bool,
-    /// The database's clock jumps.
+    /// Clocks jump: the database's, or a worker's.
     pub jumps: bool,
     /// Kafka's copy of a cursor is set by hand.
     pub committed_by_hand: bool,
@@ -88,6 +88,8 @@ pub struct Features {
     pub gates: bool,
     /// Bookings change hands.
     pub moves: bool,
+    /// Reading is held back for a while, as too many effects are due.
+    pub holds: bool,
 }
 
 /// All that a seed draws at first.
@@ -133,7 +135,7 @@ impl Plan {
     /// Draws it.
     pub fn draw(seed: u64) -> Self {
         let dice = &mut Chance::of(seed, "plan");
-        Self {
+        let mut plan = Self {
             seed,
             workers: dice.between(2, 3),
             partitions: usize::try_from(dice.between(1, 3)).unwrap_or(1),
@@ -147,7 +149,9 @@ impl Plan {
             claim_batch: *dice.pick(&[1, 2, 5]),
             lane_concurrency: *dice.pick(&[1, 2, 4]),
             batch_max: *dice.pick(&[1, 2, 5]),
-        }
+        };
+        plan.features.holds = dice.hits(150);
+        plan
     }
 }
 
@@ -196,6 +200,7 @@ fn features(dice: &mut Chance) -> Features {
         refusals: has(200),
         gates: has(200),
         moves: has(350),
+        holds: false,
     };
     // What a database has forgotten has to be in the log still, and connections are not in it: a
     // restore across such a change needs a person, or the sweep (rule R20).

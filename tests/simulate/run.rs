@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use calendar_sync::store::{ConnectionState, Gate};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::coverage::Counts;
 use crate::host;
 use crate::life::{Fate, Life};
 use crate::operator::Operator;
 use crate::oracle;
+use crate::panics;
 use crate::plan::Plan;
 use crate::script::{self, Break, Deed, Strike, Trouble};
 use crate::story::Story;
@@ -37,6 +40,8 @@ pub struct Verdict {
     pub wrongs: Vec<String>,
     /// What happened, line by line, if it was written down.
     pub trace: String,
+    /// What happened, and how often.
+    pub counts: Counts,
 }
 
 /// Lets a seed happen.
@@ -47,8 +52,13 @@ pub fn simulate(seed: u64, variant: Variant, is_traced: bool) -> Verdict {
     #[cfg(tokio_unstable)]
     builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
     let runtime = builder.build().expect("a runtime without threads");
-    let (wrongs, trace) = runtime.block_on(Run::whole(seed, variant, is_traced));
-    Verdict { seed, variant, wrongs, trace }
+    let world = World::new(Plan::draw(seed), variant, is_traced);
+    let ended = panics::noticed(|| runtime.block_on(Run::whole(Arc::clone(&world))));
+    for panic in ended {
+        world.wrong(panic);
+    }
+    let (wrongs, trace) = world.verdict();
+    Verdict { seed, variant, wrongs, trace, counts: world.counts() }
 }
 
 struct Run {
@@ -66,10 +76,8 @@ fn open_gate() -> Gate {
 }
 
 impl Run {
-    async fn whole(seed: u64, variant: Variant, is_traced: bool) -> (Vec<String>, String) {
-        let plan = Plan::draw(seed);
-        let scenes = script::draw(&plan);
-        let world = World::new(plan, variant, is_traced);
+    async fn whole(world: Arc<World>) {
+        let scenes = script::draw(&world.plan);
         world.say(|| format!("{:?}", world.plan));
         world.group.subscribe(world.log.partitions());
         let mut run = Self {
@@ -93,7 +101,6 @@ impl Run {
         run.calm_down().await;
         run.until_quiet().await;
         oracle::judge(&run.world, &run.story, &run.operator.destinations);
-        run.world.verdict()
     }
 
     fn begin_worker(&mut self) {
@@ -102,6 +109,8 @@ impl Run {
             id: self.born,
             life: Arc::new(Life::default()),
             stop: CancellationToken::new(),
+            clock: Arc::new(self.world.clock.other()),
+            hold: Arc::new(watch::Sender::new(false)),
         };
         self.workers.push(worker.clone());
         self.processes.spawn(worker::run(Arc::clone(&self.world), worker, self.gate.clone()));
@@ -121,6 +130,7 @@ impl Run {
     }
 
     async fn perform(&mut self, deed: Deed) {
+        self.count(deed);
         if deed != Deed::Story && deed != Deed::Attend {
             self.world.say(|| format!("{deed:?}"));
         }
@@ -139,19 +149,67 @@ impl Run {
             Deed::FallBack(is_noticed) => {
                 self.world.fall_back(is_noticed);
             }
-            Deed::Jump(by) => self.world.store_clock.jump(by),
-            Deed::StoreAway(time) => {
-                self.world.set_store_away(true);
-                sleep(time).await;
-                self.world.set_store_away(false);
-            }
-            Deed::BrokerAway(time) => {
-                self.world.set_broker_away(true);
-                sleep(time).await;
-                self.world.set_broker_away(false);
-            }
+            Deed::Jump(by) => self.jump(by),
+            Deed::StoreAway(away) => self.world.set_store_away(away),
+            Deed::BrokerAway(away) => self.world.set_broker_away(away),
+            Deed::Hold(is_held) => self.hold(is_held),
             Deed::Log(it) => self.change_log(it),
         }
+    }
+
+    fn hold(&self, is_held: bool) {
+        for worker in &self.workers {
+            worker.hold.send_replace(is_held);
+        }
+    }
+
+    fn jump(&self, by: i64) {
+        let is_workers = self.world.chance("jump", |dice, _| dice.hits(500));
+        match self.any_worker().filter(|_| is_workers) {
+            Some(worker) => {
+                self.world.count("worker's clock jumped");
+                worker.clock.jump(by);
+            }
+            None => {
+                self.world.count("database's clock jumped");
+                self.world.store_clock.jump(by);
+            }
+        }
+    }
+
+    fn count(&self, deed: Deed) {
+        let what = match deed {
+            Deed::Shuffle => "shuffle",
+            Deed::Begin => "one worker more",
+            Deed::Strike(Strike::Evict) => "evicted",
+            Deed::Strike(Strike::Stop) => "asked to end",
+            Deed::StoreAway(true) => "database away",
+            Deed::BrokerAway(true) => "broker away",
+            Deed::Hold(true) => "held back",
+            Deed::Log(Break::SetCommitted) => "committed offset set by hand",
+            Deed::Log(Break::AddPartition) => "partition added",
+            Deed::Log(Break::Recreate) => "topic made anew",
+            Deed::Log(Break::CutBehind) => "log cut behind",
+            Deed::Log(Break::CutAhead) => "log cut ahead",
+            Deed::Connect => "connected",
+            Deed::Disconnect(true) => "removed, withdrawing",
+            Deed::Disconnect(false) => "removed, leaving",
+            Deed::Account(Trouble::Expire) => "credentials expired",
+            Deed::Account(Trouble::Gone(_)) => "calendar gone",
+            Deed::Account(Trouble::Refuse(_)) => "calendar refuses",
+            Deed::Gates => "flags changed",
+            // Counted where it comes to something, or no fault.
+            Deed::Strike(Strike::Kill(_) | Strike::Freeze(..))
+            | Deed::Story
+            | Deed::FallBack(_)
+            | Deed::Jump(_)
+            | Deed::Hand
+            | Deed::Attend
+            | Deed::StoreAway(false)
+            | Deed::BrokerAway(false)
+            | Deed::Hold(false) => return,
+        };
+        self.world.count(what);
     }
 
     fn strike(&mut self, strike: Strike) {
@@ -244,6 +302,7 @@ impl Run {
     async fn calm_down(&mut self) {
         sleep(self.world.plan.span.saturating_sub(self.world.elapsed())).await;
         self.world.calm_down();
+        self.hold(false);
         self.world.say(|| "nothing goes wrong any more".to_owned());
         host::tidy_up(&self.world);
         self.story.publish_waiting(&self.world);

@@ -1,5 +1,5 @@
-//! What happens at which hour (or later, where an outage lasts that long): drawn before anything
-//! begins, so that nothing that the service does changes what happens to it.
+//! What happens at which hour: drawn before anything begins, so that nothing that the service does
+//! changes what happens to it.
 
 use std::time::Duration;
 
@@ -17,13 +17,15 @@ pub enum Deed {
     Begin,
     /// A worker is struck.
     Strike(Strike),
-    /// The database is away for so long.
-    StoreAway(Duration),
+    /// The database is away, or there again.
+    StoreAway(bool),
     /// The broker is.
-    BrokerAway(Duration),
+    BrokerAway(bool),
+    /// Every worker holds its reading back, or goes on.
+    Hold(bool),
     /// The database falls back; the server shows it, or not.
     FallBack(bool),
-    /// The database's clock is off by so many milliseconds from now on.
+    /// A clock, of the database's machine or of a worker's, is off by so many milliseconds from now on.
     Jump(i64),
     /// The log is not what it was.
     Log(Break),
@@ -111,9 +113,9 @@ pub fn draw(plan: &Plan) -> Vec<Scene> {
         Deed::Strike(if dice.hits(500) { Strike::Kill(polls) } else { freeze })
     });
     some(dice, features.outages, 3, &mut |dice| {
-        let time = dice.time(Duration::from_mins(2));
-        if dice.hits(500) { Deed::StoreAway(time) } else { Deed::BrokerAway(time) }
+        if dice.hits(500) { Deed::StoreAway(true) } else { Deed::BrokerAway(true) }
     });
+    some(dice, features.holds, 3, &mut |_| Deed::Hold(true));
     some(dice, features.rewinds, 2, &mut |dice| Deed::FallBack(dice.hits(700)));
     some(dice, features.jumps, 3, &mut |dice| {
         let by = i64::try_from(dice.below(600_000)).unwrap_or_default();
@@ -138,6 +140,19 @@ pub fn draw(plan: &Plan) -> Vec<Scene> {
     for minute in (3..minutes).step_by(3) {
         scenes.push((Duration::from_mins(minute), Deed::Attend));
     }
+    let ends: Vec<Scene> = scenes.iter().filter_map(|scene| end_of(dice, scene)).collect();
+    scenes.extend(ends);
     scenes.sort_by_key(|(at, _)| *at);
     scenes
+}
+
+/// What lasts has an end.
+fn end_of(dice: &mut Chance, (at, deed): &Scene) -> Option<Scene> {
+    let deed = match deed {
+        Deed::StoreAway(true) => Deed::StoreAway(false),
+        Deed::BrokerAway(true) => Deed::BrokerAway(false),
+        Deed::Hold(true) => Deed::Hold(false),
+        _ => return None,
+    };
+    Some((*at + dice.time(Duration::from_mins(2)), deed))
 }

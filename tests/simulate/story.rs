@@ -65,6 +65,8 @@ pub struct Booked {
     is_made: bool,
     is_cancelled: bool,
     changes: u64,
+    /// What it was when, by what was told.
+    told: Vec<(Duration, Option<Shown>)>,
 }
 
 impl Booked {
@@ -77,6 +79,13 @@ impl Booked {
             start: self.details.start,
             end: self.details.end,
         })
+    }
+
+    /// When it was first told that it is as it is now.
+    pub fn told_at(&self) -> Duration {
+        let now = self.shown();
+        let first = self.told.iter().find(|(_, shown)| *shown == now);
+        first.map_or(Duration::MAX, |(at, _)| *at)
     }
 }
 
@@ -135,6 +144,7 @@ impl Story {
                     is_made: false,
                     is_cancelled: false,
                     changes: 1,
+                    told: vec![(Duration::ZERO, None)],
                 }
             })
             .collect();
@@ -148,24 +158,29 @@ impl Story {
         let change = {
             let (dice, booked) = (&mut self.dice, &mut self.bookings[at]);
             if !booked.is_made {
+                world.count("created");
                 booked.is_made = true;
                 if dice.hits(100) {
                     booked.details.status = Status::Pending;
                 }
                 Change::Created(booked.details.clone())
             } else if booked.is_cancelled && booked.sequence.is_some() && dice.hits(500) {
+                world.count("rebooked");
                 booked.is_cancelled = false;
                 booked.change(dice);
                 Change::Created(booked.details.clone())
             } else if booked.is_cancelled {
                 return;
             } else if dice.hits(280) {
+                world.count("cancelled");
                 booked.is_cancelled = true;
                 Change::Cancelled { reason: None }
             } else {
                 if self.may_move && dice.hits(300) {
+                    world.count("handed over");
                     booked.provider = provider(dice.below(self.providers));
                 }
+                world.count("updated");
                 booked.details.status = Status::Confirmed;
                 booked.change(dice);
                 Change::Updated(booked.details.clone())
@@ -192,6 +207,7 @@ impl Story {
 
     fn publish(&mut self, world: &World, at: usize, change: Change) {
         let booked = &mut self.bookings[at];
+        booked.told.push((world.elapsed(), booked.shown()));
         if let Some(sequence) = &mut booked.sequence {
             *sequence += 1;
         }
@@ -220,6 +236,7 @@ impl Story {
         });
         let at = world.elapsed() + later;
         if repeats || reorders {
+            world.count(if reorders { "reordered" } else { "repeated" });
             self.waiting.push(Waiting { at, key: key.clone(), payload: payload.clone() });
         }
         if !reorders {
@@ -256,6 +273,7 @@ fn append(world: &World, key: &str, payload: Vec<u8>) {
         let garbage = world.chance("producer", |dice, _| {
             dice.pick(&[None, Some(vec![0xc3, 0x01, 7]), Some(b"garbage".to_vec())]).clone()
         });
+        world.count("garbage");
         world.log.append(key, garbage, timestamp);
         if world.chance("producer", |dice, _| dice.hits(500)) {
             world.log.append_marker(world.log.partition_of(key));

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use booking::{CalendarKind, Content, IcalUid, Marker};
+use booking::{CalendarKind, Content, IcalUid, Marker, Verb};
 use calendar_sync::calendar::http::strong_etag;
 use calendar_sync::calendar::{Answer, Calendar as Adapter, Call, Reading};
+use calendar_sync::emit::outcome::DUPLICATE;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use crate::adapter::{ask_of, done, read_marker, status};
 use crate::calendars::{self, Ask, By, Said, Stood};
 use crate::dice::Chance;
+use crate::graph;
 use crate::plan::{HELD_MAX, Rates};
 use crate::variant::Variant;
 use crate::world::World;
@@ -57,6 +59,20 @@ enum Fate {
 }
 
 impl Fate {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Refused => "refused on the way",
+            Self::Lost => "lost on the way",
+            Self::Status(_) => "answered between",
+            Self::StatusAfter(_) => "answered between, done all the same",
+            Self::AnswerLost { .. } => "answer lost",
+            Self::AnswerLate => "answer late",
+            Self::Held(_) => "held",
+            Self::Doubled(_) => "doubled",
+        }
+    }
+
     fn draw(dice: &mut Chance, rates: &Rates, is_read: bool) -> Self {
         // What proves nothing, of which no list says that it means "not applied" (rule R13).
         const REFUSALS: [u16; 7] = [403, 404, 405, 408, 409, 412, 423];
@@ -104,6 +120,7 @@ impl Wire {
             (Fate::draw(dice, rates, is_read), dice.time(WAY_MAX), dice.time(WAY_MAX))
         });
         let request = self.world.next_request();
+        self.world.count(fate.name());
         self.world
             .say(|| format!("#{request} {} to account {}: {fate:?}", word(&ask), self.account));
         if fate == Fate::Refused {
@@ -304,13 +321,18 @@ fn lost(sent: bool) -> Answer {
 impl Wire {
     /// What was said by the server, or by somebody in between.
     fn refusal(&self, code: u16) -> Answer {
-        let asked = Duration::from_secs(self.world.chance("wire", |dice, _| dice.between(1, 20)));
-        let asked = matches!(code, 429 | 503).then_some(asked);
+        let asked = self.asked("wire", code);
         match (code, self.world.variant) {
             (500.., Variant::UnknownTakenForFailed) => lost(false),
             (500.., Variant::UnknownTakenForApplied) => status(200, None, None),
             (code, _) => self.told(code, asked),
         }
+    }
+
+    /// How long it asks to be left alone.
+    fn asked(&self, usage: &'static str, code: u16) -> Option<Duration> {
+        let asked = self.world.chance(usage, |dice, _| dice.between(1, 20));
+        matches!(code, 429 | 503).then(|| Duration::from_secs(asked))
     }
 
     /// A status, as this kind of calendar says it.
@@ -319,6 +341,20 @@ impl Wire {
             (429, CalendarKind::Google) => status(403, Some("rateLimitExceeded"), None),
             (code, _) => status(code, None, after),
         }
+    }
+
+    /// The variant that takes one 404 about what was there for its end.
+    fn is_taken_for_deleted(&self, name: &str) -> bool {
+        self.world.variant == Variant::ANewGenerationOnOneBare404
+            && self.world.accounts().0[self.account].acknowledged.contains_key(name)
+    }
+
+    /// Graph answers a POST of before with the event that it made then, as it is by now: that this
+    /// shows something else than was sent is for its adapter to see.
+    fn is_former(&self, call: &Call<'_>, title: &str) -> bool {
+        self.kind() == CalendarKind::Microsoft
+            && call.verb == Verb::Create
+            && title != graph::title_of(call.body)
     }
 
     fn etag(&self, etag: Option<String>) -> Option<String> {
@@ -358,7 +394,12 @@ impl Adapter for Wire {
             Ok((_, Came::Said(Said::Refused { status: code, reason }))) => {
                 status(code, reason, None)
             }
-            Ok((request, Came::Said(Said::Done { status: code, etag, provider_uid }))) => {
+            Ok((_, Came::Said(Said::Done { title: Some(title), .. })))
+                if self.is_former(call, &title) =>
+            {
+                status(409, Some(DUPLICATE), None)
+            }
+            Ok((request, Came::Said(Said::Done { status: code, etag, provider_uid, .. }))) => {
                 self.acknowledge(call.external_id, request);
                 done(code, self.etag(etag), provider_uid)
             }
@@ -371,7 +412,9 @@ impl Adapter for Wire {
     async fn read(&self, external_id: &str) -> Reading {
         match self.exchange(Ask::Read { name: external_id.to_owned() }).await {
             Err(sent) => Reading::Failed(lost(sent)),
-            Ok((_, Came::Status(code))) => Reading::Failed(self.told(code, None)),
+            Ok((_, Came::Status(code))) => {
+                Reading::Failed(self.told(code, self.asked("wire, reading", code)))
+            }
             Ok((_, Came::Gone)) => Reading::CalendarGone { message: "404".to_owned() },
             Ok((_, Came::Said(said))) => match said {
                 Said::Live { body_marker, etag, provider_uid } => Reading::Live {
@@ -380,9 +423,7 @@ impl Adapter for Wire {
                     provider_uid,
                 },
                 Said::Tombstone => Reading::Tombstone,
-                Said::Absent if self.world.variant == Variant::ANewGenerationOnOneBare404 => {
-                    Reading::Tombstone
-                }
+                Said::Absent if self.is_taken_for_deleted(external_id) => Reading::Tombstone,
                 Said::Absent => Reading::Absent,
                 Said::Refused { status: code, reason } => {
                     Reading::Failed(status(code, reason, None))

@@ -1,5 +1,5 @@
-//! A worker: the service's own consumer, pipeline and lanes, joined as its command joins them (but for
-//! the backlog, which holds nothing here), in a process that can be ended and frozen at any step.
+//! A worker: the service's own consumer, pipeline and lanes, joined as its command joins them (but that
+//! the script holds reading back, not a backlog), in a process that can be ended and frozen at any step.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::SimAccounts;
+use crate::clock::SimClock;
 use crate::database::Database;
 use crate::dice::{Chance, SeededDice};
 use crate::life::{Fate, Life, Process};
@@ -39,16 +40,20 @@ pub struct Worker {
     pub life: Arc<Life>,
     /// Asks it to end.
     pub stop: CancellationToken,
+    /// Its machine's.
+    pub clock: Arc<SimClock>,
+    /// Whether reading is held back.
+    pub hold: Arc<watch::Sender<bool>>,
 }
 
 /// Runs a process until it ends, one way or the other.
 pub async fn run(world: Arc<World>, worker: Worker, gate: Gate) {
-    let Worker { id, life, stop } = worker;
+    let (id, life) = (worker.id, Arc::clone(&worker.life));
     world.say(|| format!("worker {id} begins"));
     let process = Process(Arc::clone(&life));
     let mut process = calendar_sync::clock::Tasks::seen(
         &process,
-        Box::pin(work(Arc::clone(&world), id, Arc::clone(&life), gate, stop.clone())),
+        Box::pin(work(Arc::clone(&world), worker, gate)),
     );
     loop {
         tokio::select! {
@@ -62,6 +67,7 @@ pub async fn run(world: Arc<World>, worker: Worker, gate: Gate) {
         match life.stands() {
             Some(Fate::Dies) => break,
             Some(Fate::Freezes(frozen_for)) => {
+                world.count("frozen at a poll");
                 world.say(|| format!("worker {id} freezes for {frozen_for:?}"));
                 if frozen_for < SESSION_TIMEOUT {
                     sleep(frozen_for).await;
@@ -76,15 +82,17 @@ pub async fn run(world: Arc<World>, worker: Worker, gate: Gate) {
             None => {}
         }
     }
+    world.count("ended at a poll");
     world.say(|| format!("worker {id} dies"));
     drop(process);
     sleep(SESSION_TIMEOUT).await;
     world.group.expel(id);
 }
 
-async fn work(world: Arc<World>, id: u64, life: Arc<Life>, gate: Gate, stop: CancellationToken) {
+async fn work(world: Arc<World>, worker: Worker, gate: Gate) {
+    let Worker { id, life, stop, clock, hold } = worker;
     let surroundings = Surroundings {
-        clock: Arc::clone(&world.clock) as _,
+        clock: clock as _,
         dice: Arc::new(SeededDice::new(Chance::of(world.plan.seed, &format!("worker {id}")))),
         tasks: Arc::new(Process(life)),
     };
@@ -104,14 +112,13 @@ async fn work(world: Arc<World>, id: u64, life: Arc<Life>, gate: Gate, stop: Can
         Arc::new(Emitter::new(Arc::clone(&store), accounts, options, surroundings.clone(), wake));
     let (member, membership, ended) = member::join(&world, id);
     let asking = Arc::new(SimAsking(Arc::clone(&world)));
-    let (_hold, held) = watch::channel(false);
     let consumer = Consumer {
         options: consumer_options(&world),
         store,
         sink: pipeline,
         surroundings,
         status: Arc::new(Status::default()),
-        hold: held,
+        hold: hold.subscribe(),
         stop: stop.clone(),
     };
     let reading = consumer.run_as(member, asking);

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::accounts::Accounts;
 use crate::audit::Audit;
 use crate::clock::SimClock;
+use crate::coverage::Counts;
 use crate::dice::Chance;
 use crate::group::Group;
 use crate::log::Topic;
@@ -56,6 +57,7 @@ pub struct World {
     snapshots: Mutex<Vec<Snapshot>>,
     trace: Option<Mutex<String>>,
     wrongs: Mutex<Vec<String>>,
+    counts: Mutex<Counts>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -84,6 +86,7 @@ impl World {
             snapshots: Mutex::default(),
             trace: is_traced.then(Mutex::default),
             wrongs: Mutex::default(),
+            counts: Mutex::default(),
             plan,
             variant,
             clock,
@@ -209,6 +212,11 @@ impl World {
             self.unnoticed.store(true, Ordering::Relaxed);
         }
         self.audit().fell_back(&self.store);
+        self.count(if is_noticed {
+            "database fell back, noticed"
+        } else {
+            "database fell back, unnoticed"
+        });
         self.say(|| format!("the database falls back (noticed: {is_noticed})"));
         true
     }
@@ -239,6 +247,16 @@ impl World {
             let written = writeln!(trace, "{:>9.3} {}", at.as_secs_f64(), line());
             debug_assert!(written.is_ok(), "writing to a text does not fail");
         }
+    }
+
+    /// Counts what has happened: see [`crate::coverage`].
+    pub fn count(&self, what: &'static str) {
+        *lock(&self.counts).entry(what).or_default() += 1;
+    }
+
+    /// What has happened so far, and how often.
+    pub fn counts(&self) -> Counts {
+        lock(&self.counts).clone()
     }
 
     /// Something that must never be.

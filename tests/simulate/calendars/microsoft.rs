@@ -155,7 +155,7 @@ impl Microsoft {
             return Said::refused(412, "ErrorIrresolvableConflict");
         }
         shelf.delete(id, by);
-        Said::Done { status: 204, etag: None, provider_uid: None }
+        Said::Done { status: 204, etag: None, provider_uid: None, title: None }
     }
 
     /// What the search for a name finds: the oldest event with our marker whose indexing is done.

@@ -90,6 +90,8 @@ pub enum Said {
         etag: Option<String>,
         /// The UID that the calendar itself gives the event, if the answer says it.
         provider_uid: Option<String>,
+        /// The title of the event that the answer shows, if it shows one.
+        title: Option<String>,
     },
     /// It did not take effect; or it did, and the server says so
     /// ([`switches::Caldav::fails_after_storing`] alone).
@@ -117,7 +119,13 @@ pub enum Said {
 impl Said {
     fn done(status: u16, event: Option<&Event>) -> Self {
         let etag = event.and_then(|event| event.etag.clone());
-        Self::Done { status, etag, provider_uid: event.map(|event| event.provider_uid.clone()) }
+        let title = event.map(|event| event.summary.clone());
+        Self::Done {
+            status,
+            etag,
+            provider_uid: event.map(|event| event.provider_uid.clone()),
+            title,
+        }
     }
 
     fn refused(status: u16, reason: &'static str) -> Self {

@@ -105,10 +105,13 @@ fn a_put_replaces_all_that_the_host_noted() {
 #[test]
 fn an_etag_may_have_to_be_read() {
     let mut desk = with(|it| it.etag_on_put = false);
-    assert_eq!(desk.create(0), Said::Done { status: 201, etag: None, provider_uid: None });
+    assert_eq!(
+        desk.create(0),
+        Said::Done { status: 201, etag: None, provider_uid: None, title: None }
+    );
     let etag = desk.etag();
     let said = desk.update(1, Some(&etag));
-    assert_eq!(said, Said::Done { status: 204, etag: None, provider_uid: None });
+    assert_eq!(said, Said::Done { status: 204, etag: None, provider_uid: None, title: None });
 }
 
 #[test]
@@ -139,7 +142,7 @@ fn a_server_may_have_no_etags() {
     assert!(matches!(desk.read(), Said::Live { etag: None, .. }));
     assert_eq!(refusal(&desk.update(1, Some("\"1\""))), (412, None));
     let said = desk.update(1, None);
-    assert_eq!(said, Said::Done { status: 204, etag: None, provider_uid: None });
+    assert_eq!(said, Said::Done { status: 204, etag: None, provider_uid: None, title: None });
 }
 
 /// Measured on Radicale and Xandikos.

@@ -15,7 +15,7 @@ fn holding(set: impl FnOnce(&mut super::super::switches::Google)) -> Desk {
 fn an_insert_is_read_back_whole() {
     let mut desk = strict();
     let said = desk.create(0);
-    let Said::Done { status: 200, etag: Some(etag), provider_uid: Some(uid) } = said else {
+    let Said::Done { status: 200, etag: Some(etag), provider_uid: Some(uid), .. } = said else {
         panic!("{said:?}")
     };
     let digits = etag.strip_prefix('"').and_then(|etag| etag.strip_suffix('"')).unwrap();

@@ -16,7 +16,7 @@ fn holding(set: impl FnOnce(&mut switches::Microsoft)) -> Desk {
 fn a_post_is_found_by_its_marker() {
     let mut desk = strict();
     let said = desk.create(0);
-    let Said::Done { status: 201, etag: Some(etag), provider_uid: Some(uid) } = said else {
+    let Said::Done { status: 201, etag: Some(etag), provider_uid: Some(uid), .. } = said else {
         panic!("{said:?}")
     };
     assert!(etag.starts_with("W/\"") && etag.ends_with('"'), "{etag}");

@@ -1,0 +1,120 @@
+//! What has happened, by its name: a kind of fault that never comes, or an answer that the service
+//! never gives, shows nothing.
+
+use std::collections::BTreeMap;
+
+/// How often each has happened.
+pub type Counts = BTreeMap<&'static str, u64>;
+
+/// Adds what has happened elsewhere.
+pub fn add(to: &mut Counts, others: &Counts) {
+    for (what, times) in others {
+        *to.entry(what).or_default() += times;
+    }
+}
+
+/// What has to happen in any ten thousand seeds, group by group.
+pub const ALL: &[(&str, &[&str])] = &[
+    (
+        "requests",
+        &[
+            "plain",
+            "refused on the way",
+            "lost on the way",
+            "answered between",
+            "answered between, done all the same",
+            "answer lost",
+            "answer late",
+            "held",
+            "doubled",
+        ],
+    ),
+    ("database", &["slow", "no answer, not done", "no answer, done"]),
+    ("broker", &["no answer from the broker", "delivered twice"]),
+    (
+        "producer",
+        &[
+            "created",
+            "updated",
+            "cancelled",
+            "rebooked",
+            "handed over",
+            "repeated",
+            "reordered",
+            "garbage",
+        ],
+    ),
+    (
+        "script",
+        &[
+            "shuffle",
+            "one worker more",
+            "evicted",
+            "asked to end",
+            "ended at a poll",
+            "frozen at a poll",
+            "held back",
+            "database away",
+            "broker away",
+            "database fell back, noticed",
+            "database fell back, unnoticed",
+            "database's clock jumped",
+            "worker's clock jumped",
+            "committed offset set by hand",
+            "partition added",
+            "topic made anew",
+            "log cut behind",
+            "log cut ahead",
+            "connected",
+            "removed, withdrawing",
+            "removed, leaving",
+            "credentials expired",
+            "calendar gone",
+            "calendar refuses",
+            "flags changed",
+        ],
+    ),
+    (
+        "by hand",
+        &[
+            "deleted by hand",
+            "edited by hand",
+            "annotated by hand",
+            "marker stripped",
+            "copied by hand",
+            "restored by hand",
+            "added by hand",
+            "bin emptied",
+        ],
+    ),
+    (
+        "service",
+        &[
+            "batch written",
+            "batch stale",
+            "batch refused: foreign",
+            "stopped",
+            "another server noticed",
+            "lane parked",
+            "dead letter of a record",
+            "found present",
+            "found absent",
+            "found gone",
+            "found not applied",
+            "found unknown",
+            "found dead",
+            "found ahead",
+            "verified",
+            "not verified",
+            "verified: differs",
+            "verified: later generations",
+            "record refused",
+        ],
+    ),
+];
+
+/// What should have happened, and has not.
+pub fn missing(counts: &Counts) -> Vec<&'static str> {
+    let all = ALL.iter().flat_map(|(_, names)| names.iter().copied());
+    all.filter(|name| !counts.contains_key(name)).collect()
+}
