@@ -74,8 +74,7 @@ matrix!(sqlite_and_caldav, Embedded, Caldav);
 matrix!(postgres_and_google, Real, Google);
 matrix!(postgres_and_caldav, Real, Caldav);
 
-/// No row of the table is idle: at each point, for each kind of calendar or for that alone which
-/// can come there, some verb crashes.
+/// No row of the table is idle: at each point, with some kind of calendar, some verb crashes.
 #[test]
 fn the_matrix_reaches_every_point() {
     for point in POINTS {
@@ -111,8 +110,7 @@ fn the_matrix_has_every_kind_of_calendar() {
     }
 }
 
-/// Each point stands in the source, in one place; what is in a transaction, in each of the two
-/// stores.
+/// Each point stands in the source: in one place outside the stores, or in two, both in the stores.
 #[test]
 fn every_point_stands_in_the_source() {
     let mut found = BTreeMap::<String, Vec<PathBuf>>::new();

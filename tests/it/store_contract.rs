@@ -1,6 +1,7 @@
-//! What both stores promise, one fact at a time: every fact runs on SQLite in memory, on SQLite in
-//! a file, on PostgreSQL and on the simulator's model of them. A fact that needs time to pass awaits its condition: with a clock of
-//! our own that is moved on, with PostgreSQL's the test waits.
+//! What every store promises, one fact at a time: every fact runs on SQLite in memory, on SQLite
+//! in a file, on PostgreSQL and on the simulator's model of them. A fact that needs time to pass
+//! awaits its condition: a clock of our own is moved on; for the machine's and PostgreSQL's the
+//! test waits.
 
 pub(crate) mod env;
 

@@ -76,9 +76,10 @@ impl Plan {
         Self::new(before, &acts, &[verb], shows)
     }
 
-    /// The same, ending a second worker at the point of the last act.
+    /// The same, ending a second worker by the last act. Not for a story that goes on after its
+    /// crash.
     pub(super) fn twice(mut self) -> Self {
-        let last = *self.acts.back().expect("a plan ends with a crash");
+        let last = *self.acts.back().expect("something happens");
         self.acts.push_back(last);
         self
     }

@@ -101,7 +101,7 @@ pub(super) async fn recover(world: &World) -> Result<(), String> {
     settled.ok_or_else(|| format!("{unsettled} effects are not settled"))
 }
 
-/// Nothing is pending, nothing is dead, and what was acknowledged never went backwards.
+/// Nothing is pending, nothing is dead, and Google's calendars never went backwards.
 pub(super) async fn judge_all(world: World) {
     assert_eq!(world.pending().await, 0, "nothing is pending");
     let letters = world.dead_letters().await;

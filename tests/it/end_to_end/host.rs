@@ -21,7 +21,7 @@ use reqwest::header::HeaderName;
 use super::wire::{Meant, Wire, WireCall, WireOrder};
 use crate::services::Radicale;
 
-/// What happens to a write.
+/// What happens to a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Trouble {
     /// It takes effect, and the connection ends without an answer.
@@ -60,7 +60,7 @@ pub(crate) enum Ordered {
 }
 
 impl Ordered {
-    /// How many writes it has met.
+    /// How many requests it has met.
     pub(crate) fn hits(&self) -> u64 {
         match self {
             Self::Google(order) => order.hits(),
@@ -68,7 +68,7 @@ impl Ordered {
         }
     }
 
-    /// Returns once it holds a write.
+    /// Returns once it holds a request.
     pub(crate) async fn wait_held(&self) {
         match self {
             Self::Google(order) => order.wait_held(1).await,
@@ -294,7 +294,7 @@ impl Host {
         late.withdraw();
     }
 
-    /// An event is not found by anybody, until that is withdrawn.
+    /// An event is not found until that is withdrawn; Google's, by whoever reads or deletes it.
     pub(super) fn hide(&self, place: &Place, id: &str) -> Ordered {
         match self {
             Self::Google(google) => {

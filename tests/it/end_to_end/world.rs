@@ -235,7 +235,7 @@ impl World {
         })
     }
 
-    /// Clears away. Whatever the fact was: nothing acknowledged went backwards.
+    /// Clears away. Whatever the fact was: Google's calendars never went backwards.
     pub(crate) async fn end(self) {
         if let Host::Google(google) = &self.host {
             assert_eq!(google.calls().out_of_order(), 0, "the calendars went backwards");
