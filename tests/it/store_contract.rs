@@ -192,6 +192,18 @@ macro_rules! every_fact {
     };
 }
 
+/// The facts of taking over, on the store with the rows of [`adoption::ROWS`] that `$make` makes.
+macro_rules! every_fact_of_rows {
+    ($make:ident) => {
+        facts!(
+            $make,
+            store_contract,
+            adoption,
+            [what_stood_before_is_taken_over, a_removal_knows_what_was_adopted]
+        );
+    };
+}
+
 #[cfg(feature = "demo")]
 pub(crate) mod sqlite;
 
