@@ -11,6 +11,8 @@
 )]
 pub(crate) mod world;
 
+mod worker;
+
 mod database;
 
 #[cfg_attr(

@@ -12,7 +12,8 @@ use secrecy::SecretBox;
 
 use super::host::{EVERY, Host, INVALID, Trouble, UNAVAILABLE};
 use super::story::{Story, hour, provider};
-use super::world::{Connected, REJECTIONS_MAX, World, until};
+use super::worker::REJECTIONS_MAX;
+use super::world::{Connected, World, until};
 
 /// L17: Google's 403 `rateLimitExceeded` is no refusal and no question of credentials.
 ///

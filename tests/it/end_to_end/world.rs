@@ -16,7 +16,6 @@ use calendar_sync::config::{Given, Settings};
 use calendar_sync::connection::accounts::SealedAccounts;
 use calendar_sync::connection::{Sealer, connection_id};
 use calendar_sync::consumer::{BatchPlace, BatchSink as _, RawRecord, Taken};
-use calendar_sync::emit::backoff::Backoff;
 use calendar_sync::emit::{EmitOptions, Emitter};
 use calendar_sync::emulator::GoogleEmulator;
 use calendar_sync::emulator::google::Options;
@@ -24,13 +23,12 @@ use calendar_sync::ops::metrics::Metrics;
 use calendar_sync::pipeline::Pipeline;
 use calendar_sync::pipeline::schemas::NoRegistry;
 use calendar_sync::store::{
-    ConnectionState, DeadLetter, DeadState, ExternalEvent, Fenced, Gate, LogFacts, NewConnection,
+    ConnectionState, DeadLetter, DeadState, ExternalEvent, Fenced, LogFacts, NewConnection,
     PutConnection, Resume, Store,
 };
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -38,6 +36,7 @@ use super::database::{Database, found_by_all, store_of};
 use super::host::{CaldavHost, Host, Place, Shown};
 use super::story::{DOMAIN, Story, provider};
 use super::wire::Wire;
+use super::worker::{Worker, emit_options};
 use crate::services;
 pub(crate) use crate::wait::{PATIENCE, until};
 
@@ -45,9 +44,6 @@ pub(crate) use crate::wait::{PATIENCE, until};
 pub(crate) const TOPIC: &str = "booking.events";
 /// Seals credentials, in base64 and in bytes.
 pub(crate) const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
-/// After so many refusals an effect is a dead letter.
-pub(crate) const REJECTIONS_MAX: i32 = 3;
-
 /// Which parts a fact runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Parts {
@@ -84,34 +80,6 @@ pub(crate) struct Connected {
     pub(crate) new: NewConnection,
 }
 
-/// A worker that sends.
-pub(crate) struct Worker {
-    pub(crate) stop: CancellationToken,
-    tasks: JoinSet<()>,
-}
-
-impl Worker {
-    /// Lets it send.
-    pub(super) fn of(emitter: Emitter) -> Self {
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::new(emitter).run(stop.clone()));
-        Self { stop, tasks }
-    }
-
-    /// Asks it to end, and waits for that.
-    pub(crate) async fn stop(mut self) {
-        self.stop.cancel();
-        let ended = tokio::time::timeout(PATIENCE, self.tasks.join_next()).await;
-        ended.expect("the worker ends").expect("it ran").expect("it did not panic");
-    }
-
-    /// Ends it where it stands, with its calls on their way: nothing of them is recorded.
-    pub(crate) async fn kill(mut self) {
-        self.tasks.shutdown().await;
-    }
-}
-
 fn client(surroundings: &Surroundings) -> Http {
     let timeout = Duration::from_secs(10);
     let options = HttpOptions {
@@ -121,25 +89,6 @@ fn client(surroundings: &Surroundings) -> Http {
         clock: Arc::clone(&surroundings.clock),
     };
     Http::new(options).expect("these limits are sound")
-}
-
-/// How sending is done, unless a fact asks for something else.
-pub(super) fn emit_options() -> EmitOptions {
-    EmitOptions {
-        gate: Gate { enabled: true, providers: Vec::new(), connections: Vec::new() },
-        lanes_max: 8,
-        lane_concurrency: 4,
-        claim_batch: 16,
-        lease: Duration::from_secs(30),
-        call_timeout: Duration::from_secs(10),
-        idle: Duration::from_millis(10),
-        backoff: Backoff {
-            delay_min: Duration::from_millis(10),
-            delay_max: Duration::from_millis(100),
-        },
-        rejections_max: REJECTIONS_MAX,
-        verify_after: vec![Duration::from_hours(1)],
-    }
 }
 
 /// The service's own settings, with these keys beside the defaults.
