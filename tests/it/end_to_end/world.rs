@@ -379,6 +379,15 @@ impl World {
         self.worker_with(self.emit.clone())
     }
 
+    /// Provider 1's new calendar, which holds booking `a`.
+    pub(super) async fn one_sent(&mut self) -> (Connected, Story) {
+        let host = self.connect(1).await;
+        let mut story = Story::of("a", provider(1));
+        self.tell([story.created()]).await;
+        self.drain().await;
+        (host, story)
+    }
+
     /// How many effects are owed.
     pub(crate) async fn pending(&self) -> i64 {
         let rows = self.store.connections().await.expect("the store answers");
