@@ -11,7 +11,7 @@ use calendar_sync::calendar::Credentials;
 use calendar_sync::calendar::http::{Exchanged, Http, Request, Response};
 use calendar_sync::clock::{Dice as _, SystemDice};
 use calendar_sync::emulator::google::ByHand;
-use calendar_sync::emulator::{self, Fault, GoogleEmulator, Moment, Refusal, Rule};
+use calendar_sync::emulator::{self, GoogleEmulator};
 use chrono::{DateTime, TimeZone as _, Utc};
 use chrono_tz::Tz;
 use icalendar::{CalendarDateTime, Component as _, DatePerhapsTime};
@@ -296,17 +296,15 @@ impl Host {
 
     /// An event is not found until that is withdrawn; Google's, by whoever reads or deletes it.
     pub(super) fn hide(&self, place: &Place, id: &str) -> Ordered {
+        let not_found = Trouble::Refused { status: 404, reason: "notFound", retry_after_s: None };
         match self {
             Self::Google(google) => {
-                let not_found = Refusal::api(404, "notFound", "no");
-                let rule = Rule::always(Fault::Refuse(Moment::BeforeApplying, not_found));
+                let rule = google::rule(EVERY, not_found).event(id);
                 let rule = rule.verb(emulator::Verb::Get).verb(emulator::Verb::Delete);
-                Ordered::Google(google.order(rule.event(id)))
+                Ordered::Google(google.order(rule))
             }
             Self::Caldav(caldav) => {
                 let path = format!("{}{id}", self.calendar_of(place));
-                let not_found =
-                    Trouble::Refused { status: 404, reason: "notFound", retry_after_s: None };
                 Ordered::Wire(caldav.wire.order(EVERY, not_found, Meant::All(path)))
             }
         }
