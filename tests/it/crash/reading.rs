@@ -104,7 +104,7 @@ pub(super) async fn every_cell(world: World) {
     let whole = ("the recovery".to_owned(), recovered.err());
     tell(wrong.chain([whole]).filter_map(|(cell, how)| Some((cell, how?))));
     broker.end(&topics).await;
-    super::say(&format!("{}: {count} cells", world.fact));
+    crate::say(&format!("{}: {count} cells", world.fact));
     judge_all(world).await;
 }
 

@@ -83,7 +83,7 @@ pub(super) async fn every_cell(mut world: World) {
     let cursor = world.store.cursor(TOPIC, 0).await.expect("the store answers");
     let next = cursor.and_then(|cursor| cursor.next_offset);
     assert_eq!(next, i64::try_from(world.log_end()).ok(), "the log is read to its end");
-    super::say(&format!("{}: {count} cells", world.fact));
+    crate::say(&format!("{}: {count} cells", world.fact));
     judge_all(world).await;
 }
 

@@ -80,7 +80,7 @@ pub(crate) struct Connected {
     pub(crate) new: NewConnection,
 }
 
-fn client(surroundings: &Surroundings) -> Http {
+pub(crate) fn client(surroundings: &Surroundings) -> Http {
     let timeout = Duration::from_secs(10);
     let options = HttpOptions {
         call_timeout: timeout,
