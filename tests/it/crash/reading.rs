@@ -11,7 +11,7 @@ use rdkafka::producer::FutureRecord;
 
 use super::VERBS;
 use super::process::Process;
-use super::verdict::{Case, judge_all, recover, tell};
+use super::verdict::{Case, Outbox, judge_all, recover, tell};
 use crate::broker::Broker;
 use crate::end_to_end::story::{Story, provider};
 use crate::end_to_end::world::{PATIENCE, World, until};
@@ -97,7 +97,9 @@ pub(super) async fn every_cell(world: World) {
     });
     futures::stream::iter(crashes).buffer_unordered(PROCESSES_MAX).collect::<Vec<()>>().await;
     read_to_the_end(&world, &broker, &cells).await;
-    let recovered = recover(&world).await;
+    let outbox = Outbox::of(&world).await;
+    let recovered = recover(&world, &outbox).await;
+    outbox.close().await;
     judge(&world, &mut cells).await;
     let count = cells.len() * VERBS.len();
     let wrong = cells.iter_mut().map(|cell| (cell.name(), cell.wrong.take()));

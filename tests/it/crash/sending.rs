@@ -54,27 +54,27 @@ pub(super) async fn every_cell(mut world: World) {
     let mut cells = make(&world).await;
     let count = cells.len();
     make_before(&mut world, &mut cells).await;
+    let outbox = Outbox::of(&world).await;
     while cells.iter().any(|cell| !cell.plan.acts.is_empty()) {
         act(&mut world, &mut cells).await;
         crash(&world, &mut cells).await;
         // Whoever is ended next need not wait for the leases of those who are dead. The last ones
         // do run out by themselves: whoever recovers waits for that.
         if cells.iter().any(|cell| !cell.plan.acts.is_empty()) {
-            let outbox = Outbox::of(&world).await;
             outbox.end_leases().await;
-            outbox.close().await;
         }
     }
     for order in cells.iter().filter_map(|cell| cell.slow.as_ref()) {
         order.withdraw();
     }
-    let recovered = recover(&world).await;
+    let recovered = recover(&world, &outbox).await;
     for order in cells.iter().flat_map(|cell| &cell.stranded) {
         order.withdraw();
     }
-    until("all has landed", async || cells.iter().all(|cell| cell.case.has_landed(&world))).await;
+    all_has_landed(&world).await;
     judge(&world, &mut cells).await;
-    let lived_on = live_on(&mut world, &mut cells).await;
+    let lived_on = live_on(&mut world, &outbox, &mut cells).await;
+    outbox.close().await;
     judge(&world, &mut cells).await;
     let wrong = cells.into_iter().map(|cell| (cell.name, cell.wrong));
     let whole = [("the recovery", recovered), ("life after it", lived_on)];
@@ -141,13 +141,21 @@ async fn make_before(world: &mut World, cells: &mut [Cell]) {
         say(world, cells, |cell| cell.plan.before.get(stage).copied()).await;
         world.drain().await;
     }
-    for (cell, late) in cells.iter_mut().zip(late) {
+    for (cell, late) in cells.iter().zip(&late) {
         if let Some(late) = late {
-            world.host.land(&cell.case.at.place, &late);
-            until("it has landed", async || cell.case.has_landed(world)).await;
+            world.host.land(&cell.case.at.place, late);
         }
+    }
+    all_has_landed(world).await;
+    for cell in cells {
         cell.case.begin(world);
     }
+}
+
+/// Every write that was sent has been looked at by its calendar.
+async fn all_has_landed(world: &World) {
+    let is_so = async || world.host.attempts().iter().all(|write| write.landed);
+    until("all has landed", is_so).await;
 }
 
 /// What happens to each cell before its next crash.
@@ -222,13 +230,13 @@ async fn judge(world: &World, cells: &mut [Cell]) {
 }
 
 /// One more event of every booking: no lane is stuck, and what is known of each event is right.
-async fn live_on(world: &mut World, cells: &mut [Cell]) -> Result<(), String> {
+async fn live_on(world: &mut World, outbox: &Outbox, cells: &mut [Cell]) -> Result<(), String> {
     say(world, cells, |cell| match cell.plan.shows {
         Some(_) => Some(Said::Moved(LAST_HOUR)),
         None => Some(Said::Rebooked(LAST_HOUR)),
     })
     .await;
-    let lived_on = recover(world).await;
+    let lived_on = recover(world, outbox).await;
     for cell in cells {
         let is_live = cell.plan.shows.replace(LAST_HOUR).is_some();
         cell.plan.writes.push(if is_live { Verb::Update } else { Verb::Create });

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::database::{Database, found_by_all, store_of};
-use super::host::{CaldavHost, Host, Place, Shown};
+use super::host::{CaldavHost, Host, Place, Shown, Write};
 use super::story::{DOMAIN, Story, provider};
 use super::wire::Wire;
 use super::worker::{Worker, emit_options};
@@ -423,11 +423,12 @@ impl World {
         starts
     }
 
-    /// How many writes went to a calendar, refused ones too.
-    pub(crate) fn attempts_on(&self, connected: &Connected) -> usize {
+    /// The writes that came to a calendar, in order; also those that were refused.
+    pub(crate) fn attempts_on(&self, connected: &Connected) -> Vec<Write> {
         let calendar = self.host.calendar_of(&connected.place);
-        let writes = self.host.attempts();
-        writes.iter().filter(|write| write.calendar == calendar).count()
+        let mut writes = self.host.attempts();
+        writes.retain(|write| write.calendar == calendar);
+        writes
     }
 
     /// A booking's one row for operators.
