@@ -69,16 +69,12 @@ impl Case {
     }
 }
 
-/// How whoever recovers sends: what was left open is verified soon, and once.
-pub(super) fn recovering(options: &EmitOptions) -> EmitOptions {
-    let verify_after = vec![Duration::from_millis(200)];
-    EmitOptions { verify_after, lanes_max: 16, ..options.clone() }
-}
-
 /// Another worker sends until nothing is owed, nothing is in flight, and nothing is left to be
-/// verified. Tells of a wait in vain: what each cell has come to says more of it.
+/// verified: what was left open is verified soon, and once. Tells of a wait in vain: what each cell has come to says more of it.
 pub(super) async fn recover(world: &World, outbox: &Outbox) -> Result<(), String> {
-    let worker = world.worker_with(recovering(&world.emit));
+    let verify_after = vec![Duration::from_millis(200)];
+    let options = EmitOptions { verify_after, lanes_max: 16, ..world.emit.clone() };
+    let worker = world.worker_with(options);
     let settled = found(PATIENCE, async || (outbox.unsettled().await == 0).then_some(())).await;
     let unsettled = outbox.unsettled().await;
     worker.stop().await;
@@ -146,7 +142,8 @@ impl Outbox {
 }
 
 /// Fails with all that went wrong, by cell.
-pub(super) fn tell(wrong: impl IntoIterator<Item = (String, String)>) {
-    let lines: Vec<_> = wrong.into_iter().map(|(cell, how)| format!("{cell}: {how}")).collect();
+pub(super) fn tell(wrong: impl IntoIterator<Item = (String, Option<String>)>) {
+    let lines = wrong.into_iter().filter_map(|(cell, how)| Some(format!("{cell}: {}", how?)));
+    let lines: Vec<_> = lines.collect();
     assert!(lines.is_empty(), "{} are wrong:\n{}", lines.len(), lines.join("\n"));
 }
