@@ -11,6 +11,8 @@
 )]
 pub(crate) mod world;
 
+mod worker;
+
 mod database;
 
 #[cfg_attr(
@@ -51,28 +53,12 @@ mod laws;
 
 mod service;
 
-/// The facts of one module, each a test in the world that `$make` makes.
-macro_rules! facts {
-    ($make:ident, $module:ident, [$($fact:ident),* $(,)?]) => {
-        mod $module {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $fact() {
-                    if let Some(mut world) = super::$make(stringify!($fact)).await {
-                        crate::end_to_end::$module::$fact(&mut world).await;
-                        world.end().await;
-                    }
-                }
-            )*
-        }
-    };
-}
-
 /// The facts about every calendar.
 macro_rules! every_fact {
     ($make:ident) => {
         facts!(
             $make,
+            end_to_end,
             answers,
             [
                 an_event_whose_answer_was_lost_with_its_worker_is_there_once,
@@ -88,6 +74,7 @@ macro_rules! every_fact {
         );
         facts!(
             $make,
+            end_to_end,
             folding,
             [
                 a_creation_told_many_times_is_one_event,
@@ -102,6 +89,7 @@ macro_rules! every_fact {
         );
         facts!(
             $make,
+            end_to_end,
             recovery,
             [
                 an_event_that_was_cancelled_meanwhile_is_not_left_behind,
@@ -115,6 +103,7 @@ macro_rules! every_fact {
         );
         facts!(
             $make,
+            end_to_end,
             places,
             [
                 a_booking_that_changes_hands_keeps_its_uid,
@@ -126,6 +115,7 @@ macro_rules! every_fact {
         );
         facts!(
             $make,
+            end_to_end,
             shown,
             [
                 the_names_that_a_calendar_gives_are_stored_and_lead_back_to_the_event,
@@ -139,6 +129,7 @@ macro_rules! every_fact {
         );
         facts!(
             $make,
+            end_to_end,
             refusals,
             [
                 an_outage_makes_no_dead_letter,
@@ -158,6 +149,7 @@ macro_rules! every_other_fact {
     ($make:ident) => {
         facts!(
             $make,
+            end_to_end,
             gates,
             [
                 nothing_is_sent_while_sync_is_off_and_all_of_it_once_it_is_on,
@@ -166,6 +158,7 @@ macro_rules! every_other_fact {
         );
         facts!(
             $make,
+            end_to_end,
             refusals,
             [
                 a_rate_limit_told_as_403_is_waited_out,
@@ -176,6 +169,7 @@ macro_rules! every_other_fact {
         );
         facts!(
             $make,
+            end_to_end,
             asked,
             [
                 a_second_sync_of_an_unchanged_booking_makes_no_call,
@@ -187,6 +181,7 @@ macro_rules! every_other_fact {
         );
         facts!(
             $make,
+            end_to_end,
             scenarios,
             [
                 an_event_that_is_not_created_says_why,
@@ -196,6 +191,7 @@ macro_rules! every_other_fact {
         );
         facts!(
             $make,
+            end_to_end,
             broken,
             [
                 an_impossible_state_is_told_and_holds_up_no_other,
@@ -204,6 +200,7 @@ macro_rules! every_other_fact {
         );
         facts!(
             $make,
+            end_to_end,
             laws,
             [
                 any_order_repetition_and_batching_ends_in_the_same_calendar,
@@ -219,6 +216,7 @@ macro_rules! every_service_fact {
     ($make:ident) => {
         facts!(
             $make,
+            end_to_end,
             service,
             [
                 what_is_published_is_in_the_calendar_once,
@@ -254,6 +252,7 @@ mod real {
 
         facts!(
             make,
+            end_to_end,
             adoption,
             [
                 what_the_booking_application_made_is_taken_over,

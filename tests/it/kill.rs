@@ -23,7 +23,6 @@ mod verdict;
 mod world;
 
 use std::convert::Infallible;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +40,7 @@ use verdict::{Traffic, Verdict};
 use world::World;
 
 use crate::process::tail;
+use crate::say;
 
 const EVENTS: usize = 5_000;
 /// A kill comes after so many more events; the last ones come after the last kill.
@@ -230,11 +230,6 @@ impl Drop for Workers {
             say(&format!("== the end of {}\n{}", log.display(), tail(&text)));
         }
     }
-}
-
-/// Past the harness, which shows nothing of a test that passes.
-fn say(text: &str) {
-    writeln!(std::io::stderr(), "{text}").expect("standard error takes a line");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

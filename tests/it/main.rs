@@ -1,14 +1,16 @@
 //! The integration tests: one binary, one module for each thing that is held.
 
-/// The facts of one module of a suite, each a test on the store that `$make` makes.
+use std::io::Write as _;
+
+/// The facts of one module of a suite, each a test on what `$make` makes.
 macro_rules! facts {
     ($make:ident, $suite:ident, $module:ident, [$($fact:ident),* $(,)?]) => {
         mod $module {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $fact() {
-                    if let Some(env) = super::$make(stringify!($fact)).await {
-                        crate::$suite::$module::$fact(&env).await;
+                    if let Some(mut env) = super::$make(stringify!($fact)).await {
+                        crate::$suite::$module::$fact(&mut env).await;
                         env.end().await;
                     }
                 }
@@ -66,3 +68,8 @@ mod kill;
 
 #[cfg(feature = "crash-points")]
 mod crash;
+
+/// Past the harness, which shows nothing of a test that passes.
+fn say(text: &str) {
+    writeln!(std::io::stderr(), "{text}").expect("standard error takes a line");
+}

@@ -1,6 +1,7 @@
-//! What both stores promise, one fact at a time: every fact runs on SQLite in memory, on SQLite in
-//! a file, on PostgreSQL and on the simulator's model of them. A fact that needs time to pass awaits its condition: with a clock of
-//! our own that is moved on, with PostgreSQL's the test waits.
+//! What every store promises, one fact at a time: every fact runs on SQLite in memory, on SQLite
+//! in a file, on PostgreSQL and on the simulator's model of them. A fact that needs time to pass
+//! awaits its condition: a clock of our own is moved on; for the machine's and PostgreSQL's the
+//! test waits.
 
 pub(crate) mod env;
 
@@ -188,6 +189,18 @@ macro_rules! every_fact {
                 a_records_letter_revives_nothing,
                 an_effects_letter_is_not_redriven_as_a_record,
             ]
+        );
+    };
+}
+
+/// The facts of taking over, on the store with the rows of [`adoption::ROWS`] that `$make` makes.
+macro_rules! every_fact_of_rows {
+    ($make:ident) => {
+        facts!(
+            $make,
+            store_contract,
+            adoption,
+            [what_stood_before_is_taken_over, a_removal_knows_what_was_adopted]
         );
     };
 }

@@ -1,4 +1,4 @@
-//! Waiting for a condition: looked at again and again until it holds, however soon that is.
+//! Waiting for a condition: looked at again and again until it holds, or has not for too long.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// The pause before a condition is looked at again.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Waits until it is so.
+/// Waits until it is so, which must be within [`PATIENCE`].
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let found = found(PATIENCE, async || is_so().await.then_some(())).await;
     assert!(found.is_some(), "waited in vain until {what}");

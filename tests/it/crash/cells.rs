@@ -76,9 +76,10 @@ impl Plan {
         Self::new(before, &acts, &[verb], shows)
     }
 
-    /// The same, ending a second worker at the point of the last act.
+    /// The same, ending a second worker by the last act. Not for a story that goes on after its
+    /// crash.
     pub(super) fn twice(mut self) -> Self {
-        let last = *self.acts.back().expect("a plan ends with a crash");
+        let last = *self.acts.back().expect("something happens");
         self.acts.push_back(last);
         self
     }
@@ -134,21 +135,24 @@ fn burned(verb: Verb, here: Act) -> Result<Plan, &'static str> {
 
 /// A generation after one that is settled absent.
 fn opened(verb: Verb, kind: CalendarKind, here: Act) -> Result<Plan, &'static str> {
-    let removed = [Act::RemoveByHand, Act::Tell(Said::Moved(11)), here];
     match (verb, kind) {
         (Verb::Create, _) => {
             let (before, acts) =
                 ([Said::Created, Said::Cancelled], [Act::Tell(Said::Rebooked(12)), here]);
             Ok(Plan::new(&before, &acts, &[Verb::Create], Some(12)))
         }
-        (Verb::Update, CalendarKind::Google) => {
-            Ok(Plan::new(&[Said::Created], &removed, &[Verb::Create], Some(11)))
-        }
+        (Verb::Update, CalendarKind::Google) => Ok(removed_by_hand(here)),
         (Verb::Update, CalendarKind::Caldav | CalendarKind::Microsoft) => {
             Err("an event that was removed by hand is revived under its one name")
         }
         (Verb::Delete, _) => Err("a delete opens no generation"),
     }
+}
+
+/// What is to be moved is not there any more.
+fn removed_by_hand(here: Act) -> Plan {
+    let acts = [Act::RemoveByHand, Act::Tell(Said::Moved(11)), here];
+    Plan::new(&[Said::Created], &acts, &[Verb::Create], Some(11))
 }
 
 /// The host was faster.
@@ -162,10 +166,7 @@ fn gone(verb: Verb, kind: CalendarKind, here: Act) -> Result<Plan, &'static str>
             let acts = [Act::Tell(Said::Created), applied, Act::RemoveByHand, here];
             Ok(Plan::new(&[], &acts, &[Verb::Create, Verb::Create], Some(9)))
         }
-        Verb::Update => {
-            let acts = [Act::RemoveByHand, Act::Tell(Said::Moved(11)), here];
-            Ok(Plan::new(&[Said::Created], &acts, &[Verb::Create], Some(11)))
-        }
+        Verb::Update => Ok(removed_by_hand(here)),
         Verb::Delete => Err("a delete that finds nothing is done"),
     }
 }

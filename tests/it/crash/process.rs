@@ -10,19 +10,13 @@ use crate::end_to_end::story::DOMAIN;
 use crate::end_to_end::world::{KEY, PATIENCE, World};
 use crate::process::{Worker, tail};
 
-/// Nobody listens there: a worker without a broker, which only sends.
-const NO_BROKER: &str = "127.0.0.1:9";
-
-/// What a process of the service is told beside the address of its database.
-const SETTINGS: [(&str, &str); 21] = [
+/// What a process of the service is told beside the addresses of its database and its broker.
+const SETTINGS: [(&str, &str); 19] = [
     ("SECRETS_KEY", KEY),
     ("CONTENT_UID_DOMAIN", DOMAIN),
     ("CALENDAR_SYNC_ENABLED", "true"),
     ("OPS_LISTEN", "127.0.0.1:0"),
-    // Without what librdkafka says of a broker that is not there.
-    ("LOG_LEVEL", "info,sqlx=error,calendar_sync::emit=debug,calendar_sync::consumer=error"),
     ("STORE_POOL_MAX", "2"),
-    ("KAFKA_BROKERS", NO_BROKER),
     ("KAFKA_SESSION_TIMEOUT_MS", "6000"),
     ("KAFKA_PROPERTIES_HEARTBEAT_INTERVAL_MS", "500"),
     // Whatever is there when it begins is one batch.

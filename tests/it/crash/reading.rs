@@ -6,12 +6,12 @@ use booking::{ConnectionId, Verb};
 use calendar_sync::cli::encode::{OutgoingEvent, encode};
 use calendar_sync::consumer::RawRecord;
 use calendar_sync::crash::POINTS;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 use rdkafka::producer::FutureRecord;
 
 use super::VERBS;
 use super::process::Process;
-use super::verdict::{Case, judge_all, recover, tell};
+use super::verdict::{Case, Outbox, judge_all, recover, tell};
 use crate::broker::Broker;
 use crate::end_to_end::story::{Story, provider};
 use crate::end_to_end::world::{PATIENCE, World, until};
@@ -88,23 +88,25 @@ pub(super) async fn every_cell(world: World) {
         let news = cell.news();
         cell.log_end = after(&publish(&world, &broker, &cell.topic, news).await);
     }
-    let crashes = cells.iter_mut().map(|cell| async {
+    let crashed = stream::iter(&mut cells).for_each_concurrent(PROCESSES_MAX, async |cell| {
         for _ in 0..cell.crashes {
             let process = start(&world, &broker, cell, Some(cell.point));
             let crashed = process.crashes_at(cell.point).await;
             cell.wrong = cell.wrong.take().or(crashed.err());
         }
     });
-    futures::stream::iter(crashes).buffer_unordered(PROCESSES_MAX).collect::<Vec<()>>().await;
+    crashed.await;
     read_to_the_end(&world, &broker, &cells).await;
-    let recovered = recover(&world).await;
+    let outbox = Outbox::of(&world).await;
+    let recovered = recover(&world, &outbox).await;
+    outbox.close().await;
     judge(&world, &mut cells).await;
     let count = cells.len() * VERBS.len();
     let wrong = cells.iter_mut().map(|cell| (cell.name(), cell.wrong.take()));
     let whole = ("the recovery".to_owned(), recovered.err());
-    tell(wrong.chain([whole]).filter_map(|(cell, how)| Some((cell, how?))));
+    tell(wrong.chain([whole]));
     broker.end(&topics).await;
-    super::say(&format!("{}: {count} cells", world.fact));
+    crate::say(&format!("{}: {count} cells", world.fact));
     judge_all(world).await;
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use booking::Verb;
 use calendar_sync::crash::POINTS;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 
 use super::VERBS;
 use super::cells::{AT_CALENDAR, Act, Plan, Said, TWICE, plan};
@@ -21,6 +21,14 @@ const PROCESSES_MAX: usize = 12;
 
 /// So many calendars are looked into at once.
 const JUDGED_AT_ONCE: usize = 8;
+
+/// For a worker without a broker, which only sends.
+const ALONE: [(&str, &str); 2] = [
+    // Nobody listens there.
+    ("KAFKA_BROKERS", "127.0.0.1:9"),
+    // Without what librdkafka says of that.
+    ("LOG_LEVEL", "info,sqlx=error,calendar_sync::emit=debug,calendar_sync::consumer=error"),
+];
 
 /// What is said to every booking once all is over: life goes on.
 const LAST_HOUR: u32 = 15;
@@ -54,36 +62,36 @@ pub(super) async fn every_cell(mut world: World) {
     let mut cells = make(&world).await;
     let count = cells.len();
     make_before(&mut world, &mut cells).await;
+    let outbox = Outbox::of(&world).await;
     while cells.iter().any(|cell| !cell.plan.acts.is_empty()) {
         act(&mut world, &mut cells).await;
         crash(&world, &mut cells).await;
         // Whoever is ended next need not wait for the leases of those who are dead. The last ones
         // do run out by themselves: whoever recovers waits for that.
         if cells.iter().any(|cell| !cell.plan.acts.is_empty()) {
-            let outbox = Outbox::of(&world).await;
             outbox.end_leases().await;
-            outbox.close().await;
         }
     }
     for order in cells.iter().filter_map(|cell| cell.slow.as_ref()) {
         order.withdraw();
     }
-    let recovered = recover(&world).await;
+    let recovered = recover(&world, &outbox).await;
     for order in cells.iter().flat_map(|cell| &cell.stranded) {
         order.withdraw();
     }
-    until("all has landed", async || cells.iter().all(|cell| cell.case.has_landed(&world))).await;
+    all_has_landed(&world).await;
     judge(&world, &mut cells).await;
-    let lived_on = live_on(&mut world, &mut cells).await;
+    let lived_on = live_on(&mut world, &outbox, &mut cells).await;
+    outbox.close().await;
     judge(&world, &mut cells).await;
     let wrong = cells.into_iter().map(|cell| (cell.name, cell.wrong));
     let whole = [("the recovery", recovered), ("life after it", lived_on)];
     let whole = whole.map(|(what, done)| (what.to_owned(), done.err()));
-    tell(wrong.chain(whole).filter_map(|(cell, how)| Some((cell, how?))));
+    tell(wrong.chain(whole));
     let cursor = world.store.cursor(TOPIC, 0).await.expect("the store answers");
     let next = cursor.and_then(|cursor| cursor.next_offset);
     assert_eq!(next, i64::try_from(world.log_end()).ok(), "the log is read to its end");
-    super::say(&format!("{}: {count} cells", world.fact));
+    crate::say(&format!("{}: {count} cells", world.fact));
     judge_all(world).await;
 }
 
@@ -141,13 +149,21 @@ async fn make_before(world: &mut World, cells: &mut [Cell]) {
         say(world, cells, |cell| cell.plan.before.get(stage).copied()).await;
         world.drain().await;
     }
-    for (cell, late) in cells.iter_mut().zip(late) {
+    for (cell, late) in cells.iter().zip(&late) {
         if let Some(late) = late {
-            world.host.land(&cell.case.at.place, &late);
-            until("it has landed", async || cell.case.has_landed(world)).await;
+            world.host.land(&cell.case.at.place, late);
         }
+    }
+    all_has_landed(world).await;
+    for cell in cells {
         cell.case.begin(world);
     }
+}
+
+/// Every write that was sent has been looked at by its calendar.
+async fn all_has_landed(world: &World) {
+    let is_so = async || world.host.attempts().iter().all(|write| write.landed);
+    until("all has landed", is_so).await;
 }
 
 /// What happens to each cell before its next crash.
@@ -185,25 +201,26 @@ async fn act(world: &mut World, cells: &mut [Cell]) {
 async fn crash(world: &World, cells: &mut [Cell]) {
     let crashes = cells.iter_mut().filter_map(|cell| {
         let act = cell.plan.acts.pop_front()?;
-        Some(async move {
-            if let Err(how) = crash_one(world, cell, act).await {
-                cell.wrong = Some(how);
-                cell.plan.acts.clear();
-            }
-        })
+        Some((cell, act))
     });
-    futures::stream::iter(crashes).buffer_unordered(PROCESSES_MAX).collect::<Vec<()>>().await;
+    let crashed = stream::iter(crashes).for_each_concurrent(PROCESSES_MAX, async |(cell, act)| {
+        if let Err(how) = crash_one(world, cell, act).await {
+            cell.wrong = Some(how);
+            cell.plan.acts.clear();
+        }
+    });
+    crashed.await;
 }
 
 async fn crash_one(world: &World, cell: &mut Cell, act: Act) -> Result<(), String> {
     let at = &cell.case.at;
     match act {
         Act::Crash(point) => {
-            Process::start(world, &[at.id], Some(point), &[]).crashes_at(point).await
+            Process::start(world, &[at.id], Some(point), &ALONE).crashes_at(point).await
         }
         Act::EndOnCall => {
             let stranded = world.host.order_at(&at.place, Trouble::Stranded);
-            let process = Process::start(world, &[at.id], None, &[]);
+            let process = Process::start(world, &[at.id], None, &ALONE);
             let called = tokio::time::timeout(PATIENCE, stranded.wait_held()).await;
             let ended = process.end().await;
             cell.stranded.push(stranded);
@@ -214,21 +231,22 @@ async fn crash_one(world: &World, cell: &mut Cell, act: Act) -> Result<(), Strin
 }
 
 async fn judge(world: &World, cells: &mut [Cell]) {
-    let judged = cells.iter_mut().filter(|cell| cell.wrong.is_none()).map(|cell| async {
+    let right = cells.iter_mut().filter(|cell| cell.wrong.is_none());
+    let judged = stream::iter(right).for_each_concurrent(JUDGED_AT_ONCE, async |cell| {
         let Plan { writes, shows, .. } = &cell.plan;
         cell.wrong = cell.case.judge(world, writes, *shows).await.err();
     });
-    futures::stream::iter(judged).buffer_unordered(JUDGED_AT_ONCE).collect::<Vec<()>>().await;
+    judged.await;
 }
 
 /// One more event of every booking: no lane is stuck, and what is known of each event is right.
-async fn live_on(world: &mut World, cells: &mut [Cell]) -> Result<(), String> {
+async fn live_on(world: &mut World, outbox: &Outbox, cells: &mut [Cell]) -> Result<(), String> {
     say(world, cells, |cell| match cell.plan.shows {
         Some(_) => Some(Said::Moved(LAST_HOUR)),
         None => Some(Said::Rebooked(LAST_HOUR)),
     })
     .await;
-    let lived_on = recover(world).await;
+    let lived_on = recover(world, outbox).await;
     for cell in cells {
         let is_live = cell.plan.shows.replace(LAST_HOUR).is_some();
         cell.plan.writes.push(if is_live { Verb::Update } else { Verb::Create });

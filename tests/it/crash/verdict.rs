@@ -6,7 +6,6 @@ use booking::Verb;
 use calendar_sync::emit::EmitOptions;
 use sqlx::{PgPool, SqlitePool};
 
-use crate::end_to_end::host::Write;
 use crate::end_to_end::story::{Story, hour};
 use crate::end_to_end::world::{Connected, PATIENCE, World};
 use crate::wait::found;
@@ -20,28 +19,15 @@ pub(super) struct Case {
 }
 
 impl Case {
-    /// The writes that have come to its calendar.
-    fn attempts(&self, world: &World) -> Vec<Write> {
-        let calendar = world.host.calendar_of(&self.at.place);
-        let mut writes = world.host.attempts();
-        writes.retain(|write| write.calendar == calendar);
-        writes
-    }
-
     /// What has changed in its calendar, in the order of arrival.
     fn changes(&self, world: &World) -> Vec<Verb> {
-        let writes = self.attempts(world).into_iter().filter(|write| write.effective);
-        writes.map(|write| write.verb).collect()
+        let writes = world.attempts_on(&self.at);
+        writes.iter().filter(|write| write.effective).map(|write| write.verb).collect()
     }
 
     /// Whatever came before is none of this case's doing.
     pub(super) fn begin(&mut self, world: &World) {
         self.changed_before = self.changes(world).len();
-    }
-
-    /// Whether every write that was sent to its calendar has been looked at by it.
-    pub(super) fn has_landed(&self, world: &World) -> bool {
-        self.attempts(world).iter().all(|write| write.landed)
     }
 
     /// The calendar holds the event of this hour, or none; these changes, and no other, led there;
@@ -83,25 +69,19 @@ impl Case {
     }
 }
 
-/// How whoever recovers sends: what was left open is verified soon, and once.
-pub(super) fn recovering(options: &EmitOptions) -> EmitOptions {
-    let verify_after = vec![Duration::from_millis(200)];
-    EmitOptions { verify_after, lanes_max: 16, ..options.clone() }
-}
-
 /// Another worker sends until nothing is owed, nothing is in flight, and nothing is left to be
-/// verified. Tells of a wait in vain: what each cell has come to says more of it.
-pub(super) async fn recover(world: &World) -> Result<(), String> {
-    let outbox = Outbox::of(world).await;
-    let worker = world.worker_with(recovering(&world.emit));
+/// verified: what was left open is verified soon, and once. Tells of a wait in vain: what each cell has come to says more of it.
+pub(super) async fn recover(world: &World, outbox: &Outbox) -> Result<(), String> {
+    let verify_after = vec![Duration::from_millis(200)];
+    let options = EmitOptions { verify_after, lanes_max: 16, ..world.emit.clone() };
+    let worker = world.worker_with(options);
     let settled = found(PATIENCE, async || (outbox.unsettled().await == 0).then_some(())).await;
     let unsettled = outbox.unsettled().await;
     worker.stop().await;
-    outbox.close().await;
     settled.ok_or_else(|| format!("{unsettled} effects are not settled"))
 }
 
-/// Nothing is pending, nothing is dead, and what was acknowledged never went backwards.
+/// Nothing is pending, nothing is dead, and Google's calendars never went backwards.
 pub(super) async fn judge_all(world: World) {
     assert_eq!(world.pending().await, 0, "nothing is pending");
     let letters = world.dead_letters().await;
@@ -162,7 +142,8 @@ impl Outbox {
 }
 
 /// Fails with all that went wrong, by cell.
-pub(super) fn tell(wrong: impl IntoIterator<Item = (String, String)>) {
-    let lines: Vec<_> = wrong.into_iter().map(|(cell, how)| format!("{cell}: {how}")).collect();
+pub(super) fn tell(wrong: impl IntoIterator<Item = (String, Option<String>)>) {
+    let lines = wrong.into_iter().filter_map(|(cell, how)| Some(format!("{cell}: {}", how?)));
+    let lines: Vec<_> = lines.collect();
     assert!(lines.is_empty(), "{} are wrong:\n{}", lines.len(), lines.join("\n"));
 }

@@ -48,10 +48,7 @@ pub(super) async fn an_event_whose_answer_was_lost_with_its_worker_is_there_once
 ///
 /// Fails with: `emit/outcome.rs`, `conflict`: `self.rejected(false)` for `self.unknown(false)`.
 pub(super) async fn a_create_that_finds_its_own_event_adopts_it(world: &mut World) {
-    let host = world.connect(1).await;
-    let mut story = Story::of("a", provider(1));
-    world.tell([story.created()]).await;
-    world.drain().await;
+    let (host, mut story) = world.one_sent().await;
     let made = world.only(&host).await;
 
     world.lose_database().await;
@@ -75,10 +72,7 @@ pub(super) async fn a_create_that_finds_its_own_event_adopts_it(world: &mut Worl
 /// Fails with: `emit/decide.rs`, `settle`: `Settled::Absent` for what is returned where
 /// `flight.digest` is none (a deletion of which nobody knows is taken for done).
 pub(super) async fn a_cancellation_that_fails_is_tried_until_the_event_is_gone(world: &mut World) {
-    let host = world.connect(1).await;
-    let mut story = Story::of("a", provider(1));
-    world.tell([story.created()]).await;
-    world.drain().await;
+    let (host, mut story) = world.one_sent().await;
 
     let trouble = world.host.order(3, UNAVAILABLE);
     world.tell([story.cancelled()]).await;
@@ -163,11 +157,8 @@ pub(super) async fn a_create_that_lands_after_its_event_was_deleted_is_found_and
 pub(super) async fn an_event_that_is_not_found_for_a_moment_is_deleted_all_the_same(
     world: &mut World,
 ) {
-    let host = world.connect(1).await;
     world.emit.verify_after = VERIFY_SOON.to_vec();
-    let mut story = Story::of("a", provider(1));
-    world.tell([story.created()]).await;
-    world.drain().await;
+    let (host, mut story) = world.one_sent().await;
     let hidden = world.host.hide(&host.place, &world.only(&host).await.id);
     world.tell([story.cancelled()]).await;
     world.drain().await;
@@ -217,10 +208,7 @@ async fn find_the_late_create(world: &World, host: &Connected) {
 /// Fails with: `emit/decide.rs`, `settle`: `Settled::SendAgain { verb: Verb::Update, condition:
 /// Condition::Unconditional }` for `Settled::Gone`.
 pub(super) async fn an_event_deleted_by_hand_comes_back_with_the_next_update(world: &mut World) {
-    let host = world.connect(1).await;
-    let mut story = Story::of("a", provider(1));
-    world.tell([story.created()]).await;
-    world.drain().await;
+    let (host, mut story) = world.one_sent().await;
     let first = world.only(&host).await;
     world.host.delete_by_hand(&host.place, &first.id).await;
     world.tell([story.moved(11)]).await;

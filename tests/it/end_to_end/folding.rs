@@ -119,10 +119,7 @@ pub(super) async fn a_creation_that_comes_after_the_cancellation_does_nothing(wo
 /// Fails with: `store/sqlite/booking.rs`, `ask`: `WHERE flight_verb IS NULL AND
 /// excluded.desired_revision > desired_revision`.
 pub(super) async fn a_second_reschedule_at_once_is_not_dropped(world: &mut World) {
-    let host = world.connect(1).await;
-    let mut story = Story::of("a", provider(1));
-    world.tell([story.created()]).await;
-    world.drain().await;
+    let (host, mut story) = world.one_sent().await;
     let held = world.host.order(1, Trouble::AnswerHeld);
     world.tell([story.moved(11)]).await;
     let worker = world.worker();
@@ -149,16 +146,13 @@ pub(super) async fn a_booking_that_comes_and_goes_before_a_send_is_no_call(world
 
 /// Coalescing: what is desired is sent, not how it came to be.
 pub(super) async fn ten_updates_before_a_send_are_one_call(world: &mut World) {
-    let host = world.connect(1).await;
-    let mut story = Story::of("a", provider(1));
-    world.tell([story.created()]).await;
-    world.drain().await;
+    let (host, mut story) = world.one_sent().await;
     for start in 10..20 {
         world.tell([story.moved(start)]).await;
     }
     world.drain().await;
     assert_eq!(world.host.verbs(), [Verb::Create, Verb::Update]);
-    assert_eq!(world.attempts_on(&host), 2);
+    assert_eq!(world.attempts_on(&host).len(), 2);
     let event = world.only(&host).await;
     assert_eq!((event.start, event.revision), (hour(19), 10));
 }

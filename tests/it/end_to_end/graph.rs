@@ -20,7 +20,8 @@ use simulate::graph::Graph as Naming;
 use simulate::store::ModelStore;
 use tokio::sync::Notify;
 
-use super::world::{Worker, emit_options, until};
+use super::worker::{Worker, emit_options};
+use super::world::until;
 use crate::store_contract::env::{
     Answered as _, Env, Time, connection, content, hour, new_connection, uid,
 };

@@ -11,7 +11,7 @@ use calendar_sync::calendar::Credentials;
 use calendar_sync::calendar::http::{Exchanged, Http, Request, Response};
 use calendar_sync::clock::{Dice as _, SystemDice};
 use calendar_sync::emulator::google::ByHand;
-use calendar_sync::emulator::{self, Fault, GoogleEmulator, Moment, Refusal, Rule};
+use calendar_sync::emulator::{self, GoogleEmulator};
 use chrono::{DateTime, TimeZone as _, Utc};
 use chrono_tz::Tz;
 use icalendar::{CalendarDateTime, Component as _, DatePerhapsTime};
@@ -21,7 +21,7 @@ use reqwest::header::HeaderName;
 use super::wire::{Meant, Wire, WireCall, WireOrder};
 use crate::services::Radicale;
 
-/// What happens to a write.
+/// What happens to a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Trouble {
     /// It takes effect, and the connection ends without an answer.
@@ -60,7 +60,7 @@ pub(crate) enum Ordered {
 }
 
 impl Ordered {
-    /// How many writes it has met.
+    /// How many requests it has met.
     pub(crate) fn hits(&self) -> u64 {
         match self {
             Self::Google(order) => order.hits(),
@@ -68,7 +68,7 @@ impl Ordered {
         }
     }
 
-    /// Returns once it holds a write.
+    /// Returns once it holds a request.
     pub(crate) async fn wait_held(&self) {
         match self {
             Self::Google(order) => order.wait_held(1).await,
@@ -294,19 +294,17 @@ impl Host {
         late.withdraw();
     }
 
-    /// An event is not found by anybody, until that is withdrawn.
+    /// An event is not found until that is withdrawn; Google's, by whoever reads or deletes it.
     pub(super) fn hide(&self, place: &Place, id: &str) -> Ordered {
+        let not_found = Trouble::Refused { status: 404, reason: "notFound", retry_after_s: None };
         match self {
             Self::Google(google) => {
-                let not_found = Refusal::api(404, "notFound", "no");
-                let rule = Rule::always(Fault::Refuse(Moment::BeforeApplying, not_found));
+                let rule = google::rule(EVERY, not_found).event(id);
                 let rule = rule.verb(emulator::Verb::Get).verb(emulator::Verb::Delete);
-                Ordered::Google(google.order(rule.event(id)))
+                Ordered::Google(google.order(rule))
             }
             Self::Caldav(caldav) => {
                 let path = format!("{}{id}", self.calendar_of(place));
-                let not_found =
-                    Trouble::Refused { status: 404, reason: "notFound", retry_after_s: None };
                 Ordered::Wire(caldav.wire.order(EVERY, not_found, Meant::All(path)))
             }
         }

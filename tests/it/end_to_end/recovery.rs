@@ -27,6 +27,18 @@ async fn notice(world: &World) {
     note(world, true).await;
 }
 
+/// This happens in a database that has read and sent all, and then it falls back to where it stands
+/// now; the consumer has noticed.
+async fn forget(world: &mut World, connected: &Connected, happens: impl AsyncFnOnce(&mut World)) {
+    let before = Arc::clone(&world.store);
+    lose(world, &[connected]).await;
+    world.read(1_000).await;
+    world.drain().await;
+    happens(world).await;
+    world.store = before;
+    notice(world).await;
+}
+
 async fn note(world: &World, recover: bool) {
     let token = world.surroundings.dice.token();
     let cursors = world.store.fence(TOPIC, &[0], token).await.expect("the store answers");
@@ -42,6 +54,13 @@ async fn until_starts(world: &World, connected: &Connected, hours: &[u32]) {
     let worker = world.worker();
     until("the calendar is right", async || world.starts(connected).await == hours).await;
     worker.stop().await;
+}
+
+/// The booking is cancelled while its event stands, and that is removed.
+async fn cancelled_and_gone(world: &mut World, connected: &Connected, story: &mut Story) {
+    world.tell([story.cancelled()]).await;
+    assert_eq!(world.starts(connected).await, [hour(9)]);
+    until_starts(world, connected, &[]).await;
 }
 
 /// Created and cancelled in one run would cancel out, were it not for what the calendar holds.
@@ -83,15 +102,10 @@ pub(super) async fn an_event_that_was_given_away_meanwhile_is_not_left_behind(wo
 pub(super) async fn what_is_cancelled_before_it_is_sent_again_is_not_left_behind(
     world: &mut World,
 ) {
-    let host = world.connect(1).await;
-    let mut story = Story::of("a", provider(1));
-    world.tell([story.created()]).await;
-    world.drain().await;
+    let (host, mut story) = world.one_sent().await;
     lose_and_notice(world, &[&host]).await;
     world.read(1_000).await;
-    world.tell([story.cancelled()]).await;
-    assert_eq!(world.starts(&host).await, [hour(9)]);
-    until_starts(world, &host, &[]).await;
+    cancelled_and_gone(world, &host, &mut story).await;
 }
 
 /// The log is read as far as ever, and what was stamped since the moment to which the database fell
@@ -102,16 +116,8 @@ pub(super) async fn a_call_that_the_database_has_forgotten_is_not_left_behind(wo
     let host = world.connect(1).await;
     let mut story = Story::of("a", provider(1));
     world.tell([story.created()]).await;
-    let before = Arc::clone(&world.store);
-    lose(world, &[&host]).await;
-    world.read(1_000).await;
-    world.drain().await;
-
-    world.store = before;
-    notice(world).await;
-    world.tell([story.cancelled()]).await;
-    assert_eq!(world.starts(&host).await, [hour(9)]);
-    until_starts(world, &host, &[]).await;
+    forget(world, &host, async |_| {}).await;
+    cancelled_and_gone(world, &host, &mut story).await;
 }
 
 /// The calendar shows what became of a cancellation and a rebooking in one; the database that fell
@@ -123,20 +129,13 @@ pub(super) async fn a_call_that_the_database_has_forgotten_is_not_left_behind(wo
 pub(super) async fn an_event_that_was_rebooked_meanwhile_is_deleted_and_made_anew(
     world: &mut World,
 ) {
-    let host = world.connect(1).await;
-    let mut story = Story::of("a", provider(1));
-    world.tell([story.created()]).await;
-    world.drain().await;
-    let before = Arc::clone(&world.store);
-    lose(world, &[&host]).await;
-    world.read(1_000).await;
-    world.drain().await;
-    world.tell([story.cancelled(), story.rebooked(11)]).await;
-    world.drain().await;
-    assert_eq!(world.host.verbs(), [Verb::Create, Verb::Update]);
-
-    world.store = before;
-    notice(world).await;
+    let (host, mut story) = world.one_sent().await;
+    forget(world, &host, async |world| {
+        world.tell([story.cancelled(), story.rebooked(11)]).await;
+        world.drain().await;
+        assert_eq!(world.host.verbs(), [Verb::Create, Verb::Update]);
+    })
+    .await;
     world.read_to(2, 1).await;
     let worker = world.worker();
     until("the calendar is found ahead", async || is_ahead(world).await).await;

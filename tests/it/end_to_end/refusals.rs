@@ -12,7 +12,8 @@ use secrecy::SecretBox;
 
 use super::host::{EVERY, Host, INVALID, Trouble, UNAVAILABLE};
 use super::story::{Story, hour, provider};
-use super::world::{Connected, REJECTIONS_MAX, World, until};
+use super::worker::REJECTIONS_MAX;
+use super::world::{Connected, World, until};
 
 /// L17: Google's 403 `rateLimitExceeded` is no refusal and no question of credentials.
 ///
@@ -166,10 +167,7 @@ pub(super) async fn an_effect_refused_too_often_is_revived_by_the_next_revision(
 ///
 /// Fails with: `emit/decide.rs`, `superseded`: `false`.
 pub(super) async fn an_update_that_is_refused_makes_room_for_the_cancellation(world: &mut World) {
-    let host = world.connect(1).await;
-    let mut story = Story::of("a", provider(1));
-    world.tell([story.created()]).await;
-    world.drain().await;
+    let (host, mut story) = world.one_sent().await;
     let outage = world.host.order(1, UNAVAILABLE);
     let refusal = world.host.order(EVERY, INVALID);
     world.tell([story.moved(11)]).await;

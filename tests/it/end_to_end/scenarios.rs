@@ -88,11 +88,8 @@ pub(super) async fn no_event_is_created_twice(world: &mut World) {
 
 /// *Event Not Updated*: "Booking updated but external calendar event unchanged".
 pub(super) async fn an_event_that_is_not_updated_says_why(world: &mut World) {
-    let host = world.connect(1).await;
+    let (host, mut story) = world.one_sent().await;
     let port = Port::open(world).await;
-    let mut story = Story::of("a", provider(1));
-    world.tell([story.created()]).await;
-    world.drain().await;
     let refusal = world.host.order(EVERY, INVALID);
     world.tell([story.moved(11)]).await;
     world.drain().await;

@@ -46,10 +46,7 @@ pub(super) async fn the_names_that_a_calendar_gives_are_stored_and_lead_back_to_
 /// Fails with: `emit/call.rs`, `effect`: `Condition::Unconditional` for `Condition::Match(…)`; or,
 /// on Radicale, `calendar/ical.rs`, `described`: `.sequence(0)`.
 pub(super) async fn a_reschedule_changes_the_same_event_under_its_etag(world: &mut World) {
-    let host = world.connect(1).await;
-    let mut story = Story::of("a", provider(1));
-    world.tell([story.created()]).await;
-    world.drain().await;
+    let (host, mut story) = world.one_sent().await;
     let before = world.only(&host).await;
     assert_eq!((before.revision, before.sequence), (0, 0));
     world.tell([story.moved(11)]).await;
@@ -68,10 +65,7 @@ pub(super) async fn a_reschedule_changes_the_same_event_under_its_etag(world: &m
 ///
 /// Fails with: `emit/decide.rs`, `next`: `Verb::Delete` for `Verb::Update`.
 pub(super) async fn an_update_is_never_a_deletion_and_a_creation(world: &mut World) {
-    let host = world.connect(1).await;
-    let mut story = Story::of("a", provider(1));
-    world.tell([story.created()]).await;
-    world.drain().await;
+    let (host, mut story) = world.one_sent().await;
     let id = world.only(&host).await.id;
     world.tell([story.moved(14)]).await;
     world.drain().await;

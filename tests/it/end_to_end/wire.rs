@@ -172,8 +172,7 @@ impl Shared {
             calls.len() - 1
         };
         let Some(order) = order else {
-            let answer = self.ask(number, &bytes).await;
-            return finish(client, &answer).await;
+            return self.pass(client, number, &bytes).await;
         };
         match order.trouble {
             Trouble::AnswerLost => drop(self.ask(number, &bytes).await),
@@ -189,13 +188,11 @@ impl Shared {
             }
             Trouble::Stranded => {
                 order.wait_released().await;
-                let answer = self.ask(number, &bytes).await;
-                finish(client, &answer).await;
+                self.pass(client, number, &bytes).await;
             }
             Trouble::Slow(time) => {
                 tokio::time::sleep(time).await;
-                let answer = self.ask(number, &bytes).await;
-                finish(client, &answer).await;
+                self.pass(client, number, &bytes).await;
             }
             Trouble::Refused { status, reason: _, retry_after_s } => {
                 let after = retry_after_s.map(|seconds| format!("Retry-After: {seconds}\r\n"));
@@ -206,6 +203,12 @@ impl Shared {
                 finish(client, answer.as_bytes()).await;
             }
         }
+    }
+
+    /// Lets a request pass, and its answer.
+    async fn pass(&self, client: TcpStream, number: usize, request: &[u8]) {
+        let answer = self.ask(number, request).await;
+        finish(client, &answer).await;
     }
 
     /// Asks the server, and notes what it says.

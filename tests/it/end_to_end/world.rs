@@ -16,7 +16,6 @@ use calendar_sync::config::{Given, Settings};
 use calendar_sync::connection::accounts::SealedAccounts;
 use calendar_sync::connection::{Sealer, connection_id};
 use calendar_sync::consumer::{BatchPlace, BatchSink as _, RawRecord, Taken};
-use calendar_sync::emit::backoff::Backoff;
 use calendar_sync::emit::{EmitOptions, Emitter};
 use calendar_sync::emulator::GoogleEmulator;
 use calendar_sync::emulator::google::Options;
@@ -24,20 +23,20 @@ use calendar_sync::ops::metrics::Metrics;
 use calendar_sync::pipeline::Pipeline;
 use calendar_sync::pipeline::schemas::NoRegistry;
 use calendar_sync::store::{
-    ConnectionState, DeadLetter, DeadState, ExternalEvent, Fenced, Gate, LogFacts, NewConnection,
+    ConnectionState, DeadLetter, DeadState, ExternalEvent, Fenced, LogFacts, NewConnection,
     PutConnection, Resume, Store,
 };
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::database::{Database, found_by_all, store_of};
-use super::host::{CaldavHost, Host, Place, Shown};
+use super::host::{CaldavHost, Host, Place, Shown, Write};
 use super::story::{DOMAIN, Story, provider};
 use super::wire::Wire;
+use super::worker::{Worker, emit_options};
 use crate::services;
 pub(crate) use crate::wait::{PATIENCE, until};
 
@@ -45,9 +44,6 @@ pub(crate) use crate::wait::{PATIENCE, until};
 pub(crate) const TOPIC: &str = "booking.events";
 /// Seals credentials, in base64 and in bytes.
 pub(crate) const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
-/// After so many refusals an effect is a dead letter.
-pub(crate) const REJECTIONS_MAX: i32 = 3;
-
 /// Which parts a fact runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Parts {
@@ -84,35 +80,7 @@ pub(crate) struct Connected {
     pub(crate) new: NewConnection,
 }
 
-/// A worker that sends.
-pub(crate) struct Worker {
-    pub(crate) stop: CancellationToken,
-    tasks: JoinSet<()>,
-}
-
-impl Worker {
-    /// Lets it send.
-    pub(super) fn of(emitter: Emitter) -> Self {
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::new(emitter).run(stop.clone()));
-        Self { stop, tasks }
-    }
-
-    /// Asks it to end, and waits for that.
-    pub(crate) async fn stop(mut self) {
-        self.stop.cancel();
-        let ended = tokio::time::timeout(PATIENCE, self.tasks.join_next()).await;
-        ended.expect("the worker ends").expect("it ran").expect("it did not panic");
-    }
-
-    /// Ends it where it stands, with its calls on their way: nothing of them is recorded.
-    pub(crate) async fn kill(mut self) {
-        self.tasks.shutdown().await;
-    }
-}
-
-fn client(surroundings: &Surroundings) -> Http {
+pub(crate) fn client(surroundings: &Surroundings) -> Http {
     let timeout = Duration::from_secs(10);
     let options = HttpOptions {
         call_timeout: timeout,
@@ -121,25 +89,6 @@ fn client(surroundings: &Surroundings) -> Http {
         clock: Arc::clone(&surroundings.clock),
     };
     Http::new(options).expect("these limits are sound")
-}
-
-/// How sending is done, unless a fact asks for something else.
-pub(super) fn emit_options() -> EmitOptions {
-    EmitOptions {
-        gate: Gate { enabled: true, providers: Vec::new(), connections: Vec::new() },
-        lanes_max: 8,
-        lane_concurrency: 4,
-        claim_batch: 16,
-        lease: Duration::from_secs(30),
-        call_timeout: Duration::from_secs(10),
-        idle: Duration::from_millis(10),
-        backoff: Backoff {
-            delay_min: Duration::from_millis(10),
-            delay_max: Duration::from_millis(100),
-        },
-        rejections_max: REJECTIONS_MAX,
-        verify_after: vec![Duration::from_hours(1)],
-    }
 }
 
 /// The service's own settings, with these keys beside the defaults.
@@ -235,7 +184,7 @@ impl World {
         })
     }
 
-    /// Clears away. Whatever the fact was: nothing acknowledged went backwards.
+    /// Clears away. Whatever the fact was: Google's calendars never went backwards.
     pub(crate) async fn end(self) {
         if let Host::Google(google) = &self.host {
             assert_eq!(google.calls().out_of_order(), 0, "the calendars went backwards");
@@ -430,6 +379,15 @@ impl World {
         self.worker_with(self.emit.clone())
     }
 
+    /// Provider 1's new calendar, which holds booking `a`.
+    pub(super) async fn one_sent(&mut self) -> (Connected, Story) {
+        let host = self.connect(1).await;
+        let mut story = Story::of("a", provider(1));
+        self.tell([story.created()]).await;
+        self.drain().await;
+        (host, story)
+    }
+
     /// How many effects are owed.
     pub(crate) async fn pending(&self) -> i64 {
         let rows = self.store.connections().await.expect("the store answers");
@@ -465,11 +423,12 @@ impl World {
         starts
     }
 
-    /// How many writes went to a calendar, refused ones too.
-    pub(crate) fn attempts_on(&self, connected: &Connected) -> usize {
+    /// The writes that came to a calendar, in order; also those that were refused.
+    pub(crate) fn attempts_on(&self, connected: &Connected) -> Vec<Write> {
         let calendar = self.host.calendar_of(&connected.place);
-        let writes = self.host.attempts();
-        writes.iter().filter(|write| write.calendar == calendar).count()
+        let mut writes = self.host.attempts();
+        writes.retain(|write| write.calendar == calendar);
+        writes
     }
 
     /// A booking's one row for operators.

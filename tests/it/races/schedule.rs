@@ -1,7 +1,6 @@
 //! Runs two operations in every interleaving of their statements.
 
 use std::fmt::Debug;
-use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::world::World;
+use crate::say;
 
 /// The longest that anything may take. Longer than the lock timeout of the store, so that a
 /// session that waits in vain says so itself.
@@ -110,14 +110,9 @@ struct Telling(String);
 impl Drop for Telling {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tell(&format!("failed: {}", self.0));
+            say(&format!("races: failed: {}", self.0));
         }
     }
-}
-
-/// The standard error itself: shown though the test passes.
-fn tell(line: &str) {
-    writeln!(std::io::stderr(), "races: {line}").expect("stderr takes a line");
 }
 
 /// Races two operations. For every schedule the world is emptied, `given` prepares it, both run,
@@ -175,5 +170,7 @@ pub(crate) async fn race<S, A: Debug, B: Debug>(
         drop(telling);
     }
     let all = SCHEDULES.fetch_add(schedules, Ordering::Relaxed) + schedules;
-    tell(&format!("{fact}: {schedules} schedules, {overlaps} of them overlapping ({all} so far)"));
+    say(&format!(
+        "races: {fact}: {schedules} schedules, {overlaps} of them overlapping ({all} so far)"
+    ));
 }

@@ -231,6 +231,28 @@ pub(crate) async fn what_was_settled_long_ago_is_not_looked_at(
     assert_eq!(looked_at(env, &lane).await, BTreeMap::from([(uid("owed"), ANEW)]));
 }
 
+/// Rule R18, while a worker runs. `falls_back` makes the database another one than it was.
+pub(crate) async fn a_database_that_fell_back_is_noticed_once_and_read_from_with_care(
+    env: &Env,
+    falls_back: impl AsyncFnOnce(),
+) {
+    let _ = env.store.open(None, token(1)).await.answered();
+    let fence = env.fence(2).await;
+    assert!(!env.store.notice_server().await.answered(), "it is the one that it was");
+    falls_back().await;
+    assert!(env.store.notice_server().await.answered());
+    let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+    assert_eq!((cursor.recover_until, cursor.fence.epoch), (Some(i64::MAX), 2));
+    let as_ever = LogFacts { recover: false, ..fell_back() };
+    assert_eq!(env.store.note_log(&fence, &as_ever).await.answered(), Fenced::Refused);
+    assert!(!env.store.notice_server().await.answered(), "it is noticed once");
+    // With care up to the log end of the moment in which it is read on.
+    let fence = env.fence(3).await;
+    assert_eq!(env.store.note_log(&fence, &fell_back()).await.answered(), Fenced::Written);
+    let cursor = env.store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
+    assert_eq!(cursor.recover_until, Some(4));
+}
+
 pub(crate) async fn a_stop_is_seen_until_an_operator_answers(env: &Env) {
     let fence = env.fence(1).await;
     assert_eq!(env.store.stop(&fence, &stop()).await.answered(), Fenced::Written);

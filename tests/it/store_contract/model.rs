@@ -7,21 +7,11 @@ use calendar_sync::store::{Batch, Committed, Fenced, LogFacts, Stop, Store, Take
 use simulate::store::{Broken, History, LegacyRow, ModelStore};
 use uuid::Uuid;
 
+use super::cursors;
 use super::env::{
     Answered as _, Env, HandClock, LONG, TOPIC, Time, advance, hour, id, present, provider, token,
     uid,
 };
-use super::{adoption, cursors};
-
-fn env_of(store: ModelStore, clock: Arc<HandClock>) -> (Arc<ModelStore>, Env) {
-    let store = Arc::new(store);
-    let env = Env {
-        store: Arc::clone(&store) as _,
-        time: Time::Given(clock),
-        ending: Box::pin(std::future::ready(())),
-    };
-    (store, env)
-}
 
 fn new() -> (Arc<ModelStore>, Env) {
     broken(Broken::default())
@@ -29,7 +19,13 @@ fn new() -> (Arc<ModelStore>, Env) {
 
 fn broken(broken: Broken) -> (Arc<ModelStore>, Env) {
     let clock = HandClock::new();
-    env_of(ModelStore::broken(Arc::clone(&clock) as _, broken), clock)
+    let store = Arc::new(ModelStore::broken(Arc::clone(&clock) as _, broken));
+    let env = Env {
+        store: Arc::clone(&store) as _,
+        time: Time::Given(clock),
+        ending: Box::pin(std::future::ready(())),
+    };
+    (store, env)
 }
 
 async fn model_env(_fact: &str) -> Option<Env> {
@@ -49,8 +45,8 @@ mod in_the_model {
     every_fact!(env);
 }
 
-/// A store with the rows of [`adoption::ROWS`] in it.
-fn with_rows() -> Env {
+/// A store with the rows of [`super::adoption::ROWS`] in it.
+async fn with_rows(_fact: &str) -> Option<Env> {
     let (store, env) = new();
     let rows = [
         (1, "theirs1", Some("a"), "a", "CREATED"),
@@ -72,48 +68,55 @@ fn with_rows() -> Env {
             end: hour(10),
         });
     }
-    env
+    Some(env)
 }
 
-#[tokio::test]
-async fn what_stood_before_is_taken_over() {
-    adoption::what_stood_before_is_taken_over(&with_rows()).await;
+mod on_rows {
+    use super::with_rows as env;
+
+    every_fact_of_rows!(env);
 }
 
-#[tokio::test]
-async fn a_removal_knows_what_was_adopted() {
-    adoption::a_removal_knows_what_was_adopted(&with_rows()).await;
-}
-
-/// R18, while a worker runs: as on PostgreSQL.
 #[tokio::test]
 async fn a_database_that_fell_back_is_noticed_once_and_read_from_with_care() {
     let (model, env) = new();
+    let falls_back = async || {
+        let before = model.snapshot();
+        env.connect(1).await;
+        env.ask("a", 0, Some("Massage")).await;
+        model.restore(&before, History::Another);
+        assert_eq!(env.stored("a").await, None, "it is lost");
+    };
+    cursors::a_database_that_fell_back_is_noticed_once_and_read_from_with_care(&env, falls_back)
+        .await;
+}
+
+/// The next owner's fence has the number of the one that was lost, and another token.
+#[tokio::test]
+async fn an_owner_whose_fence_is_lost_is_none() {
+    let (model, env) = new();
     let _ = model.open(None, token(1)).await.answered();
-    env.connect(1).await;
     env.fence(2).await;
     let before = model.snapshot();
-    env.ask("a", 0, Some("Massage")).await;
-    let fence = env.fence(3).await;
-    assert!(!model.notice_server().await.answered(), "it is the one that it was");
-
+    let lost = env.fence(3).await;
     model.restore(&before, History::Another);
-    assert_eq!(env.stored("a").await, None, "it is lost");
     assert!(model.notice_server().await.answered());
     let cursor = model.cursor(TOPIC, 0).await.answered().expect("it was fenced");
-    assert_eq!((cursor.recover_until, cursor.fence.epoch), (Some(i64::MAX), 2));
+    assert_eq!(cursor.fence.epoch, lost.epoch);
     let facts = LogFacts { log_end: Some(4), ..LogFacts::default() };
-    // Of the same epoch by number, but not of the same owner.
-    assert_eq!(fence.epoch, cursor.fence.epoch);
-    assert_eq!(model.note_log(&fence, &facts).await.answered(), Fenced::Refused);
-    assert!(!model.notice_server().await.answered(), "it is noticed once");
-    // With care up to the log end of the moment in which it is read on.
-    let facts = LogFacts { recover: true, ..facts };
-    assert_eq!(model.note_log(&env.fence(4).await, &facts).await.answered(), Fenced::Written);
-    let cursor = model.cursor(TOPIC, 0).await.answered().expect("it was fenced");
-    assert_eq!(cursor.recover_until, Some(4));
+    assert_eq!(model.note_log(&lost, &facts).await.answered(), Fenced::Refused);
+}
 
+#[tokio::test]
+async fn a_database_that_fell_back_in_its_own_history_is_not_noticed() {
+    let (model, env) = new();
+    let _ = model.open(None, token(1)).await.answered();
+    let before = model.snapshot();
+    env.fence(2).await;
+    model.restore(&before, History::Another);
+    assert!(model.notice_server().await.answered());
     model.restore(&before, History::Same);
+    assert_eq!(model.cursor(TOPIC, 0).await.answered(), None, "it is lost");
     assert!(!model.notice_server().await.answered(), "it cannot be told from what it was");
 }
 

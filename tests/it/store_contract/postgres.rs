@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use calendar_sync::clock::{Dice as _, SystemDice};
+use calendar_sync::store::Store as _;
 use calendar_sync::store::postgres::{PostgresOptions, PostgresStore};
-use calendar_sync::store::{Fenced, LogFacts, Store};
 use sqlx::{Connection as _, PgConnection};
 
-use super::env::{Answered as _, Env, SHORT, TOPIC, Time, connection, new_connection, token};
+use super::env::{Answered as _, Env, SHORT, Time, connection, new_connection};
 use super::{adoption, cursors};
 
 /// An empty database of a test's own.
@@ -24,7 +24,7 @@ impl Database {
     pub(crate) async fn new(test: &str) -> Option<Self> {
         let server = crate::services::postgres(test)?;
         let name = format!("contract_{}", SystemDice.token().simple());
-        run(&server, format!("CREATE DATABASE {name}")).await;
+        run(&server, &format!("CREATE DATABASE {name}")).await;
         let mut own = url::Url::parse(&server).expect("TEST_POSTGRES_URL is a URL");
         own.set_path(&name);
         Some(Self { url: own.into(), server, name })
@@ -50,12 +50,12 @@ impl Database {
 
     /// Runs statements in it.
     pub(crate) async fn run(&self, statements: &str) {
-        run(&self.url, statements.to_owned()).await;
+        run(&self.url, statements).await;
     }
 
     /// Drops it, whoever is connected.
     pub(crate) async fn end(self) {
-        run(&self.server, format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
+        run(&self.server, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
     }
 }
 
@@ -66,51 +66,35 @@ const THEIRS: &str = "
     CREATE TABLE public.connections (id integer); CREATE TABLE public.journal (id integer);
     CREATE TABLE public.effects (id integer); CREATE TABLE public._sqlx_migrations (id integer);";
 
-/// A store on a new database, beside the booking application's tables, dropped in the end; `None` where there is no PostgreSQL.
-pub(crate) async fn postgres_env(fact: &str) -> Option<Env> {
+/// A store on a new database, beside the booking application's tables, dropped in the end; and
+/// the database's URL. `None` where there is no PostgreSQL.
+async fn made(fact: &str) -> Option<(String, Env)> {
     let database = Database::new(fact).await?;
     database.run(THEIRS).await;
     let store = database.connect().await;
     store.migrate().await.answered();
-    let pool = store.pool().clone();
+    let (url, pool) = (database.url.clone(), store.pool().clone());
     let ending = Box::pin(async move {
         pool.close().await;
         database.end().await;
     });
-    Some(Env { store: Arc::new(store), time: Time::Real, ending })
+    Some((url, Env { store: Arc::new(store), time: Time::Real, ending }))
+}
+
+pub(crate) async fn postgres_env(fact: &str) -> Option<Env> {
+    made(fact).await.map(|(_, env)| env)
 }
 
 /// A database with rows of the booking application in it.
 async fn with_rows(fact: &str) -> Option<Env> {
-    let database = Database::new(fact).await?;
-    let store = database.connect().await;
-    store.migrate().await.answered();
-    database.run(adoption::ROWS).await;
-    let pool = store.pool().clone();
-    let ending = Box::pin(async move {
-        pool.close().await;
-        database.end().await;
-    });
-    Some(Env { store: Arc::new(store), time: Time::Real, ending })
+    let (url, env) = made(fact).await?;
+    run(&url, adoption::ROWS).await;
+    Some(env)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_stood_before_is_taken_over() {
-    let Some(env) = with_rows("what_stood_before_is_taken_over").await else { return };
-    adoption::what_stood_before_is_taken_over(&env).await;
-    env.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_removal_knows_what_was_adopted() {
-    let Some(env) = with_rows("a_removal_knows_what_was_adopted").await else { return };
-    adoption::a_removal_knows_what_was_adopted(&env).await;
-    env.end().await;
-}
-
-async fn run(url: &str, statement: String) {
+async fn run(url: &str, statements: &str) {
     let mut conn = PgConnection::connect(url).await.expect("PostgreSQL answers");
-    let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statement));
+    let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statements));
     statement.execute(&mut conn).await.expect("a statement");
     conn.close().await.expect("it closes");
 }
@@ -120,16 +104,9 @@ async fn what_was_settled_long_ago_is_not_looked_at() {
     const AGE: &str =
         "UPDATE calendar_sync.effects SET updated_at = updated_at - interval '2 hours'";
     let fact = "what_was_settled_long_ago_is_not_looked_at";
-    let Some(database) = Database::new(fact).await else { return };
-    let store = database.connect().await;
-    store.migrate().await.answered();
-    let pool = store.pool().clone();
-    let (store, time) = (Arc::new(store), Time::Real);
-    let env = Env { store, time, ending: Box::pin(async move { pool.close().await }) };
-    cursors::what_was_settled_long_ago_is_not_looked_at(&env, async || database.run(AGE).await)
-        .await;
+    let Some((url, env)) = made(fact).await else { return };
+    cursors::what_was_settled_long_ago_is_not_looked_at(&env, async || run(&url, AGE).await).await;
     env.end().await;
-    database.end().await;
 }
 
 /// Whoever drains a connection reads it first: all that is due on it would be counted each time.
@@ -156,25 +133,21 @@ mod on_postgres {
     every_fact!(env);
 }
 
-/// R18, while a worker runs.
+mod on_rows {
+    use super::with_rows as env;
+
+    every_fact_of_rows!(env);
+}
+
 #[tokio::test]
-async fn another_server_fences_the_owners_off_and_is_read_from_with_care() {
-    let fact = "another_server_fences_the_owners_off_and_is_read_from_with_care";
-    let Some(database) = Database::new(fact).await else { return };
-    let store = database.connect().await;
-    store.migrate().await.answered();
-    let _ = Store::open(&store, None, token(1)).await.answered();
-    let fence = store.fence(TOPIC, &[0], token(2)).await.answered().remove(0).fence;
-    assert!(!store.notice_server().await.answered(), "it is the one that it was");
-    database.run("UPDATE calendar_sync.installation SET incarnation = 'another'").await;
-    assert!(store.notice_server().await.answered());
-    let facts = LogFacts { log_end: Some(4), ..LogFacts::default() };
-    assert_eq!(store.note_log(&fence, &facts).await.answered(), Fenced::Refused);
-    let cursor = store.cursor(TOPIC, 0).await.answered().expect("it was fenced");
-    assert_eq!((cursor.recover_until, cursor.fence.epoch), (Some(i64::MAX), 2));
-    assert!(!store.notice_server().await.answered(), "it is noticed once");
-    store.pool().close().await;
-    database.end().await;
+async fn a_database_that_fell_back_is_noticed_once_and_read_from_with_care() {
+    const ANOTHER: &str = "UPDATE calendar_sync.installation SET incarnation = 'another'";
+    let fact = "a_database_that_fell_back_is_noticed_once_and_read_from_with_care";
+    let Some((url, env)) = made(fact).await else { return };
+    let falls_back = async || run(&url, ANOTHER).await;
+    cursors::a_database_that_fell_back_is_noticed_once_and_read_from_with_care(&env, falls_back)
+        .await;
+    env.end().await;
 }
 
 /// The service's bounds on statements and locks are for the service.

@@ -1,6 +1,6 @@
 //! The facts on SQLite, in memory and in a file; and what is said of its file alone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use calendar_sync::clock::{Clock, SystemClock};
@@ -25,17 +25,28 @@ pub(crate) async fn memory_env(_fact: &str) -> Option<Env> {
     Some(Env { store, time: Time::Given(clock), ending })
 }
 
-/// In a file, it is the machine's own, as in the service.
-async fn file_env(_fact: &str) -> Option<Env> {
+/// In a file, it is the machine's own, as in the service. Answers the file, too.
+async fn in_a_folder() -> (PathBuf, Env) {
     let folder = TempDir::new().expect("a folder of our own");
-    let place = Place::File(folder.path().join("store.db"));
-    let store = open(place, Arc::new(SystemClock::start())).await;
+    let path = folder.path().join("store.db");
+    let store = open(Place::File(path.clone()), Arc::new(SystemClock::start())).await;
     let closing = Arc::clone(&store);
     let ending = Box::pin(async move {
         closing.close().await;
         drop(folder);
     });
-    Some(Env { store, time: Time::Real, ending })
+    (path, Env { store, time: Time::Real, ending })
+}
+
+async fn file_env(_fact: &str) -> Option<Env> {
+    Some(in_a_folder().await.1)
+}
+
+/// A file with rows of the booking application in it.
+async fn with_rows(_fact: &str) -> Option<Env> {
+    let (path, env) = in_a_folder().await;
+    run(&path, adoption::ROWS).await;
+    Some(env)
 }
 
 #[tokio::test]
@@ -58,7 +69,13 @@ mod in_a_file {
     every_fact!(env);
 }
 
-/// Runs one statement on a file that nobody has open.
+mod on_rows {
+    use super::with_rows as env;
+
+    every_fact_of_rows!(env);
+}
+
+/// Runs one statement on a file.
 async fn run(path: &Path, statement: &'static str) {
     let url = format!("sqlite://{}?mode=rwc", path.display());
     let mut conn = SqliteConnection::connect(&url).await.expect("a SQLite file");
@@ -78,34 +95,6 @@ async fn a_file_that_is_opened_again_holds_what_it_held() {
     assert_eq!(Store::open(&*store, None, token(3)).await.answered(), first);
     assert_eq!(store.cursors().await.answered(), cursors);
     store.close().await;
-}
-
-/// A file with rows of the booking application in it.
-async fn with_rows() -> Env {
-    let folder = TempDir::new().expect("a folder of our own");
-    let path = folder.path().join("store.db");
-    let store = open(Place::File(path.clone()), Arc::new(SystemClock::start())).await;
-    run(&path, adoption::ROWS).await;
-    let closing = Arc::clone(&store);
-    let ending = Box::pin(async move {
-        closing.close().await;
-        drop(folder);
-    });
-    Env { store, time: Time::Real, ending }
-}
-
-#[tokio::test]
-async fn what_stood_before_is_taken_over() {
-    let env = with_rows().await;
-    adoption::what_stood_before_is_taken_over(&env).await;
-    env.end().await;
-}
-
-#[tokio::test]
-async fn a_removal_knows_what_was_adopted() {
-    let env = with_rows().await;
-    adoption::a_removal_knows_what_was_adopted(&env).await;
-    env.end().await;
 }
 
 #[tokio::test]
