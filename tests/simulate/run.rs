@@ -165,15 +165,12 @@ impl Run {
 
     fn jump(&self, by: i64) {
         let is_workers = self.world.chance("jump", |dice, _| dice.hits(500));
-        match self.any_worker().filter(|_| is_workers) {
-            Some(worker) => {
-                self.world.count("worker's clock jumped");
-                worker.clock.jump(by);
-            }
-            None => {
-                self.world.count("database's clock jumped");
-                self.world.store_clock.jump(by);
-            }
+        if let Some(worker) = self.any_worker().filter(|_| is_workers) {
+            self.world.count("worker's clock jumped");
+            worker.clock.jump(by);
+        } else {
+            self.world.count("database's clock jumped");
+            self.world.store_clock.jump(by);
         }
     }
 

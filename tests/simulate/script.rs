@@ -82,6 +82,15 @@ pub enum Trouble {
     Refuse(Duration),
 }
 
+/// What lasts for a while: how it begins, and how it ends.
+const LASTING: [(Deed, Deed); 3] = [
+    (Deed::StoreAway(true), Deed::StoreAway(false)),
+    (Deed::BrokerAway(true), Deed::BrokerAway(false)),
+    (Deed::Hold(true), Deed::Hold(false)),
+];
+/// The longest while.
+const LASTS_MAX: Duration = Duration::from_mins(2);
+
 /// A deed and its hour.
 pub type Scene = (Duration, Deed);
 
@@ -140,19 +149,11 @@ pub fn draw(plan: &Plan) -> Vec<Scene> {
     for minute in (3..minutes).step_by(3) {
         scenes.push((Duration::from_mins(minute), Deed::Attend));
     }
-    let ends: Vec<Scene> = scenes.iter().filter_map(|scene| end_of(dice, scene)).collect();
-    scenes.extend(ends);
+    for (begins, ends) in LASTING {
+        let begun: Vec<Duration> =
+            scenes.iter().filter(|(_, deed)| *deed == begins).map(|(at, _)| *at).collect();
+        scenes.extend(begun.into_iter().map(|at| (at + dice.time(LASTS_MAX), ends)));
+    }
     scenes.sort_by_key(|(at, _)| *at);
     scenes
-}
-
-/// What lasts has an end.
-fn end_of(dice: &mut Chance, (at, deed): &Scene) -> Option<Scene> {
-    let deed = match deed {
-        Deed::StoreAway(true) => Deed::StoreAway(false),
-        Deed::BrokerAway(true) => Deed::BrokerAway(false),
-        Deed::Hold(true) => Deed::Hold(false),
-        _ => return None,
-    };
-    Some((*at + dice.time(Duration::from_mins(2)), deed))
 }
