@@ -6,7 +6,7 @@ use booking::Verb;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::decide::{Settled, Step, forgets, read_as, settle, superseded};
+use super::decide::{Settled, Step, read_as, settle, superseded};
 use super::frozen::Frozen;
 use super::lane::Drain;
 use super::outcome::{DUPLICATE, Outcome, Unread, outcome, unread};
@@ -52,11 +52,6 @@ impl Drain<'_> {
             }
             Step::Send { verb, .. } => {
                 let first = match (verb, &owed.etag) {
-                    // Such a calendar answers a create of before with the event as it is now, as if
-                    // it had been made: a database that may have forgotten one looks first (R18).
-                    (Verb::Create, _) if forgets(self.calendar.kind()) && owed.verify.is_some() => {
-                        read_back(&owed)
-                    }
                     (Verb::Create, _) => Next::Send(verb, Condition::New),
                     (_, Some(etag)) => Next::Send(verb, Condition::Match(etag.clone())),
                     // No strong ETag is known: look before changing.
