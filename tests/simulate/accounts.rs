@@ -23,46 +23,46 @@ use crate::wire::Wire;
 use crate::world::World;
 
 /// An account with its one calendar.
-pub struct Account {
+pub(crate) struct Account {
     /// Whose.
-    pub provider: ProviderId,
+    pub(crate) provider: ProviderId,
     /// What kind.
-    pub kind: CalendarKind,
+    pub(crate) kind: CalendarKind,
     /// The connection that it is, once it is one.
-    pub connection: ConnectionId,
+    pub(crate) connection: ConnectionId,
     subject: String,
     calendar: String,
     /// The server behind it.
-    pub server: Calendar,
+    pub(crate) server: Calendar,
     /// The credentials that open it: this one and later ones.
-    pub valid_from: u64,
+    pub(crate) valid_from: u64,
     /// The credentials given out last.
-    pub issued: u64,
+    pub(crate) issued: u64,
     /// The calendar is gone, until then.
-    pub gone_until: Duration,
+    pub(crate) gone_until: Duration,
     /// The server refuses every write as invalid, until then.
-    pub refuses_until: Duration,
+    pub(crate) refuses_until: Duration,
     /// Its events were left behind when it was removed: they are nobody's any more.
-    pub is_left: bool,
+    pub(crate) is_left: bool,
     /// Whether its conditions hold: else a late request can do what it should not, for a while.
-    pub keeps_conditions: bool,
+    pub(crate) keeps_conditions: bool,
     /// The latest request about each name that a worker has an acknowledgement of.
-    pub acknowledged: BTreeMap<String, u64>,
+    pub(crate) acknowledged: BTreeMap<String, u64>,
 }
 
 /// All of them.
 #[derive(Default)]
-pub struct Accounts(pub Vec<Account>);
+pub(crate) struct Accounts(pub(crate) Vec<Account>);
 
 impl Accounts {
     /// The number of the account that is this connection.
-    pub fn of(&self, connection: ConnectionId) -> usize {
+    pub(crate) fn of(&self, connection: ConnectionId) -> usize {
         let number = self.0.iter().position(|it| it.connection == connection);
         number.expect("only accounts are connected")
     }
 
     /// Adds an account, and tells which it is.
-    pub fn add(&mut self, provider: ProviderId, kind: Kind, switches: Switches) -> usize {
+    pub(crate) fn add(&mut self, provider: ProviderId, kind: Kind, switches: Switches) -> usize {
         let at = self.0.len();
         let (subject, calendar) = (format!("host-{at}"), format!("https://dav.example.com/c{at}/"));
         let kind_of = match kind {
@@ -105,7 +105,7 @@ fn keeps_conditions(kind: Kind, switches: &Switches) -> bool {
 impl Account {
     /// An event of Graph's that was acknowledged is read by the id that the answer gave, and that
     /// reading does not lag behind as the search for a marker does.
-    pub fn by_id(&self, ask: &Ask, said: Said) -> Said {
+    pub(crate) fn by_id(&self, ask: &Ask, said: Said) -> Said {
         let Ask::Read { name } = ask else {
             return said;
         };
@@ -118,7 +118,7 @@ impl Account {
     }
 
     /// The connection, with the credentials given out last; its provider's destination.
-    pub fn connection(&self) -> NewConnection {
+    pub(crate) fn connection(&self) -> NewConnection {
         NewConnection {
             id: self.connection,
             provider: self.provider,
@@ -157,7 +157,7 @@ fn naming(row: &ConnectionRow) -> Arc<dyn Adapter> {
 }
 
 /// Opens the simulated calendars.
-pub struct SimAccounts(pub Arc<World>);
+pub(crate) struct SimAccounts(pub(crate) Arc<World>);
 
 #[async_trait]
 impl Opening for SimAccounts {

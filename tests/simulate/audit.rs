@@ -12,7 +12,7 @@ use crate::store::ModelStore;
 
 /// The account.
 #[derive(Debug, Default)]
-pub struct Audit {
+pub(crate) struct Audit {
     /// The fence given out last: epoch and token. `None`: nobody's.
     fences: BTreeMap<i32, Option<(i64, Uuid)>>,
     /// The token that each lane was leased with last. `None`: nobody's.
@@ -23,17 +23,17 @@ pub struct Audit {
 
 impl Audit {
     /// A partition has an owner.
-    pub fn fenced(&mut self, fence: &Fence) {
+    pub(crate) fn fenced(&mut self, fence: &Fence) {
         self.fences.insert(fence.partition, Some((fence.epoch, fence.token)));
     }
 
     /// A person has resumed a partition: its owner does not count any more.
-    pub fn resumed(&mut self, partition: i32) {
+    pub(crate) fn resumed(&mut self, partition: i32) {
         self.fences.insert(partition, None);
     }
 
     /// Whether a write under this fence may be accepted.
-    pub fn may_write(&self, what: &str, fence: &Fence) -> Result<(), String> {
+    pub(crate) fn may_write(&self, what: &str, fence: &Fence) -> Result<(), String> {
         match self.fences.get(&fence.partition) {
             Some(Some(given)) if *given == (fence.epoch, fence.token) => Ok(()),
             given => Err(format!(
@@ -44,17 +44,17 @@ impl Audit {
     }
 
     /// A lane has a holder.
-    pub fn leased(&mut self, lane: &LaneLease) {
+    pub(crate) fn leased(&mut self, lane: &LaneLease) {
         self.lanes.insert(lane.connection, Some(lane.token));
     }
 
     /// It has given it back.
-    pub fn released(&mut self, lane: &LaneLease) {
+    pub(crate) fn released(&mut self, lane: &LaneLease) {
         self.lanes.insert(lane.connection, None);
     }
 
     /// A person has removed a connection: nobody holds its lane.
-    pub fn removed(&mut self, connection: ConnectionId) {
+    pub(crate) fn removed(&mut self, connection: ConnectionId) {
         self.lanes.insert(connection, None);
         for ((of, _), holder) in &mut self.flights {
             if *of == connection {
@@ -64,7 +64,7 @@ impl Audit {
     }
 
     /// Whether a write of this holder may be accepted.
-    pub fn holds(&self, what: &str, lane: &LaneLease) -> Result<(), String> {
+    pub(crate) fn holds(&self, what: &str, lane: &LaneLease) -> Result<(), String> {
         match self.lanes.get(&lane.connection) {
             Some(Some(given)) if *given == lane.token => Ok(()),
             given => Err(format!(
@@ -75,12 +75,12 @@ impl Audit {
     }
 
     /// A call is to be made.
-    pub fn stamped(&mut self, lane: &LaneLease, uid: &IcalUid) {
+    pub(crate) fn stamped(&mut self, lane: &LaneLease, uid: &IcalUid) {
         self.flights.insert((lane.connection, uid.clone()), Some(lane.token));
     }
 
     /// A holder has taken over what was on its way.
-    pub fn took_over(&mut self, lane: &LaneLease) {
+    pub(crate) fn took_over(&mut self, lane: &LaneLease) {
         for ((connection, _), holder) in &mut self.flights {
             if *connection == lane.connection {
                 *holder = Some(lane.token);
@@ -89,7 +89,7 @@ impl Audit {
     }
 
     /// A record was accepted: was it its holder's?
-    pub fn recorded(&mut self, record: &Record) -> Result<(), String> {
+    pub(crate) fn recorded(&mut self, record: &Record) -> Result<(), String> {
         let key = (record.lane.connection, record.uid.clone());
         let settles = match &record.finding {
             Finding::Verified | Finding::Unverified | Finding::Differs { .. } => {
@@ -120,7 +120,7 @@ impl Audit {
     }
 
     /// The database is what it was before: so is what it has given out.
-    pub fn fell_back(&mut self, store: &ModelStore) {
+    pub(crate) fn fell_back(&mut self, store: &ModelStore) {
         *self = Self::default();
         store.look(|tables| {
             for cursor in tables.cursors().filter(|cursor| cursor.fence.topic == TOPIC) {

@@ -9,13 +9,13 @@ use chrono::{DateTime, TimeZone as _, Utc};
 use tokio::time::Instant;
 
 /// The hour at which every simulation begins.
-pub fn beginning() -> DateTime<Utc> {
+pub(crate) fn beginning() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2030, 1, 1, 0, 0, 0).single().expect("a time in UTC")
 }
 
 /// A machine's clock.
 #[derive(Debug)]
-pub struct SimClock {
+pub(crate) struct SimClock {
     began: Instant,
     skew_ms: AtomicI64,
 }
@@ -23,18 +23,18 @@ pub struct SimClock {
 impl SimClock {
     /// A clock that shows the right hour.
     #[expect(clippy::disallowed_methods, reason = "this is where the simulated time comes from")]
-    pub fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         Self { began: Instant::now(), skew_ms: AtomicI64::new(0) }
     }
 
     /// Another machine's clock, of the same beginning.
     #[must_use]
-    pub fn other(&self) -> Self {
+    pub(crate) fn other(&self) -> Self {
         Self { began: self.began, skew_ms: AtomicI64::new(0) }
     }
 
     /// Lets the hour jump: it is so much off from now on.
-    pub fn jump(&self, skew_ms: i64) {
+    pub(crate) fn jump(&self, skew_ms: i64) {
         self.skew_ms.store(skew_ms, Ordering::Relaxed);
     }
 }

@@ -26,11 +26,11 @@ const SLOW_MAX: Duration = Duration::from_secs(8);
 const QUICK_MAX: Duration = Duration::from_millis(5);
 
 /// The database, as one worker sees it.
-pub struct Database {
+pub(crate) struct Database {
     /// The world.
-    pub world: Arc<World>,
+    pub(crate) world: Arc<World>,
     /// What this worker's settings let through.
-    pub gate: Gate,
+    pub(crate) gate: Gate,
 }
 
 /// What becomes of a call.

@@ -11,11 +11,11 @@ use uuid::Uuid;
 
 /// A stream of numbers.
 #[derive(Debug, Clone)]
-pub struct Chance(Pcg64Mcg);
+pub(crate) struct Chance(Pcg64Mcg);
 
 impl Chance {
     /// The stream of a seed for one use.
-    pub fn of(seed: u64, usage: &str) -> Self {
+    pub(crate) fn of(seed: u64, usage: &str) -> Self {
         // FNV-1a: any spreading will do, as long as it stays the same.
         let spread =
             |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
@@ -24,35 +24,35 @@ impl Chance {
     }
 
     /// A number below `n`, which is at least 1.
-    pub fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         // The bias is that of 2^64 over n: nobody sees it.
         self.0.next_u64() % n
     }
 
     /// A number from the first to the last, both included.
-    pub fn between(&mut self, first: u64, last: u64) -> u64 {
+    pub(crate) fn between(&mut self, first: u64, last: u64) -> u64 {
         first + self.below(last - first + 1)
     }
 
     /// So often in a thousand.
-    pub fn hits(&mut self, per_mille: u64) -> bool {
+    pub(crate) fn hits(&mut self, per_mille: u64) -> bool {
         per_mille > 0 && self.below(1000) < per_mille
     }
 
     /// One of these.
-    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         let at = self.below(of.len() as u64);
         &of[usize::try_from(at).unwrap_or_default()]
     }
 
     /// A time up to the longest, in milliseconds.
-    pub fn time(&mut self, longest: Duration) -> Duration {
+    pub(crate) fn time(&mut self, longest: Duration) -> Duration {
         let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX - 1);
         Duration::from_millis(self.below(longest + 1))
     }
 
     /// A random name.
-    pub fn uuid(&mut self) -> Uuid {
+    pub(crate) fn uuid(&mut self) -> Uuid {
         let high = u128::from(self.0.next_u64());
         let low = u128::from(self.0.next_u64());
         uuid::Builder::from_random_bytes(((high << 64) | low).to_be_bytes()).into_uuid()
@@ -60,11 +60,11 @@ impl Chance {
 }
 
 /// The service's dice, from such a stream.
-pub struct SeededDice(Mutex<Chance>);
+pub(crate) struct SeededDice(Mutex<Chance>);
 
 impl SeededDice {
     /// Those of one worker.
-    pub fn new(chance: Chance) -> Self {
+    pub(crate) fn new(chance: Chance) -> Self {
         Self(Mutex::new(chance))
     }
 }

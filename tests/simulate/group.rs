@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// What a member is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub(crate) enum Told {
     /// Read these from now on.
     Assigned(Vec<i32>),
     /// Let go of these, and say so.
@@ -19,7 +19,7 @@ pub enum Told {
 
 /// The coordinator.
 #[derive(Debug, Default)]
-pub struct Group(Mutex<Inner>);
+pub(crate) struct Group(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -39,14 +39,14 @@ impl Group {
     }
 
     /// The topic has so many partitions.
-    pub fn subscribe(&self, partitions: i32) {
+    pub(crate) fn subscribe(&self, partitions: i32) {
         let mut inner = self.inner();
         inner.partitions = partitions;
         inner.balance();
     }
 
     /// A member comes.
-    pub fn join(&self, member: u64) -> UnboundedReceiver<Told> {
+    pub(crate) fn join(&self, member: u64) -> UnboundedReceiver<Told> {
         let (sender, told) = unbounded_channel();
         let mut inner = self.inner();
         inner.members.insert(member, sender);
@@ -56,7 +56,7 @@ impl Group {
 
     /// A member goes, or was not heard of for too long: what it has is given away at once. Who is
     /// still there learns of it, sooner or later.
-    pub fn expel(&self, member: u64) {
+    pub(crate) fn expel(&self, member: u64) {
         let mut inner = self.inner();
         if let Some(sender) = inner.members.remove(&member) {
             drop(sender.send(Told::Expelled));
@@ -66,24 +66,17 @@ impl Group {
     }
 
     /// A member has let go of partitions.
-    pub fn released(&self, member: u64, partitions: &[i32]) {
+    pub(crate) fn released(&self, member: u64, partitions: &[i32]) {
         let mut inner = self.inner();
         inner.held.retain(|partition, holder| *holder != member || !partitions.contains(partition));
         inner.hand_out();
     }
 
     /// Gives the partitions to others, for no reason.
-    pub fn shuffle(&self) {
+    pub(crate) fn shuffle(&self) {
         let mut inner = self.inner();
         inner.turn += 1;
         inner.balance();
-    }
-
-    /// Whether every partition is read by who is meant to.
-    pub fn is_settled(&self) -> bool {
-        let inner = self.inner();
-        inner.held == inner.meant
-            && inner.held.len() == usize::try_from(inner.partitions).unwrap_or(0)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::world::World;
 
 /// Deletes the copies: a CalDAV server may let no other event have the UID of one of them, and the dead
 /// letter says so to a person.
-pub fn tidy_up(world: &World) {
+pub(crate) fn tidy_up(world: &World) {
     let at = world.elapsed();
     for account in &mut world.accounts().0 {
         let copies: Vec<String> =
@@ -20,7 +20,7 @@ pub fn tidy_up(world: &World) {
 }
 
 /// Does something to some event of ours.
-pub fn interfere(world: &World) {
+pub(crate) fn interfere(world: &World) {
     let at = world.elapsed();
     let mut accounts = world.accounts();
     let ours: Vec<(usize, String)> = accounts

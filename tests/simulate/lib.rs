@@ -17,53 +17,53 @@
 //!
 //! [`variant`] breaks the service on purpose: what the simulator cannot see, it cannot hold.
 
-pub mod plan;
+mod plan;
 
-pub mod script;
+mod script;
 
-pub mod world;
+mod world;
 
-pub mod log;
+mod log;
 
-pub mod group;
+mod group;
 
 pub mod store;
 
 pub mod calendars;
 
-pub mod accounts;
+mod accounts;
 
 pub mod graph;
 
 pub mod adapter;
 
-pub mod clock;
+mod clock;
 
-pub mod dice;
+mod dice;
 
-pub mod life;
+mod life;
 
-pub mod worker;
+mod worker;
 
-pub mod member;
+mod member;
 
-pub mod database;
+mod database;
 
-pub mod wire;
+mod wire;
 
-pub mod audit;
+mod audit;
 
-pub mod story;
+mod story;
 
-pub mod operator;
+mod operator;
 
-pub mod host;
+mod host;
 
-pub mod panics;
+mod panics;
 
 pub mod run;
 
-pub mod oracle;
+mod oracle;
 
 pub mod coverage;
 

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 /// What happens at a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// The process is gone.
     Dies,
     /// It takes no step until it is thawed, after so long.
@@ -22,10 +22,10 @@ pub enum Fate {
 
 /// One process.
 #[derive(Debug, Default)]
-pub struct Life {
+pub(crate) struct Life {
     state: Mutex<State>,
     /// Notified when the fate has come.
-    pub struck: Notify,
+    pub(crate) struck: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -42,27 +42,18 @@ impl Life {
     }
 
     /// Lets this happen after so many further polls.
-    pub fn doom(&self, polls: u64, fate: Fate) {
+    pub(crate) fn doom(&self, polls: u64, fate: Fate) {
         let mut state = self.state();
         state.fate = Some((state.polls + polls, fate));
     }
 
     /// What has happened, if anything.
-    pub fn stands(&self) -> Option<Fate> {
+    pub(crate) fn stands(&self) -> Option<Fate> {
         self.state().stands
     }
 
-    /// Ends it where it stands, whatever else was to happen.
-    pub fn end(&self) {
-        let mut state = self.state();
-        state.stands = Some(Fate::Dies);
-        state.fate = None;
-        drop(state);
-        self.struck.notify_one();
-    }
-
     /// Goes on after a freeze.
-    pub fn thaw(&self) {
+    pub(crate) fn thaw(&self) {
         let mut state = self.state();
         if matches!(state.stands, Some(Fate::Freezes(_))) {
             state.stands = None;
@@ -92,7 +83,7 @@ impl Life {
 }
 
 /// Sees every task of a process.
-pub struct Process(pub Arc<Life>);
+pub(crate) struct Process(pub(crate) Arc<Life>);
 
 impl Tasks for Process {
     fn seen(&self, task: BoxFuture<'static, ()>) -> BoxFuture<'static, ()> {

@@ -9,11 +9,11 @@ use calendar_sync::consumer::log_check::Identity;
 use tokio::sync::watch;
 
 /// The topic's name.
-pub const TOPIC: &str = "booking.events";
+pub(crate) const TOPIC: &str = "booking.events";
 
 /// A topic.
 #[derive(Debug)]
-pub struct Topic {
+pub(crate) struct Topic {
     inner: Mutex<Inner>,
     changed: watch::Sender<()>,
 }
@@ -41,7 +41,7 @@ impl Partition {
 
 /// What reading from an offset came to.
 #[derive(Debug)]
-pub enum Fetch {
+pub(crate) enum Fetch {
     /// A record.
     Record(RawRecord),
     /// Nothing at this offset is ever delivered.
@@ -58,7 +58,7 @@ fn index(partition: i32) -> usize {
 
 impl Topic {
     /// A new topic.
-    pub fn new(partitions: usize) -> Self {
+    pub(crate) fn new(partitions: usize) -> Self {
         let partitions = vec![Partition::default(); partitions];
         let inner = Inner { made: 1, partitions, committed: BTreeMap::new() };
         Self { inner: Mutex::new(inner), changed: watch::Sender::new(()) }
@@ -75,17 +75,17 @@ impl Topic {
     }
 
     /// Who waits for changes.
-    pub fn changes(&self) -> watch::Receiver<()> {
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
     /// How many partitions there are.
-    pub fn partitions(&self) -> i32 {
+    pub(crate) fn partitions(&self) -> i32 {
         i32::try_from(self.inner().partitions.len()).unwrap_or(i32::MAX)
     }
 
     /// The partition of a key, as its producer chooses it.
-    pub fn partition_of(&self, key: &str) -> i32 {
+    pub(crate) fn partition_of(&self, key: &str) -> i32 {
         let spread = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
         let hash = key.bytes().fold(0x811c_9dc5, spread);
         let count = u32::try_from(self.partitions()).unwrap_or(1);
@@ -93,7 +93,12 @@ impl Topic {
     }
 
     /// Adds a record, and tells where it stands.
-    pub fn append(&self, key: &str, payload: Option<Vec<u8>>, timestamp_ms: i64) -> (i32, i64) {
+    pub(crate) fn append(
+        &self,
+        key: &str,
+        payload: Option<Vec<u8>>,
+        timestamp_ms: i64,
+    ) -> (i32, i64) {
         let partition = self.partition_of(key);
         self.change(|inner| {
             let log = &mut inner.partitions[index(partition)];
@@ -111,12 +116,12 @@ impl Topic {
     }
 
     /// Adds what is never delivered.
-    pub fn append_marker(&self, partition: i32) {
+    pub(crate) fn append_marker(&self, partition: i32) {
         self.change(|inner| inner.partitions[index(partition)].records.push_back(None));
     }
 
     /// What stands at an offset.
-    pub fn fetch(&self, partition: i32, offset: i64) -> Fetch {
+    pub(crate) fn fetch(&self, partition: i32, offset: i64) -> Fetch {
         let inner = self.inner();
         let Some(log) = inner.partitions.get(index(partition)) else {
             return Fetch::OutOfRange;
@@ -132,20 +137,20 @@ impl Topic {
     }
 
     /// A partition's first offset and the one after its last.
-    pub fn ends(&self, partition: i32) -> Option<(i64, i64)> {
+    pub(crate) fn ends(&self, partition: i32) -> Option<(i64, i64)> {
         let inner = self.inner();
         let log = inner.partitions.get(index(partition))?;
         Some((log.low, log.high()))
     }
 
     /// Who the log says it is.
-    pub fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         let topic_id = format!("topic-{}", self.inner().made);
         Identity { topic_id: Some(topic_id), cluster_id: Some("cluster".to_owned()) }
     }
 
     /// Deletes what stands below an offset.
-    pub fn retain_from(&self, partition: i32, low: i64) {
+    pub(crate) fn retain_from(&self, partition: i32, low: i64) {
         self.change(|inner| {
             let log = &mut inner.partitions[index(partition)];
             while log.low < low && log.records.pop_front().is_some() {
@@ -155,7 +160,7 @@ impl Topic {
     }
 
     /// Deletes the topic and makes it anew, empty.
-    pub fn recreate(&self) {
+    pub(crate) fn recreate(&self) {
         self.change(|inner| {
             inner.made += 1;
             inner.committed.clear();
@@ -166,17 +171,17 @@ impl Topic {
     }
 
     /// Adds a partition: keys go elsewhere from now on.
-    pub fn add_partition(&self) {
+    pub(crate) fn add_partition(&self) {
         self.change(|inner| inner.partitions.push(Partition::default()));
     }
 
     /// Kafka's copy of a cursor.
-    pub fn committed(&self, partition: i32) -> Option<i64> {
+    pub(crate) fn committed(&self, partition: i32) -> Option<i64> {
         self.inner().committed.get(&partition).copied()
     }
 
     /// Writes it.
-    pub fn commit(&self, partition: i32, offset: i64) {
+    pub(crate) fn commit(&self, partition: i32, offset: i64) {
         self.inner().committed.insert(partition, offset);
     }
 }

@@ -36,7 +36,7 @@ struct Lane {
 }
 
 /// A member while it lives.
-pub struct Membership {
+pub(crate) struct Membership {
     world: Arc<World>,
     id: u64,
     told: UnboundedReceiver<Told>,
@@ -48,7 +48,7 @@ pub struct Membership {
 }
 
 /// Joins the group: the member as the service sees it, and what makes it live.
-pub fn join(world: &Arc<World>, id: u64) -> (Member, Membership, oneshot::Sender<Ended>) {
+pub(crate) fn join(world: &Arc<World>, id: u64) -> (Member, Membership, oneshot::Sender<Ended>) {
     let (owned_sender, owned) = watch::channel(Owned::new());
     let (commands, waiting) = mpsc::channel(COMMANDS_MAX);
     let (ended_sender, ended) = oneshot::channel();
@@ -69,7 +69,7 @@ pub fn join(world: &Arc<World>, id: u64) -> (Member, Membership, oneshot::Sender
 
 impl Membership {
     /// Lives until it is asked to leave.
-    pub async fn live(mut self, ended: oneshot::Sender<Ended>) {
+    pub(crate) async fn live(mut self, ended: oneshot::Sender<Ended>) {
         let mut changes = self.world.log.changes();
         loop {
             let is_starved = self.move_records();
@@ -209,7 +209,7 @@ impl Lane {
 }
 
 /// Answers questions about the log.
-pub struct SimAsking(pub Arc<World>);
+pub(crate) struct SimAsking(pub(crate) Arc<World>);
 
 impl SimAsking {
     async fn answer<T>(&self, what: &'static str, answer: Option<T>) -> Result<T, AskError> {

@@ -25,18 +25,18 @@ const KINDS: [Kind; 3] = [Kind::Google, Kind::Caldav, Kind::Microsoft];
 const ACCOUNTS_MAX: usize = 3;
 
 /// What the person knows.
-pub struct Operator {
+pub(crate) struct Operator {
     world: Arc<World>,
     pipeline: Pipeline,
     /// Each provider's accounts.
     accounts: BTreeMap<ProviderId, Vec<usize>>,
     /// Where each provider's bookings are to be.
-    pub destinations: BTreeMap<ProviderId, usize>,
+    pub(crate) destinations: BTreeMap<ProviderId, usize>,
 }
 
 impl Operator {
     /// Connects each provider's first account.
-    pub async fn begin(world: &Arc<World>) -> Self {
+    pub(crate) async fn begin(world: &Arc<World>) -> Self {
         let dice = SeededDice::new(Chance::of(world.plan.seed, "operator's"));
         let surroundings = Surroundings::new(Arc::clone(&world.clock) as _, Arc::new(dice));
         let store = Arc::clone(&world.store);
@@ -66,7 +66,7 @@ impl Operator {
     }
 
     /// Makes another of its accounts a provider's destination, a new one or one that it had.
-    pub async fn connect(&mut self) {
+    pub(crate) async fn connect(&mut self) {
         let whose = self.any_provider();
         self.connect_another(whose).await;
     }
@@ -124,7 +124,7 @@ impl Operator {
     }
 
     /// Removes a provider's destination.
-    pub async fn disconnect(&mut self, withdraw: bool) {
+    pub(crate) async fn disconnect(&mut self, withdraw: bool) {
         let whose = self.any_provider();
         let Some(number) = self.destinations.remove(&whose) else {
             return;
@@ -142,7 +142,7 @@ impl Operator {
     }
 
     /// A number of a connected account.
-    pub fn any_account(&self) -> Option<usize> {
+    pub(crate) fn any_account(&self) -> Option<usize> {
         let connected: Vec<usize> = self.destinations.values().copied().collect();
         if connected.is_empty() {
             return None;
@@ -151,7 +151,7 @@ impl Operator {
     }
 
     /// Looks at everything once.
-    pub async fn attend(&mut self, story: &mut Story) {
+    pub(crate) async fn attend(&mut self, story: &mut Story) {
         self.answer_stops(story).await;
         self.reconnect_parked().await;
         if self.world.is_calm() {

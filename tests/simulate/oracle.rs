@@ -14,7 +14,7 @@ use crate::story::{Booked, Shown, Story};
 use crate::world::World;
 
 /// Compares everything.
-pub fn judge(world: &World, story: &Story, destinations: &BTreeMap<ProviderId, usize>) {
+pub(crate) fn judge(world: &World, story: &Story, destinations: &BTreeMap<ProviderId, usize>) {
     let accounts = world.accounts();
     for (number, account) in accounts.0.iter().enumerate() {
         let uids = uids_by_name(account);

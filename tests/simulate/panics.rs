@@ -11,7 +11,7 @@ thread_local! {
 }
 
 /// Lets something happen on this thread, and tells what has panicked meanwhile.
-pub fn noticed(it: impl FnOnce()) -> Vec<String> {
+pub(crate) fn noticed(it: impl FnOnce()) -> Vec<String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = std::panic::take_hook();

@@ -8,43 +8,43 @@ use crate::dice::Chance;
 
 /// How often things go wrong, in a thousand.
 #[derive(Debug, Clone, Default)]
-pub struct Rates {
+pub(crate) struct Rates {
     /// A broker delivers a record once more.
-    pub delivered_twice: u64,
+    pub(crate) delivered_twice: u64,
     /// A question to the broker has no answer.
-    pub broker_fails: u64,
+    pub(crate) broker_fails: u64,
     /// The database is asked, does nothing, and gives no answer.
-    pub store_fails_before: u64,
+    pub(crate) store_fails_before: u64,
     /// It does what it was asked, and gives no answer.
-    pub store_fails_after: u64,
+    pub(crate) store_fails_after: u64,
     /// It takes its time.
-    pub store_slow: u64,
+    pub(crate) store_slow: u64,
     /// A request to a calendar does not leave (connection refused).
-    pub call_refused: u64,
+    pub(crate) call_refused: u64,
     /// It is lost on the way.
-    pub request_lost: u64,
+    pub(crate) request_lost: u64,
     /// It is carried out, and its answer is lost.
-    pub answer_lost: u64,
+    pub(crate) answer_lost: u64,
     /// It is carried out, and its answer takes longer than anybody waits.
-    pub answer_late: u64,
+    pub(crate) answer_late: u64,
     /// It arrives twice, the second time later.
-    pub request_doubled: u64,
+    pub(crate) request_doubled: u64,
     /// It is held on the way, past leases, and then carried out.
-    pub request_held: u64,
+    pub(crate) request_held: u64,
     /// 429, or what the provider says instead.
-    pub limited: u64,
+    pub(crate) limited: u64,
     /// 5xx, and nothing was done.
-    pub error_before: u64,
+    pub(crate) error_before: u64,
     /// 5xx, and it was done.
-    pub error_after: u64,
+    pub(crate) error_after: u64,
     /// 4xx that proves nothing, and it was done (rule R13).
-    pub refusal_after: u64,
+    pub(crate) refusal_after: u64,
     /// The producer sends a record again.
-    pub producer_repeats: u64,
+    pub(crate) producer_repeats: u64,
     /// It sends records of one booking in another order (only with a sequence).
-    pub producer_reorders: u64,
+    pub(crate) producer_reorders: u64,
     /// Something stands in the topic that is no event.
-    pub garbage: u64,
+    pub(crate) garbage: u64,
 }
 
 /// What happens besides, at hours that the script draws.
@@ -53,87 +53,87 @@ pub struct Rates {
     clippy::struct_excessive_bools,
     reason = "each is one kind of fault, and any may go with any"
 )]
-pub struct Features {
+pub(crate) struct Features {
     /// Members come, go and are shuffled.
-    pub rebalances: bool,
+    pub(crate) rebalances: bool,
     /// The group gives a living member's partitions away before it knows.
-    pub evictions: bool,
+    pub(crate) evictions: bool,
     /// Workers are ended or frozen.
-    pub crashes: bool,
+    pub(crate) crashes: bool,
     /// The database, or the broker, is away for a while.
-    pub outages: bool,
+    pub(crate) outages: bool,
     /// The database loses its last commits, or is restored.
-    pub rewinds: bool,
+    pub(crate) rewinds: bool,
     /// Clocks jump: the database's, or a worker's.
-    pub jumps: bool,
+    pub(crate) jumps: bool,
     /// Kafka's copy of a cursor is set by hand.
-    pub committed_by_hand: bool,
+    pub(crate) committed_by_hand: bool,
     /// The topic gets a partition more.
-    pub more_partitions: bool,
+    pub(crate) more_partitions: bool,
     /// The topic is deleted and made anew.
-    pub recreated: bool,
+    pub(crate) recreated: bool,
     /// The log is cut behind the cursor.
-    pub retention: bool,
+    pub(crate) retention: bool,
     /// The log is cut before the cursor.
-    pub lost_range: bool,
+    pub(crate) lost_range: bool,
     /// The host changes events by hand.
-    pub hand_edits: bool,
+    pub(crate) hand_edits: bool,
     /// Connections are added, removed, and made the destination in turn.
-    pub connections: bool,
+    pub(crate) connections: bool,
     /// Credentials expire.
-    pub expiry: bool,
+    pub(crate) expiry: bool,
     /// Calendars refuse everything for a while, or are gone.
-    pub refusals: bool,
+    pub(crate) refusals: bool,
     /// Flags and allowlists are changed.
-    pub gates: bool,
+    pub(crate) gates: bool,
     /// Bookings change hands.
-    pub moves: bool,
+    pub(crate) moves: bool,
     /// Reading is held back for a while, as too many effects are due.
-    pub holds: bool,
+    pub(crate) holds: bool,
 }
 
 /// All that a seed draws at first.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The seed.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// How many workers there are at least.
-    pub workers: u64,
+    pub(crate) workers: u64,
     /// How many partitions the topic begins with.
-    pub partitions: usize,
+    pub(crate) partitions: usize,
     /// How many providers.
-    pub providers: u64,
+    pub(crate) providers: u64,
     /// How many bookings.
-    pub bookings: u64,
+    pub(crate) bookings: u64,
     /// For so long things go wrong.
-    pub span: Duration,
+    pub(crate) span: Duration,
     /// How often.
-    pub rates: Rates,
+    pub(crate) rates: Rates,
     /// What else.
-    pub features: Features,
+    pub(crate) features: Features,
     /// How long a lane is leased for.
-    pub lease: Duration,
+    pub(crate) lease: Duration,
     /// The longest call.
-    pub call_timeout: Duration,
+    pub(crate) call_timeout: Duration,
     /// Rows that are stamped at once.
-    pub claim_batch: u32,
+    pub(crate) claim_batch: u32,
     /// Calls at once on one connection.
-    pub lane_concurrency: usize,
+    pub(crate) lane_concurrency: usize,
     /// Records in a batch.
-    pub batch_max: usize,
+    pub(crate) batch_max: usize,
 }
 
 /// No request is on its way for longer: the last verification comes after it (rule R14).
-pub const HELD_MAX: Duration = Duration::from_mins(25);
+pub(crate) const HELD_MAX: Duration = Duration::from_mins(25);
 /// When an open attempt is verified.
-pub const VERIFY_AFTER: [Duration; 2] = [Duration::from_mins(4), Duration::from_mins(30)];
+pub(crate) const VERIFY_AFTER: [Duration; 2] = [Duration::from_mins(4), Duration::from_mins(30)];
 
 // The last verification of an attempt comes after the last moment in which it can land.
 const _: () = assert!(HELD_MAX.as_secs() < VERIFY_AFTER[1].as_secs());
 
 impl Plan {
     /// Draws it.
-    pub fn draw(seed: u64) -> Self {
+    pub(crate) fn draw(seed: u64) -> Self {
         let dice = &mut Chance::of(seed, "plan");
         let mut plan = Self {
             seed,

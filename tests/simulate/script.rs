@@ -8,7 +8,7 @@ use crate::plan::Plan;
 
 /// Something that happens to the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deed {
+pub(crate) enum Deed {
     /// One booking is made, changed, cancelled, ….
     Story,
     /// The group gives partitions to others.
@@ -45,7 +45,7 @@ pub enum Deed {
 
 /// What strikes a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strike {
+pub(crate) enum Strike {
     /// The group expels it, and it does not know.
     Evict,
     /// It is asked to end.
@@ -58,7 +58,7 @@ pub enum Strike {
 
 /// What happens to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Break {
+pub(crate) enum Break {
     /// Somebody sets Kafka's copy of a cursor.
     SetCommitted,
     /// The topic gets a partition more.
@@ -73,7 +73,7 @@ pub enum Break {
 
 /// What troubles an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// Its credentials expire.
     Expire,
     /// Its calendar is gone for so long.
@@ -92,10 +92,10 @@ const LASTING: [(Deed, Deed); 3] = [
 const LASTS_MAX: Duration = Duration::from_mins(2);
 
 /// A deed and its hour.
-pub type Scene = (Duration, Deed);
+pub(crate) type Scene = (Duration, Deed);
 
 /// The whole script, in order.
-pub fn draw(plan: &Plan) -> Vec<Scene> {
+pub(crate) fn draw(plan: &Plan) -> Vec<Scene> {
     let dice = &mut Chance::of(plan.seed, "script");
     let mut scenes = Vec::new();
     let features = &plan.features;

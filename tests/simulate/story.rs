@@ -17,17 +17,17 @@ use crate::dice::Chance;
 use crate::world::World;
 
 /// The installation that connections' names derive from.
-pub const INSTALLATION: Uuid = Uuid::from_u128(0x1257_a11a_7100);
+pub(crate) const INSTALLATION: Uuid = Uuid::from_u128(0x1257_a11a_7100);
 /// The domain of UIDs that are derived.
 const DOMAIN: &str = "example.com";
 
 /// A provider.
-pub fn provider(number: u64) -> ProviderId {
+pub(crate) fn provider(number: u64) -> ProviderId {
     ProviderId(Uuid::from_u128(0x0909_0000 + u128::from(number)))
 }
 
 /// What the service shows of a booking.
-pub fn rules() -> Rules {
+pub(crate) fn rules() -> Rules {
     let text = |text| Template::parse(text).expect("a template");
     Rules {
         uid_domain: DOMAIN.to_owned(),
@@ -41,22 +41,22 @@ pub fn rules() -> Rules {
 
 /// What is shown of a booking, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
+pub(crate) struct Shown {
     /// Whose calendar shows it.
-    pub provider: ProviderId,
+    pub(crate) provider: ProviderId,
     /// The title.
-    pub summary: String,
+    pub(crate) summary: String,
     /// First instant.
-    pub start: DateTime<Utc>,
+    pub(crate) start: DateTime<Utc>,
     /// First instant after it.
-    pub end: DateTime<Utc>,
+    pub(crate) end: DateTime<Utc>,
 }
 
 /// A booking, as the application has it.
 #[derive(Debug)]
-pub struct Booked {
+pub(crate) struct Booked {
     /// Its UID.
-    pub uid: IcalUid,
+    pub(crate) uid: IcalUid,
     id: BookingId,
     provider: ProviderId,
     /// `None`: this producer counts no versions.
@@ -71,7 +71,7 @@ pub struct Booked {
 
 impl Booked {
     /// What a calendar should show.
-    pub fn shown(&self) -> Option<Shown> {
+    pub(crate) fn shown(&self) -> Option<Shown> {
         let is_shown = self.is_made && !self.is_cancelled && self.details.status != Status::Pending;
         is_shown.then(|| Shown {
             provider: self.provider,
@@ -82,7 +82,7 @@ impl Booked {
     }
 
     /// When it was first told that it is as it is now.
-    pub fn told_at(&self) -> Duration {
+    pub(crate) fn told_at(&self) -> Duration {
         let now = self.shown();
         let first = self.told.iter().find(|(_, shown)| *shown == now);
         first.map_or(Duration::MAX, |(at, _)| *at)
@@ -97,9 +97,9 @@ struct Waiting {
 }
 
 /// The application.
-pub struct Story {
+pub(crate) struct Story {
     /// Its bookings.
-    pub bookings: Vec<Booked>,
+    pub(crate) bookings: Vec<Booked>,
     providers: u64,
     may_move: bool,
     dice: Chance,
@@ -130,7 +130,7 @@ fn details(dice: &mut Chance, name: &str) -> Details {
 
 impl Story {
     /// A story with nothing told yet.
-    pub fn new(world: &World) -> Self {
+    pub(crate) fn new(world: &World) -> Self {
         let mut dice = Chance::of(world.plan.seed, "story");
         let bookings = (0..world.plan.bookings)
             .map(|number| {
@@ -153,7 +153,7 @@ impl Story {
     }
 
     /// One thing happens to one booking.
-    pub fn go_on(&mut self, world: &World) {
+    pub(crate) fn go_on(&mut self, world: &World) {
         let at = usize::try_from(self.dice.below(self.bookings.len() as u64)).unwrap_or_default();
         let change = {
             let (dice, booked) = (&mut self.dice, &mut self.bookings[at]);
@@ -190,7 +190,7 @@ impl Story {
     }
 
     /// Publishes every booking as it is now: some facts are not in the log any more.
-    pub fn publish_all_anew(&mut self, world: &World) {
+    pub(crate) fn publish_all_anew(&mut self, world: &World) {
         for at in 0..self.bookings.len() {
             let booked = &self.bookings[at];
             if !booked.is_made {
@@ -245,7 +245,7 @@ impl Story {
     }
 
     /// Publishes what has waited long enough.
-    pub fn publish_waiting(&mut self, world: &World) {
+    pub(crate) fn publish_waiting(&mut self, world: &World) {
         let now = world.elapsed();
         let is_due = |waiting: &Waiting| waiting.at <= now || world.is_calm();
         for waiting in self.waiting.extract_if(.., |it| is_due(it)).collect::<Vec<_>>() {

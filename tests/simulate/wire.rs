@@ -24,15 +24,15 @@ use crate::world::World;
 const WAY_MAX: Duration = Duration::from_millis(300);
 
 /// A calendar, as a worker reaches it.
-pub struct Wire {
+pub(crate) struct Wire {
     /// The world.
-    pub world: Arc<World>,
+    pub(crate) world: Arc<World>,
     /// Which account.
-    pub account: usize,
+    pub(crate) account: usize,
     /// What proves that we may.
-    pub credential: u64,
+    pub(crate) credential: u64,
     /// Names events and writes bodies.
-    pub naming: Arc<dyn Adapter>,
+    pub(crate) naming: Arc<dyn Adapter>,
 }
 
 /// What becomes of a request.

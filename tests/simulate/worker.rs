@@ -33,21 +33,21 @@ const REJECTIONS_MAX: i32 = 3;
 
 /// A process, and how to reach it.
 #[derive(Clone)]
-pub struct Worker {
+pub(crate) struct Worker {
     /// Its number: no two have the same.
-    pub id: u64,
+    pub(crate) id: u64,
     /// Its life.
-    pub life: Arc<Life>,
+    pub(crate) life: Arc<Life>,
     /// Asks it to end.
-    pub stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
     /// Its machine's.
-    pub clock: Arc<SimClock>,
+    pub(crate) clock: Arc<SimClock>,
     /// Whether reading is held back.
-    pub hold: Arc<watch::Sender<bool>>,
+    pub(crate) hold: Arc<watch::Sender<bool>>,
 }
 
 /// Runs a process until it ends, one way or the other.
-pub async fn run(world: Arc<World>, worker: Worker, gate: Gate) {
+pub(crate) async fn run(world: Arc<World>, worker: Worker, gate: Gate) {
     let (id, life) = (worker.id, Arc::clone(&worker.life));
     world.say(|| format!("worker {id} begins"));
     let process = Process(Arc::clone(&life));

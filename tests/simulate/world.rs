@@ -26,34 +26,34 @@ const SNAPSHOTS_MAX: usize = 24;
 const TRACE_LEN_MAX: usize = 4 * 1024 * 1024;
 
 /// The world.
-pub struct World {
+pub(crate) struct World {
     /// What was drawn at first.
-    pub plan: Plan,
+    pub(crate) plan: Plan,
     /// What is broken on purpose.
-    pub variant: Variant,
+    pub(crate) variant: Variant,
     /// The right hour.
-    pub clock: Arc<SimClock>,
+    pub(crate) clock: Arc<SimClock>,
     /// The database's.
-    pub store_clock: Arc<SimClock>,
+    pub(crate) store_clock: Arc<SimClock>,
     /// The topic.
-    pub log: Topic,
+    pub(crate) log: Topic,
     /// The group.
-    pub group: Group,
+    pub(crate) group: Group,
     /// The database.
-    pub store: Arc<ModelStore>,
+    pub(crate) store: Arc<ModelStore>,
     /// Who has been given what, by the database.
-    pub audit: Mutex<Audit>,
+    pub(crate) audit: Mutex<Audit>,
     /// The calendars.
-    pub accounts: Mutex<Accounts>,
+    pub(crate) accounts: Mutex<Accounts>,
     /// What is on its way.
-    pub wire: TaskTracker,
+    pub(crate) wire: TaskTracker,
     dice: Mutex<BTreeMap<&'static str, Chance>>,
     calm: AtomicBool,
     store_away: AtomicBool,
     broker_away: AtomicBool,
     requests: AtomicU64,
     /// The database shows another history, and nobody has noticed yet.
-    pub unnoticed: AtomicBool,
+    pub(crate) unnoticed: AtomicBool,
     snapshots: Mutex<Vec<Snapshot>>,
     trace: Option<Mutex<String>>,
     wrongs: Mutex<Vec<String>>,
@@ -66,7 +66,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl World {
     /// A world as the seed has it, with a trace or without.
-    pub fn new(plan: Plan, variant: Variant, is_traced: bool) -> Arc<Self> {
+    pub(crate) fn new(plan: Plan, variant: Variant, is_traced: bool) -> Arc<Self> {
         let clock = Arc::new(SimClock::begin());
         let store_clock = Arc::new(clock.other());
         let store = ModelStore::broken(Arc::clone(&store_clock) as _, variant.store());
@@ -95,7 +95,11 @@ impl World {
     }
 
     /// Draws from the stream of a use, by the rates that hold now.
-    pub fn chance<T>(&self, usage: &'static str, draw: impl FnOnce(&mut Chance, &Rates) -> T) -> T {
+    pub(crate) fn chance<T>(
+        &self,
+        usage: &'static str,
+        draw: impl FnOnce(&mut Chance, &Rates) -> T,
+    ) -> T {
         let mut dice = lock(&self.dice);
         let stream = dice.entry(usage).or_insert_with(|| Chance::of(self.plan.seed, usage));
         if self.is_calm() {
@@ -106,59 +110,59 @@ impl World {
     }
 
     /// Nothing goes wrong any more.
-    pub fn calm_down(&self) {
+    pub(crate) fn calm_down(&self) {
         self.calm.store(true, Ordering::Relaxed);
         self.set_store_away(false);
         self.set_broker_away(false);
     }
 
     /// Whether nothing goes wrong any more.
-    pub fn is_calm(&self) -> bool {
+    pub(crate) fn is_calm(&self) -> bool {
         self.calm.load(Ordering::Relaxed)
     }
 
     /// The database does not answer, or does again.
-    pub fn set_store_away(&self, away: bool) {
+    pub(crate) fn set_store_away(&self, away: bool) {
         self.store_away.store(away, Ordering::Relaxed);
     }
 
     /// Whether the database does not answer.
-    pub fn is_store_away(&self) -> bool {
+    pub(crate) fn is_store_away(&self) -> bool {
         self.store_away.load(Ordering::Relaxed)
     }
 
     /// The broker does not answer, or does again.
-    pub fn set_broker_away(&self, away: bool) {
+    pub(crate) fn set_broker_away(&self, away: bool) {
         self.broker_away.store(away, Ordering::Relaxed);
     }
 
     /// Whether the broker does not answer.
-    pub fn is_broker_away(&self) -> bool {
+    pub(crate) fn is_broker_away(&self) -> bool {
         self.broker_away.load(Ordering::Relaxed)
     }
 
     /// The number of the next request to a calendar.
-    pub fn next_request(&self) -> u64 {
+    pub(crate) fn next_request(&self) -> u64 {
         self.requests.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Time since the beginning.
-    pub fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.clock.elapsed()
     }
 
     /// The calendars, for a moment.
-    pub fn accounts(&self) -> MutexGuard<'_, Accounts> {
+    pub(crate) fn accounts(&self) -> MutexGuard<'_, Accounts> {
         lock(&self.accounts)
     }
 
     /// The audit, for a moment.
-    pub fn audit(&self) -> MutexGuard<'_, Audit> {
+    pub(crate) fn audit(&self) -> MutexGuard<'_, Audit> {
         lock(&self.audit)
     }
 
     /// Keeps the database as it is now, to fall back to.
-    pub fn keep_snapshot(&self) {
+    pub(crate) fn keep_snapshot(&self) {
         if !self.plan.features.rewinds || self.is_calm() {
             return;
         }
@@ -175,12 +179,12 @@ impl World {
     }
 
     /// Nothing that was kept before may be fallen back to: what a person did is not in the log.
-    pub fn forget_snapshots(&self) {
+    pub(crate) fn forget_snapshots(&self) {
         lock(&self.snapshots).clear();
     }
 
     /// Lets the database fall back, and forgets what was kept after that state.
-    pub fn fall_back(&self, is_noticed: bool) -> bool {
+    pub(crate) fn fall_back(&self, is_noticed: bool) -> bool {
         let chosen = {
             let mut snapshots = lock(&self.snapshots);
             let count = snapshots.len() as u64;
@@ -237,7 +241,7 @@ impl World {
     }
 
     /// Writes a line into the trace, if there is one.
-    pub fn say(&self, line: impl FnOnce() -> String) {
+    pub(crate) fn say(&self, line: impl FnOnce() -> String) {
         let Some(trace) = &self.trace else {
             return;
         };
@@ -250,17 +254,17 @@ impl World {
     }
 
     /// Counts what has happened: see [`crate::coverage`].
-    pub fn count(&self, what: &'static str) {
+    pub(crate) fn count(&self, what: &'static str) {
         *lock(&self.counts).entry(what).or_default() += 1;
     }
 
     /// What has happened so far, and how often.
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         lock(&self.counts).clone()
     }
 
     /// Something that must never be.
-    pub fn wrong(&self, what: String) {
+    pub(crate) fn wrong(&self, what: String) {
         self.say(|| format!("WRONG: {what}"));
         let mut wrongs = lock(&self.wrongs);
         if wrongs.len() < 20 && !wrongs.contains(&what) {
@@ -269,7 +273,7 @@ impl World {
     }
 
     /// What was found wrong, and the trace.
-    pub fn verdict(&self) -> (Vec<String>, String) {
+    pub(crate) fn verdict(&self) -> (Vec<String>, String) {
         let trace = self.trace.as_ref().map(|trace| lock(trace).clone());
         (lock(&self.wrongs).clone(), trace.unwrap_or_default())
     }
