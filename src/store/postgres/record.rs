@@ -223,7 +223,7 @@ async fn map_event(tx: &mut Transaction<'static, Postgres>, record: &Record) -> 
     const CANCELLED: &str = "
         UPDATE external_calendar_events
            SET sync_status = 'CANCELLED', is_busy = false, etag = NULL, last_error = NULL,
-               applied_revision = $3, updated_at = clock_timestamp()
+               applied_revision = COALESCE($3, applied_revision), updated_at = clock_timestamp()
          WHERE connection_id = $1 AND ical_uid = $2";
     const FAILED: &str = "
         UPDATE external_calendar_events
@@ -249,18 +249,20 @@ async fn map_event(tx: &mut Transaction<'static, Postgres>, record: &Record) -> 
                     .bind(provider_uid.clone()),
             ]
         }
-        Finding::Absent { revision } => vec![led(CANCELLED).bind(*revision)],
+        Finding::Absent { revision } => vec![led(CANCELLED).bind(Some(*revision))],
+        Finding::Gone | Finding::Differs { present: None, .. } => {
+            vec![led(CANCELLED).bind(None::<i64>)]
+        }
         Finding::Dead { error, .. } => vec![
             led(FAILED).bind(error.clone()),
             led(LETTER).bind(error.clone()).bind(EFFECT_REJECTED),
         ],
-        Finding::Gone
-        | Finding::Ahead { .. }
+        Finding::Ahead { .. }
         | Finding::NotApplied { .. }
         | Finding::Unknown { .. }
         | Finding::Verified
         | Finding::Unverified
-        | Finding::Differs { .. } => Vec::new(),
+        | Finding::Differs { present: Some(_), .. } => Vec::new(),
     };
     for statement in statements {
         statement.execute(&mut **tx).await.map_err(failed(OPERATION))?;

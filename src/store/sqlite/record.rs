@@ -214,14 +214,24 @@ async fn absent(
         "applied_revision = ?4, applied_digest = NULL, etag = NULL, burned = TRUE, attempts = 0,
          rejections = 0, last_error = NULL, not_before = ?3"
     );
+    on_row(ABSENT, record, now).bind(revision).execute(&mut *conn).await?;
+    cancelled(conn, record, Some(revision), now).await
+}
+
+/// Nothing stands in the calendar any more: it makes nobody busy.
+async fn cancelled(
+    conn: &mut SqliteConnection,
+    record: &Record,
+    revision: Option<i64>,
+    now: i64,
+) -> sqlx::Result<()> {
     const EVENT: &str = "
         UPDATE external_calendar_events
-           SET sync_status = 'CANCELLED', is_busy = FALSE, applied_revision = ?4, etag = NULL,
-               last_error = NULL, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', ?3 / 1e6, 'unixepoch')
+           SET sync_status = 'CANCELLED', is_busy = FALSE, etag = NULL, last_error = NULL,
+               applied_revision = COALESCE(?4, applied_revision),
+               updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', ?3 / 1e6, 'unixepoch')
          WHERE connection_id = ?1 AND ical_uid = ?2";
-    for statement in [ABSENT, EVENT] {
-        on_row(statement, record, now).bind(revision).execute(&mut *conn).await?;
-    }
+    on_row(EVENT, record, now).bind(revision).execute(conn).await?;
     Ok(())
 }
 
@@ -231,8 +241,8 @@ async fn gone(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::R
         "applied_digest = NULL, etag = NULL, generation = generation + 1, burned = FALSE,
          not_before = ?3"
     );
-    on_row(GONE, record, now).execute(conn).await?;
-    Ok(())
+    on_row(GONE, record, now).execute(&mut *conn).await?;
+    cancelled(conn, record, None, now).await
 }
 
 /// To be tried, or read back, later.
@@ -309,8 +319,11 @@ async fn differs(
         .bind(present.map(|(_, digest)| digest.to_string()))
         .bind(etag.map(ToOwned::to_owned))
         .bind(passed)
-        .execute(conn)
+        .execute(&mut *conn)
         .await?;
+    if present.is_none() {
+        cancelled(conn, record, None, now).await?;
+    }
     Ok(())
 }
 

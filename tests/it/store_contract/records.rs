@@ -134,6 +134,7 @@ pub(crate) async fn an_event_that_is_gone_is_made_anew(env: &Env) {
     let owed = env.owed(&lane).await;
     assert_eq!((owed.generation, owed.burned, owed.in_flight), (1, false, None));
     assert_eq!((owed.applied, owed.etag), (None, None));
+    assert_eq!(statuses(env).await, [status("CANCELLED", false, 0)]);
 }
 
 pub(crate) async fn what_was_not_applied_waits_its_time(env: &Env) {
@@ -236,6 +237,7 @@ pub(crate) async fn a_verification_that_finds_a_hole_opens_a_generation(env: &En
     assert_eq!(env.record_open(&lane, "a", hole, Some(LONG)).await, Fenced::Written);
     let owed = env.owed(&lane).await;
     assert_eq!((owed.applied, owed.etag, owed.generation), (None, None, 1));
+    assert_eq!(statuses(env).await, [status("CANCELLED", false, 0)]);
     let verify = owed.verify.expect("the next verification is asked for");
     assert!(!verify.is_due);
 }

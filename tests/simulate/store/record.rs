@@ -88,6 +88,7 @@ fn find(tx: &mut Tx<'_>, record: &Record) {
             (row.applied_digest, row.etag) = (None, None);
             row.generation += 1;
             (row.burned, row.not_before) = (false, now);
+            cancelled(tx, record, None);
         }
         Finding::NotApplied { after, error, rejected } => {
             let row = effect(tx, record);
@@ -105,6 +106,9 @@ fn find(tx: &mut Tx<'_>, record: &Record) {
         Finding::Verified | Finding::Unverified => {}
         Finding::Differs { present, etag, passed } => {
             differs(effect(tx, record), (*present, etag.as_ref(), *passed), now);
+            if present.is_none() {
+                cancelled(tx, record, None);
+            }
         }
     }
 }
@@ -211,9 +215,14 @@ fn absent(tx: &mut Tx<'_>, record: &Record, revision: i64) {
     row.burned = true;
     (row.attempts, row.rejections, row.last_error) = (0, 0, None);
     row.not_before = now;
+    cancelled(tx, record, Some(revision));
+}
+
+/// Nothing stands in the calendar any more: it makes nobody busy.
+fn cancelled(tx: &mut Tx<'_>, record: &Record, revision: Option<i64>) {
     if let Some(event) = event(tx, record) {
         (event.sync_status, event.is_busy) = ("CANCELLED", false);
-        event.applied_revision = revision;
+        event.applied_revision = revision.unwrap_or(event.applied_revision);
         (event.etag, event.last_error) = (None, None);
     }
 }
