@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use booking::ProviderId;
+use booking::{IcalUid, ProviderId};
 use chrono::SecondsFormat;
 
 use crate::accounts::Account;
 use crate::calendars::{By, Change, Event, Stood};
+use crate::store::EventLook;
 use crate::story::{Booked, Shown, Story};
 use crate::world::World;
 
@@ -28,7 +29,13 @@ pub(crate) fn judge(world: &World, story: &Story, destinations: &BTreeMap<Provid
                 .filter(|event| is_ours(event) && is_its(&event.name))
                 .filter(|event| !was_restored(account, &event.name))
                 .collect();
-            for wrong in compare(account, booked, here.as_ref(), &found, is_its) {
+            let mut wrongs = compare(account, booked, here.as_ref(), &found, is_its);
+            let is_handmade =
+                by_hand_at(account, is_its).is_some() || has_restored(account, is_its);
+            if wrongs.is_empty() && !is_handmade {
+                wrongs.extend(mapped_wrongly(world, account, &booked.uid, &found));
+            }
+            for wrong in wrongs {
                 world.wrong(format!("account {number}, {}: {wrong}", booked.uid));
             }
         }
@@ -80,10 +87,6 @@ fn compare(
     is_its: impl Fn(&str) -> bool,
 ) -> Vec<String> {
     let stands = |at: Option<Duration>| at.is_some_and(|at| at >= booked.told_at());
-    let has_restored = || {
-        let mut changes = account.server.history().iter();
-        changes.any(|change| is_its(&change.name) && was_restored(account, &change.name))
-    };
     let mut wrongs = Vec::new();
     if found.len() > 1 && !account.is_left {
         let names: Vec<&str> = found.iter().map(|event| event.name.as_str()).collect();
@@ -94,7 +97,9 @@ fn compare(
             let by_hand = by_hand_at(account, |name| name == event.name);
             wrongs.extend(differences(shown, event).filter(|_| !stands(by_hand)));
         }
-        (Some(shown), None) if !stands(by_hand_at(account, &is_its)) && !has_restored() => {
+        (Some(shown), None)
+            if !stands(by_hand_at(account, &is_its)) && !has_restored(account, &is_its) =>
+        {
             wrongs.push(format!("`{}` is lost", shown.summary));
         }
         (None, Some(event)) if !account.is_left => {
@@ -116,6 +121,12 @@ fn was_restored(account: &Account, name: &str) -> bool {
     })
 }
 
+/// Whether she did so with any of these.
+fn has_restored(account: &Account, is_its: impl Fn(&str) -> bool) -> bool {
+    let mut changes = account.server.history().iter();
+    changes.any(|change| is_its(&change.name) && was_restored(account, &change.name))
+}
+
 /// What the service made and nothing explains; what the host made and the service has touched.
 fn strays(account: &Account, uids: &BTreeMap<String, String>, story: &Story) -> Vec<String> {
     let is_known = |uid: &String| story.bookings.iter().any(|booked| booked.uid.as_str() == uid);
@@ -129,6 +140,35 @@ fn strays(account: &Account, uids: &BTreeMap<String, String>, story: &Story) -> 
     let touched =
         touched.map(|change| format!("{} is the host's own, and was changed", change.name));
     unknown.chain(touched).collect()
+}
+
+/// What the row says that operators look at, where it does not say what stands in the calendar.
+fn mapped_wrongly(
+    world: &World,
+    account: &Account,
+    uid: &IcalUid,
+    found: &[&Event],
+) -> Option<String> {
+    let said = world.store.look(|tables| {
+        let is_its = |row: &EventLook<'_>| {
+            row.connection == Some(account.connection) && row.uid == Some(uid)
+        };
+        let row = tables.events().find(is_its);
+        row.map(|row| (row.external_id.to_owned(), row.sync_status, row.is_busy))
+    });
+    let stands = found.first().map(|event| event.name.as_str());
+    let is_right = match (&said, stands) {
+        (Some((name, status, is_busy)), Some(stands)) => {
+            // What was refused once says so until the next call.
+            name == stands && *is_busy && *status != "CANCELLED"
+        }
+        (Some((_, _, is_busy)), None) => !is_busy,
+        (None, None) => true,
+        (None, Some(_)) => false,
+    };
+    // What was left with an account is nobody's.
+    let is_wrong = !is_right && !account.is_left;
+    is_wrong.then(|| format!("the row says {said:?}, and the calendar has {stands:?}"))
 }
 
 fn differences(shown: &Shown, event: &Event) -> Option<String> {
