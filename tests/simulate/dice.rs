@@ -9,6 +9,13 @@ use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng as _, SeedableRng as _};
 use uuid::Uuid;
 
+/// A number for some bytes, the same at any time: FNV-1a.
+pub(crate) fn fnv<'b>(bytes: impl IntoIterator<Item = &'b u8>) -> u64 {
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
 /// A stream of numbers.
 #[derive(Debug, Clone)]
 pub(crate) struct Chance(Pcg64Mcg);
@@ -16,11 +23,7 @@ pub(crate) struct Chance(Pcg64Mcg);
 impl Chance {
     /// The stream of a seed for one use.
     pub(crate) fn of(seed: u64, usage: &str) -> Self {
-        // FNV-1a: any spreading will do, as long as it stays the same.
-        let spread =
-            |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        let usage = usage.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, spread);
-        Self(Pcg64Mcg::seed_from_u64(seed.rotate_left(17) ^ usage))
+        Self(Pcg64Mcg::seed_from_u64(seed.rotate_left(17) ^ fnv(usage.as_bytes())))
     }
 
     /// A number below `n`, which is at least 1.

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::dice::fnv;
+
 use super::event::{By, Change, Event, Stood};
 
 /// How a server makes its ETags.
@@ -67,16 +69,13 @@ impl Kept {
         now.saturating_sub(self.changed_at)
     }
 
-    /// A number for all that it shows: FNV-1a.
+    /// A number for all that it shows.
     fn content(&self) -> u64 {
         let Event { provider_uid, marker, summary, description, location, .. } = &self.event;
         let Event { start, end, tentative, host_note, .. } = &self.event;
         let texts = (provider_uid, summary, description, location, start, end, host_note);
         let shown = format!("{texts:?} {marker:?} {tentative}");
-        let bytes = self.text.iter().chain(shown.as_bytes());
-        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+        fnv(self.text.iter().chain(shown.as_bytes()))
     }
 }
 

@@ -262,13 +262,13 @@ pub enum Invalid {
 
 impl Switches {
     /// The best behaviour that is documented.
-    pub fn strict(_kind: Kind) -> Self {
+    pub fn strict() -> Self {
         Self { google: Google::strict(), microsoft: Microsoft::strict(), caldav: Caldav::strict() }
     }
 
     /// Some behaviour that is possible: `dice` draws a number below the one that it is given.
     pub fn draw(kind: Kind, dice: Dice<'_>) -> Self {
-        let mut switches = Self::strict(kind);
+        let mut switches = Self::strict();
         match kind {
             Kind::Google => switches.google = Google::draw(dice),
             Kind::Microsoft => switches.microsoft = Microsoft::draw(dice),

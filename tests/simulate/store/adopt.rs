@@ -132,6 +132,7 @@ fn known(tx: &mut Tx<'_>, connection: ConnectionId, uid: &IcalUid, event: &Adopt
         row.shown_digest.is_none() || row.stored.placed.is_some_and(|placed| placed != connection)
     });
     let past = past.map(|row| row.booking().revision);
+    let now = tx.now;
     let rows = tx.tables.effects.entry(connection).or_default();
     let Some(row) = rows.get_mut(uid) else {
         let mut row = match past {
@@ -150,6 +151,7 @@ fn known(tx: &mut Tx<'_>, connection: ConnectionId, uid: &IcalUid, event: &Adopt
     }
     let shows_it = event.revision == ADOPTED_REVISION && row.desired_digest == Some(event.digest);
     row.applied_revision = Some(if shows_it { row.desired_revision } else { event.revision });
+    row.updated_at = now;
     stands(row, event);
 }
 

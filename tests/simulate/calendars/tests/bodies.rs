@@ -156,7 +156,7 @@ fn what_the_services_writers_write_is_read_whole() {
             let wanted = booking::Marker { uid, connection, revision: 41, digest };
             let name = writer.external_id(&wanted.uid, 3);
             let body = writer.body(&name, &wanted, &content);
-            let mut calendar = Calendar::new(kind, Switches::strict(kind));
+            let mut calendar = Calendar::new(kind, Switches::strict());
             let said = calendar.answer(Duration::ZERO, 1, &Ask::Create { name, body });
             assert!(matches!(said, Said::Done { .. }), "{said:?}");
             let event = calendar.live()[0];

@@ -3,20 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::dice::Chance;
 
 const KINDS: [Kind; 3] = [Kind::Google, Kind::Microsoft, Kind::Caldav];
 const SEEDS: u64 = 100;
 
-/// A number below the given one, of a series that the seed determines (Steele and others, 2014).
+/// A number below the given one, of a series that the seed determines.
 fn dice(seed: u64) -> impl FnMut(u64) -> u64 {
-    let mut state = seed;
-    move |below| {
-        assert!(below > 0, "of nothing nothing can be drawn");
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % below
-    }
+    let mut chance = Chance::of(seed, "laws");
+    move |below| chance.below(below)
 }
 
 /// A calendar with drawn switches after some drawn requests and deeds. `each` is told what each

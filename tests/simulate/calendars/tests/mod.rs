@@ -130,7 +130,7 @@ impl Desk {
     }
 
     fn with(kind: Kind, set: impl FnOnce(&mut Switches)) -> Self {
-        let mut switches = Switches::strict(kind);
+        let mut switches = Switches::strict();
         set(&mut switches);
         let calendar = Calendar::new(kind, switches);
         assert_eq!(calendar.kind(), kind);
