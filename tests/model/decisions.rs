@@ -54,7 +54,7 @@ pub(crate) struct Decisions {
 }
 
 fn owed(log: &Log, booking: usize, row: &Row, is_patient: bool, verify_is_due: bool) -> Owed {
-    let digest = |content: u8| log.content(content).digest();
+    let digest = |content: u8| log.digest(content);
     let in_flight = row.flight.map(|flight| InFlight {
         verb: flight.verb,
         revision: flight.revision.into(),
@@ -95,7 +95,7 @@ fn reading(log: &Log, booking: usize, slot: Slot) -> Reading {
                 uid: log::uid_of(booking),
                 connection: CONNECTION,
                 revision: revision.into(),
-                digest: log.content(content).digest(),
+                digest: log.digest(content),
             }),
             etag: Some(etag.to_string()),
             provider_uid: None,

@@ -9,7 +9,7 @@ use booking::fold::fold;
 use booking::plan::plan;
 use booking::{
     Arrival, Booking, BookingEvent, BookingId, Change, ConnectionId, Content, Decision, Desired,
-    Details, EventId, IcalUid, Position, ProviderId, Rules, Status,
+    Details, Digest, EventId, IcalUid, Position, ProviderId, Rules, Status,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -57,6 +57,11 @@ pub(crate) fn id_of(booking: usize) -> BookingId {
 pub(crate) fn uid_of(booking: usize) -> IcalUid {
     IcalUid::of_booking(&id_of(booking), "example.com").unwrap()
 }
+
+/// What was seen where nothing was thought to stand: of no content that was written down.
+const SEEN: u8 = u8::MAX;
+/// Its digest (`decide::stands`).
+const UNREAD: Digest = Digest([0; 16]);
 
 fn rules() -> Rules {
     Rules {
@@ -136,8 +141,16 @@ impl Log {
         &found.expect("a content that was said").1
     }
 
+    /// The digest of a content.
+    pub(crate) fn digest(&self, number: u8) -> Digest {
+        if number == SEEN { UNREAD } else { self.content(number).digest() }
+    }
+
     /// The number of a content.
-    pub(crate) fn number(&self, digest: booking::Digest) -> u8 {
+    pub(crate) fn number(&self, digest: Digest) -> u8 {
+        if digest == UNREAD {
+            return SEEN;
+        }
         let found = self.contents.iter().find(|(_, content)| content.digest() == digest);
         found.expect("a content that was said").0
     }

@@ -40,7 +40,7 @@ struct Graph {
 
 impl Graph {
     fn new(surroundings: &Surroundings, tells_etags: bool) -> Arc<Self> {
-        let mut switches = Switches::strict(Kind::Microsoft);
+        let mut switches = Switches::strict();
         switches.microsoft.after_delete = AfterDelete::AnswersWithDeleted;
         Arc::new(Self {
             naming: Naming::new(connection(1)),
