@@ -85,8 +85,8 @@ pub enum Decision {
     Invisible,
     /// At or below the position last folded, or its event id was seen: a redelivery.
     Repeated,
-    /// Its sequence is below the booking's; or, without one, a person has sent it again, and it
-    /// occurred before what was folded from another partition.
+    /// Its sequence is below the booking's; or, without one, a person has sent it again, and by what
+    /// it says it occurred before the latest such event, in another partition than the last.
     Stale,
     /// The booking is cancelled, and this event does not rebook it.
     AfterCancellation,
@@ -190,6 +190,7 @@ pub fn fold(
         return Ok((booking, Decision::Repeated));
     }
     if outdated(&booking, event, arrival) {
+        remember(&mut booking, event);
         return Ok((booking, Decision::Stale));
     }
     step_to(&mut booking, arrival);
@@ -318,11 +319,16 @@ fn take_sequenced(
     }
 }
 
-fn take_in_log_order(booking: &mut Booking, event: &BookingEvent, rules: &Rules) -> Decision {
+/// Its repetitions do nothing from now on (rule R6).
+fn remember(booking: &mut Booking, event: &BookingEvent) {
     if booking.seen.len() == SEEN_MAX {
         booking.seen.pop_front();
     }
     booking.seen.push_back(event.id);
+}
+
+fn take_in_log_order(booking: &mut Booking, event: &BookingEvent, rules: &Rules) -> Decision {
+    remember(booking, event);
     booking.occurred_at = booking.occurred_at.max(Some(event.occurred_at));
     match &event.change {
         Change::Created(_) | Change::Updated(_) if booking.is_cancelled() => {

@@ -185,6 +185,11 @@ fn without_a_sequence_a_redriven_event_of_another_partition_does_nothing_if_it_o
     );
     let (booking, decision) = redriven(booking, at_hour(3, 10), 3);
     assert_eq!((decision, hour_shown(&booking)), (Decision::Visible, Some(10)));
+    // It has been read; the producer repeats it, once the booking lives in that partition.
+    let (lives_there, _) = redriven(booking.clone(), at_hour(5, 11), 0);
+    let (lives_there, decision) =
+        fold(Some(lives_there), &at_hour(2, 8), Arrival::Log(at(0, 8)), &rules()).unwrap();
+    assert_eq!((decision, hour_shown(&lives_there)), (Decision::Repeated, Some(11)));
     let (booking, decision) = redriven(booking, event(4, None, Change::Updated(details(9))), 0);
     assert_eq!(
         (decision, hour_shown(&booking), booking.last),
