@@ -207,8 +207,9 @@ pub fn verified(owed: &Owed, open: &Verify, reading: Reading) -> Verified {
             match marker.filter(|marker| ours(marker, owed)) {
                 None => Verified::Drifted("our marker is not in the event"),
                 Some(marker) if is(&marker, applied.0, applied.1) => Verified::Stands,
-                Some(Marker { revision, digest, .. }) => {
-                    Verified::Differs { present: Some((revision, digest)), etag, gone: false }
+                Some(marker) => {
+                    let present = Some(stands(owed, Some(marker)));
+                    Verified::Differs { present, etag, gone: false }
                 }
             }
         }
@@ -229,10 +230,15 @@ pub fn verified(owed: &Owed, open: &Verify, reading: Reading) -> Verified {
     }
 }
 
-/// What is written down of an event that stands where nothing was thought to stand: the revision in
-/// its marker, and no content, so that what is wanted is written over it, acknowledged and mapped.
+/// The digest of a content that was seen and not read: no content has it.
+pub const UNREAD: Digest = Digest([0; 16]);
+
+/// What is written down of an event that a verification finds otherwise than it was acknowledged: the
+/// revision in its marker, and no content, so that what is wanted is written over it, acknowledged and
+/// mapped.
 pub fn stands(owed: &Owed, marker: Option<Marker>) -> (i64, Digest) {
-    (marker.map_or(owed.desired_revision, |marker| marker.revision), Digest([0; 16]))
+    let marker = marker.filter(|marker| ours(marker, owed));
+    (marker.map_or(owed.desired_revision, |marker| marker.revision), UNREAD)
 }
 
 /// A copy that the host made carries our marker too; its name tells it apart. What stands under

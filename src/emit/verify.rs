@@ -1,7 +1,9 @@
 //! Reading again what an open attempt may have changed late (rule R14), and what a database that
 //! lost its tail may have left (rule R18).
 
-use booking::Verb;
+use std::ops::Range;
+
+use booking::{Digest, Verb};
 use tokio_util::sync::CancellationToken;
 
 use super::decide::{Verified, forgets, read_as, stands, verified};
@@ -17,8 +19,8 @@ const GENERATIONS_MAX: i32 = 4;
 enum Later {
     /// None was ever made.
     None,
-    /// This of the last one.
-    Used(Finding),
+    /// What was found of the last one, and which is the present one by that.
+    Used { finding: Finding, generation: i32 },
     /// One could not be looked at.
     Unread(Reading),
     /// Nothing may be asked any more: the lease is lost, or there is a stop.
@@ -35,6 +37,11 @@ enum Removed {
     Leave,
 }
 
+fn used(owed: &Owed, present: Option<(i64, Digest)>, etag: Option<String>, passed: i32) -> Later {
+    let finding = Finding::Differs { present, etag, passed };
+    Later::Used { finding, generation: owed.generation + passed }
+}
+
 impl Drain<'_> {
     /// An open attempt's hour has come: is the calendar still as it was acknowledged?
     pub(super) async fn verify(
@@ -43,7 +50,14 @@ impl Drain<'_> {
         open: &Verify,
         stop: &CancellationToken,
     ) -> Result<()> {
-        if !self.remove_earlier(owed, open, stop).await? || !self.keep_lease().await? {
+        // The last look may have passed as many as it found, and one.
+        let from = open.from_generation.max(owed.generation - GENERATIONS_MAX - 1);
+        match self.remove_all(owed, from..owed.generation, owed.generation, stop).await? {
+            Removed::Gone => {}
+            Removed::Unread(reading) => return self.look_again(owed, reading).await,
+            Removed::Leave => return Ok(()),
+        }
+        if !self.keep_lease().await? {
             return Ok(());
         }
         let external_id = self.external_id(owed, owed.generation);
@@ -69,43 +83,49 @@ impl Drain<'_> {
         // A database that lost its tail may have lost generations.
         match self.last_used(owed, stop).await? {
             Later::None => self.record(owed, finding, later).await,
-            Later::Used(finding) => {
+            Later::Used { finding, generation } => {
                 tracing::warn!(error_code = "forgotten_generation", "the calendar knows more");
-                // Those before it are looked at once more.
                 let soon = self.emitter.options.backoff.delay_max;
-                self.record(owed, finding, later.or(Some(soon))).await
+                self.record(owed, finding, later.or(Some(soon))).await?;
+                // Now that it is written down, those before it are earlier ones. What cannot be
+                // removed at once is looked for again with the next verification.
+                let earlier = owed.generation..generation;
+                self.remove_all(owed, earlier, generation, stop).await.map(|_| ())
             }
             Later::Unread(reading) => self.look_again(owed, reading).await,
             Later::Leave => Ok(()),
         }
     }
 
-    /// Removes what a late create has left under the names of earlier generations. `false`: one
-    /// could not be looked at, or there is a stop; all of it is looked at again.
-    async fn remove_earlier(
+    /// Removes what stands under the names of generations before the present one, as a late create
+    /// may leave it. `Removed::Unread`: one could not be looked at.
+    async fn remove_all(
         &self,
         owed: &Owed,
-        open: &Verify,
+        generations: Range<i32>,
+        present: i32,
         stop: &CancellationToken,
-    ) -> Result<bool> {
-        let from = open.from_generation.max(owed.generation - GENERATIONS_MAX);
-        for generation in from..owed.generation {
-            if stop.is_cancelled() || !self.keep_lease().await? {
-                return Ok(false);
+    ) -> Result<Removed> {
+        let present = self.external_id(owed, present);
+        for generation in generations {
+            let external_id = self.external_id(owed, generation);
+            if external_id == present {
+                // One name for ever.
+                continue;
             }
-            match self.remove(owed, generation).await? {
+            if stop.is_cancelled() || !self.keep_lease().await? {
+                return Ok(Removed::Leave);
+            }
+            match self.remove(owed, generation, &external_id).await? {
                 Removed::Gone => {}
-                Removed::Unread(reading) => {
-                    self.look_again(owed, reading).await?;
-                    return Ok(false);
-                }
-                Removed::Leave => return Ok(false),
+                left @ (Removed::Unread(_) | Removed::Leave) => return Ok(left),
             }
         }
-        Ok(true)
+        Ok(Removed::Gone)
     }
 
-    /// Looks for generations that the database has forgotten. What stands under the last of them is
+    /// Looks for generations that the database has forgotten, up to the first that was never used, as
+    /// far as the calendar remembers. What stands under the last of them is
     /// the booking's event from now on, and those before it are earlier ones: it is not deleted
     /// here, since a name may be used again until it is written down that it was.
     async fn last_used(&self, owed: &Owed, stop: &CancellationToken) -> Result<Later> {
@@ -124,12 +144,9 @@ impl Drain<'_> {
             last = match self.calendar.read(&external_id).await {
                 Reading::Absent if ends_at_unused => break,
                 Reading::Absent => continue,
-                Reading::Tombstone => {
-                    Later::Used(Finding::Differs { present: None, etag: None, passed: passed + 1 })
-                }
+                Reading::Tombstone => used(owed, None, None, passed + 1),
                 Reading::Live { marker, etag, .. } => {
-                    let present = Some(stands(owed, marker));
-                    Later::Used(Finding::Differs { present, etag, passed })
+                    used(owed, Some(stands(owed, marker)), etag, passed)
                 }
                 reading @ (Reading::CalendarGone { .. } | Reading::Failed(_)) => {
                     return Ok(Later::Unread(reading));
@@ -139,13 +156,8 @@ impl Drain<'_> {
         Ok(last)
     }
 
-    async fn remove(&self, owed: &Owed, generation: i32) -> Result<Removed> {
-        let external_id = self.external_id(owed, generation);
-        if external_id == self.external_id(owed, owed.generation) {
-            // One name for ever: it is the present one's.
-            return Ok(Removed::Gone);
-        }
-        let etag = match self.calendar.read(&external_id).await {
+    async fn remove(&self, owed: &Owed, generation: i32, external_id: &str) -> Result<Removed> {
+        let etag = match self.calendar.read(external_id).await {
             Reading::Absent | Reading::Tombstone => return Ok(Removed::Gone),
             reading @ (Reading::CalendarGone { .. } | Reading::Failed(_)) => {
                 return Ok(Removed::Unread(reading));
@@ -164,8 +176,7 @@ impl Drain<'_> {
         let condition = etag.map_or(Condition::Unconditional, Condition::Match);
         let (verb, body) = (Verb::Delete, &[][..]);
         crate::crash::point!("r14.removing");
-        let answer =
-            self.calendar.send(&Call { verb, external_id: &external_id, condition, body }).await;
+        let answer = self.calendar.send(&Call { verb, external_id, condition, body }).await;
         crate::crash::point!("r14.removed");
         Ok(match outcome(self.calendar.kind(), verb, &answer) {
             Outcome::Applied { .. } | Outcome::AlreadyApplied => Removed::Gone,

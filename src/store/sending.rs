@@ -198,7 +198,8 @@ pub enum Finding {
         /// For people.
         error: String,
     },
-    /// A verification found all as it should be. The next one is `Record::verify_after`, if any.
+    /// A verification found all as it should be, or as the host has left it: what she deleted by hand
+    /// stays booked, and her busy. The next one is `Record::verify_after`, if any.
     Verified,
     /// A verification could not be made: it stands as it is, until `Record::verify_after` from now.
     Unverified,

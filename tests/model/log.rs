@@ -11,6 +11,7 @@ use booking::{
     Arrival, Booking, BookingEvent, BookingId, Change, ConnectionId, Content, Decision, Desired,
     Details, Digest, EventId, IcalUid, Position, ProviderId, Rules, Status,
 };
+use calendar_sync::emit::decide::UNREAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
@@ -60,8 +61,6 @@ pub(crate) fn uid_of(booking: usize) -> IcalUid {
 
 /// What was seen where nothing was thought to stand: of no content that was written down.
 const SEEN: u8 = u8::MAX;
-/// Its digest (`decide::stands`).
-const UNREAD: Digest = Digest([0; 16]);
 
 fn rules() -> Rules {
     Rules {

@@ -137,18 +137,7 @@ pub(super) async fn an_event_that_was_rebooked_meanwhile_is_deleted_and_made_ane
     })
     .await;
     world.read_to(2, 1).await;
-    let worker = world.worker();
-    until("the calendar is found ahead", async || is_ahead(world).await).await;
-    world.read(1).await;
-    // The log end is asked for once more: what it was before the calendar was seen does not count.
-    note(world, false).await;
-    until("nothing is owed", async || {
-        // Who asks about the booking ends its waiting for the log.
-        is_ahead(world).await;
-        world.pending().await == 0
-    })
-    .await;
-    worker.stop().await;
+    is_ahead_then_caught_up(world).await;
     assert_eq!(world.only(&host).await.start, hour(11));
     let verbs = [Verb::Create, Verb::Update, Verb::Delete, Verb::Create];
     assert_eq!(world.host.verbs(), verbs);
@@ -164,38 +153,39 @@ pub(super) async fn an_event_of_a_generation_that_was_forgotten_is_taken_over(wo
         // One name for all generations: see the fact before.
         return;
     }
-    let host = world.connect(1).await;
-    let mut story = Story::of("a", provider(1));
-    world.tell([story.created()]).await;
-    world.drain().await;
-    let before = Arc::clone(&world.store);
-    lose(world, &[&host]).await;
-    world.read(1_000).await;
-    world.drain().await;
-    for event in [story.cancelled(), story.rebooked(11)] {
-        world.tell([event]).await;
-        world.drain().await;
-    }
+    let (host, mut story) = world.one_sent().await;
+    let events = [story.cancelled(), story.rebooked(11)];
+    forget(world, &host, async |world| {
+        for event in events {
+            world.tell([event]).await;
+            world.drain().await;
+        }
+    })
+    .await;
     assert_eq!(world.host.verbs(), [Verb::Create, Verb::Delete, Verb::Create]);
     let rebooked = world.only(&host).await;
 
-    world.store = before;
-    notice(world).await;
     world.read_to(2, 1).await;
+    is_ahead_then_caught_up(world).await;
+    let there = world.only(&host).await;
+    assert_eq!((there.id, there.start), (rebooked.id, hour(11)));
+    assert_eq!(world.mapped(&story).await.generation, 1);
+}
+
+/// The calendar is found ahead of what was read; then the rest of the log is read, and all of it sent.
+async fn is_ahead_then_caught_up(world: &mut World) {
     let worker = world.worker();
     until("the calendar is found ahead", async || is_ahead(world).await).await;
     world.read(1).await;
     // The log end is asked for once more: what it was before the calendar was seen does not count.
     note(world, false).await;
     until("nothing is owed", async || {
+        // Who asks about the booking ends its waiting for the log.
         is_ahead(world).await;
         world.pending().await == 0
     })
     .await;
     worker.stop().await;
-    let there = world.only(&host).await;
-    assert_eq!((there.id, there.start), (rebooked.id, hour(11)));
-    assert_eq!(world.mapped(&story).await.generation, 1);
 }
 
 /// Whether booking `a` waits for the log; asking ends its backoff.

@@ -253,6 +253,12 @@ pub(crate) async fn a_verification_that_finds_later_generations_passes_them(env:
     assert!(!owed.burned);
     let verify = owed.verify.expect("the earlier ones are looked at");
     assert_eq!((verify.is_due, verify.from_generation), (false, 0));
+
+    let deleted = Finding::Differs { present: None, etag: None, passed: 2 };
+    assert_eq!(env.record_open(&lane, "a", deleted, Some(LONG)).await, Fenced::Written);
+    let owed = env.owed(&lane).await;
+    assert_eq!((owed.applied, owed.generation, owed.burned), (None, 4, false));
+    assert_eq!(owed.verify.map(|verify| verify.from_generation), Some(0));
 }
 
 pub(crate) async fn only_the_holder_verifies(env: &Env) {
