@@ -1,6 +1,6 @@
 //! The accounts that providers have calendars in, and who opens them for a worker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub(crate) struct Account {
     pub(crate) is_left: bool,
     /// Whether its conditions hold: else a late request can do what it should not, for a while.
     pub(crate) keeps_conditions: bool,
+    /// The names that were tried to make.
+    pub(crate) tried: BTreeSet<String>,
     /// The latest request about each name that a worker has an acknowledgement of.
     pub(crate) acknowledged: BTreeMap<String, u64>,
 }
@@ -83,6 +85,7 @@ impl Accounts {
             gone_until: Duration::ZERO,
             refuses_until: Duration::ZERO,
             is_left: false,
+            tried: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
         });
         at

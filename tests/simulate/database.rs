@@ -56,7 +56,9 @@ fn word(finding: &Finding) -> &'static str {
         Finding::Ahead { .. } => "found ahead",
         Finding::Verified => "verified",
         Finding::Unverified => "not verified",
-        Finding::Differs { passed: 0 | 1, .. } => "verified: differs",
+        Finding::Differs { passed: 0, .. } | Finding::Differs { passed: 1, present: None, .. } => {
+            "verified: differs"
+        }
         Finding::Differs { .. } => "verified: later generations",
     }
 }
@@ -91,7 +93,9 @@ impl Database {
             sleep(way.there).await;
         }
         if way.fails_before || self.world.is_store_away() {
-            self.world.count("no answer, not done");
+            if way.fails_before {
+                self.world.count("no answer, not done");
+            }
             self.world.say(|| format!("database: {operation}: no answer, not done"));
             return Err(unavailable(operation));
         }
@@ -107,7 +111,9 @@ impl Database {
             sleep(way.back).await;
         }
         if way.fails_after || self.world.is_store_away() {
-            self.world.count("no answer, done");
+            if way.fails_after {
+                self.world.count("no answer, done");
+            }
             self.world.say(|| format!("database: {operation}: done, no answer"));
             return Err(unavailable(operation));
         }
@@ -173,7 +179,9 @@ impl Store for Database {
 
     async fn stop(&self, fence: &Fence, stop: &Stop) -> Result<Fenced> {
         let seen = |done: &Fenced| {
-            self.world.count("stopped");
+            if *done == Fenced::Written {
+                self.world.count("stopped");
+            }
             self.fenced_write("stop", fence, *done);
         };
         self.call("stop", async |store| store.stop(fence, stop).await, seen).await
@@ -213,10 +221,10 @@ impl Store for Database {
                 Committed::Elsewhere { .. } => "batch refused: elsewhere",
                 Committed::Refused { .. } => "batch refused",
             });
-            for _ in &batch.dead_letters {
-                self.world.count("dead letter of a record");
-            }
             if let (Committed::Done, Some(advance)) = (done, &batch.advance) {
+                for _ in &batch.dead_letters {
+                    self.world.count("dead letter of a record");
+                }
                 self.fenced_write("commit", &advance.fence, Fenced::Written);
                 self.world.say(|| {
                     format!(
@@ -280,7 +288,9 @@ impl Store for Database {
 
     async fn park(&self, lane: &LaneLease, reason: &str) -> Result<Fenced> {
         let seen = |done: &Fenced| {
-            self.world.count("lane parked");
+            if *done == Fenced::Written {
+                self.world.count("lane parked");
+            }
             self.lane_write("park", lane, *done);
             self.world.say(|| format!("parked: {reason}: {done:?}"));
         };

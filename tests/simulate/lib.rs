@@ -13,7 +13,8 @@
 //! 4. [`story`] is the booking application, [`operator`] the person on call, [`host`] the one whose
 //!    calendar it is.
 //! 5. [`run`] lets all of it happen, in virtual time, until nothing is left to do; then [`oracle`]
-//!    compares the calendars with the story. [`audit`] has watched meanwhile.
+//!    compares the calendars with the story. [`audit`] has watched meanwhile, [`panics`] too, and
+//!    [`coverage`] has counted.
 //!
 //! [`variant`] breaks the service on purpose: what the simulator cannot see, it cannot hold.
 

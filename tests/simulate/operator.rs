@@ -129,6 +129,7 @@ impl Operator {
         let Some(number) = self.destinations.remove(&whose) else {
             return;
         };
+        self.world.count(if withdraw { "removed, withdrawing" } else { "removed, leaving" });
         let id = {
             let mut accounts = self.world.accounts();
             accounts.0[number].is_left = !withdraw;

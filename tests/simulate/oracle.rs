@@ -1,17 +1,17 @@
 //! The judge: compares the calendars with what the booking application knows. Shares no code with
 //! the service but the names of providers and bookings; knows what the calendars tell of themselves,
-//! and the story.
+//! and the story. Where a calendar is right, the row that operators look at has to say so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use booking::{IcalUid, ProviderId};
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::accounts::Account;
 use crate::calendars::{By, Change, Event, Stood};
 use crate::store::EventLook;
-use crate::story::{Booked, Shown, Story};
+use crate::story::{Shown, Story};
 use crate::world::World;
 
 /// Compares everything.
@@ -22,17 +22,16 @@ pub(crate) fn judge(world: &World, story: &Story, destinations: &BTreeMap<Provid
         for booked in &story.bookings {
             let shown = booked.shown();
             let here = shown.filter(|shown| destinations.get(&shown.provider) == Some(&number));
-            let is_its = |name: &str| uids.get(name).is_some_and(|of| of == booked.uid.as_str());
+            let its = uids.iter().filter(|(_, uid)| uid.as_str() == booked.uid.as_str());
+            let names: BTreeSet<&str> = its.map(|(name, _)| name.as_str()).collect();
             let live = account.server.live().into_iter();
-            // What the host took back out of the bin is her own, as a copy is.
             let found: Vec<&Event> = live
-                .filter(|event| is_ours(event) && is_its(&event.name))
-                .filter(|event| !was_restored(account, &event.name))
+                .filter(|event| is_ours(event) && names.contains(event.name.as_str()))
+                .filter(|event| !is_restored(account, &event.name))
                 .collect();
-            let mut wrongs = compare(account, booked, here.as_ref(), &found, is_its);
-            let is_handmade =
-                by_hand_at(account, is_its).is_some() || has_restored(account, is_its);
-            if wrongs.is_empty() && !is_handmade {
+            let mut wrongs = compare(account, booked.told_at(), here.as_ref(), &found, &names);
+            let mut last = names.iter().filter_map(|name| last(account, name));
+            if wrongs.is_empty() && last.all(|last| matches!(last.by, By::Request(_))) {
                 wrongs.extend(mapped_wrongly(world, account, &booked.uid, &found));
             }
             for wrong in wrongs {
@@ -67,39 +66,68 @@ fn uids_by_name(account: &Account) -> BTreeMap<String, String> {
     uids
 }
 
-/// When the host, or the server of its own accord, had the last word about such events. That what was
-/// deleted is not remembered any more is nothing that becomes of it.
-fn by_hand_at(account: &Account, is_its: impl Fn(&str) -> bool) -> Option<Duration> {
-    let is_live = |stood: &Stood| matches!(stood, Stood::Live(_));
+/// What became of the live event of a name last. That a deleted one is not remembered any more is
+/// nothing that becomes of it.
+fn last<'a>(account: &'a Account, name: &str) -> Option<&'a Change> {
     let matters = |change: &&Change| is_live(&change.before) || is_live(&change.after);
     let mut history = account.server.history().iter().rev().filter(matters);
-    let last = history.find(|change| is_its(&change.name))?;
-    (!matches!(last.by, By::Request(_))).then_some(last.at)
+    history.find(|change| change.name == name)
+}
+
+fn is_live(stood: &Stood) -> bool {
+    matches!(stood, Stood::Live(_))
+}
+
+/// Whether the host took an event back out of the bin, and nobody else has touched it since: it is her
+/// own then, as a copy is.
+fn is_restored(account: &Account, name: &str) -> bool {
+    let its = account.server.history().iter().rev().filter(|change| change.name == name);
+    let mut by_hand = its.take_while(|change| change.by == By::Host);
+    by_hand.any(|change| !is_live(&change.before) && is_live(&change.after))
+}
+
+/// Whether the host has deleted one of these since, or made it her own.
+fn was_deleted_by_hand(account: &Account, names: &BTreeSet<&str>, since: Duration) -> bool {
+    let mut last = names.iter().filter_map(|name| last(account, name));
+    last.any(|last| {
+        let is_deleted = !is_live(&last.after) || is_restored(account, &last.name);
+        last.by == By::Host && last.at >= since && is_deleted
+    })
+}
+
+/// Whether the host has changed what is compared since.
+fn was_edited_by_hand(account: &Account, name: &str, since: Duration) -> bool {
+    account.server.history().iter().any(|change| match (&change.before, &change.after) {
+        (Stood::Live(before), Stood::Live(after)) => {
+            change.name == name
+                && change.by == By::Host
+                && change.at >= since
+                && (&before.summary, &before.start, &before.end)
+                    != (&after.summary, &after.start, &after.end)
+        }
+        _ => false,
+    })
 }
 
 /// What is wrong with a booking in one account. What a host has done by hand stands until the booking
 /// is told to be something else than it ever was before.
 fn compare(
     account: &Account,
-    booked: &Booked,
+    told_at: Duration,
     shown: Option<&Shown>,
     found: &[&Event],
-    is_its: impl Fn(&str) -> bool,
+    names: &BTreeSet<&str>,
 ) -> Vec<String> {
-    let stands = |at: Option<Duration>| at.is_some_and(|at| at >= booked.told_at());
     let mut wrongs = Vec::new();
     if found.len() > 1 && !account.is_left {
         let names: Vec<&str> = found.iter().map(|event| event.name.as_str()).collect();
         wrongs.push(format!("{} live events: {names:?}", found.len()));
     }
     match (shown, found.first()) {
-        (Some(shown), Some(event)) => {
-            let by_hand = by_hand_at(account, |name| name == event.name);
-            wrongs.extend(differences(shown, event).filter(|_| !stands(by_hand)));
+        (Some(shown), Some(event)) if !was_edited_by_hand(account, &event.name, told_at) => {
+            wrongs.extend(differences(shown, event));
         }
-        (Some(shown), None)
-            if !stands(by_hand_at(account, &is_its)) && !has_restored(account, &is_its) =>
-        {
+        (Some(shown), None) if !was_deleted_by_hand(account, names, told_at) => {
             wrongs.push(format!("`{}` is lost", shown.summary));
         }
         (None, Some(event)) if !account.is_left => {
@@ -108,23 +136,6 @@ fn compare(
         (Some(_) | None, Some(_) | None) => {}
     }
     wrongs
-}
-
-/// Whether the host took an event back out of the bin.
-fn was_restored(account: &Account, name: &str) -> bool {
-    let is_live = |stood: &Stood| matches!(stood, Stood::Live(_));
-    account.server.history().iter().any(|change| {
-        change.name == name
-            && change.by == By::Host
-            && !is_live(&change.before)
-            && is_live(&change.after)
-    })
-}
-
-/// Whether she did so with any of these.
-fn has_restored(account: &Account, is_its: impl Fn(&str) -> bool) -> bool {
-    let mut changes = account.server.history().iter();
-    changes.any(|change| is_its(&change.name) && was_restored(account, &change.name))
 }
 
 /// What the service made and nothing explains; what the host made and the service has touched.
@@ -154,26 +165,35 @@ fn mapped_wrongly(
             row.connection == Some(account.connection) && row.uid == Some(uid)
         };
         let row = tables.events().find(is_its);
-        row.map(|row| (row.external_id.to_owned(), row.sync_status, row.is_busy))
+        row.map(|row| {
+            let times = (rfc3339(row.start), rfc3339(row.end));
+            (row.external_id.to_owned(), row.sync_status, row.is_busy, times)
+        })
     });
-    let stands = found.first().map(|event| event.name.as_str());
+    let stands = found.first();
     let is_right = match (&said, stands) {
-        (Some((name, status, is_busy)), Some(stands)) => {
+        (Some((name, status, is_busy, (start, end))), Some(event)) => {
             // What was refused once says so until the next call.
-            name == stands && *is_busy && *status != "CANCELLED"
+            *name == event.name
+                && *is_busy
+                && *status != "CANCELLED"
+                && (*start == event.start && *end == event.end)
         }
-        (Some((_, _, is_busy)), None) => !is_busy,
+        (Some((_, _, is_busy, _)), None) => !is_busy,
         (None, None) => true,
         (None, Some(_)) => false,
     };
     // What was left with an account is nobody's.
     let is_wrong = !is_right && !account.is_left;
-    is_wrong.then(|| format!("the row says {said:?}, and the calendar has {stands:?}"))
+    is_wrong.then(|| format!("the row says {said:?}, and there stands {stands:?}"))
+}
+
+fn rfc3339(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 fn differences(shown: &Shown, event: &Event) -> Option<String> {
-    let time = |at: chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
-    let wanted = (shown.summary.as_str(), time(shown.start), time(shown.end));
+    let wanted = (shown.summary.as_str(), rfc3339(shown.start), rfc3339(shown.end));
     let stands = (event.summary.as_str(), event.start.clone(), event.end.clone());
     (wanted != stands).then(|| format!("{stands:?} stands there, and it should be {wanted:?}"))
 }

@@ -20,6 +20,7 @@ pub(crate) fn noticed(it: impl FnOnce()) -> Vec<String> {
             before(info);
         }));
     });
+    PANICS.take();
     // What it panicked with is known by then.
     drop(catch_unwind(AssertUnwindSafe(it)));
     PANICS.take()

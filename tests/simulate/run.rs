@@ -53,8 +53,9 @@ pub fn simulate(seed: u64, variant: Variant, is_traced: bool) -> Verdict {
     builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
     let runtime = builder.build().expect("a runtime without threads");
     let world = World::new(Plan::draw(seed), variant, is_traced);
-    let ended = panics::noticed(|| runtime.block_on(Run::whole(Arc::clone(&world))));
-    for panic in ended {
+    let whole = Run::whole(Arc::clone(&world));
+    // What is left of the tasks ends with the runtime.
+    for panic in panics::noticed(move || runtime.block_on(whole)) {
         world.wrong(panic);
     }
     let (wrongs, trace) = world.verdict();
@@ -138,7 +139,10 @@ impl Run {
             Deed::Story => self.story.go_on(&self.world),
             Deed::Attend => self.operator.attend(&mut self.story).await,
             Deed::Shuffle => self.world.group.shuffle(),
-            Deed::Begin if self.workers.len() < WORKERS_MAX => self.begin_worker(),
+            Deed::Begin if self.workers.len() < WORKERS_MAX => {
+                self.world.count("one worker more");
+                self.begin_worker();
+            }
             Deed::Begin => {}
             Deed::Strike(strike) => self.strike(strike),
             Deed::Connect => self.operator.connect().await,
@@ -177,9 +181,6 @@ impl Run {
     fn count(&self, deed: Deed) {
         let what = match deed {
             Deed::Shuffle => "shuffle",
-            Deed::Begin => "one worker more",
-            Deed::Strike(Strike::Evict) => "evicted",
-            Deed::Strike(Strike::Stop) => "asked to end",
             Deed::StoreAway(true) => "database away",
             Deed::BrokerAway(true) => "broker away",
             Deed::Hold(true) => "held back",
@@ -189,14 +190,12 @@ impl Run {
             Deed::Log(Break::CutBehind) => "log cut behind",
             Deed::Log(Break::CutAhead) => "log cut ahead",
             Deed::Connect => "connected",
-            Deed::Disconnect(true) => "removed, withdrawing",
-            Deed::Disconnect(false) => "removed, leaving",
-            Deed::Account(Trouble::Expire) => "credentials expired",
-            Deed::Account(Trouble::Gone(_)) => "calendar gone",
-            Deed::Account(Trouble::Refuse(_)) => "calendar refuses",
             Deed::Gates => "flags changed",
             // Counted where it comes to something, or no fault.
-            Deed::Strike(Strike::Kill(_) | Strike::Freeze(..))
+            Deed::Begin
+            | Deed::Strike(_)
+            | Deed::Disconnect(_)
+            | Deed::Account(_)
             | Deed::Story
             | Deed::FallBack(_)
             | Deed::Jump(_)
@@ -214,10 +213,14 @@ impl Run {
             return;
         };
         match strike {
-            Strike::Evict => self.world.group.expel(worker.id),
+            Strike::Evict => {
+                self.world.count("evicted");
+                self.world.group.expel(worker.id);
+            }
             Strike::Kill(polls) => worker.life.doom(polls, Fate::Dies),
             Strike::Freeze(polls, time) => worker.life.doom(polls, Fate::Freezes(time)),
             Strike::Stop => {
+                self.world.count("asked to end");
                 worker.stop.cancel();
                 self.workers.retain(|it| it.id != worker.id);
             }
@@ -228,6 +231,11 @@ impl Run {
         let Some(number) = self.operator.any_account() else {
             return;
         };
+        self.world.count(match trouble {
+            Trouble::Gone(_) => "calendar gone",
+            Trouble::Refuse(_) => "calendar refuses",
+            Trouble::Expire => "credentials expired",
+        });
         let now = self.world.elapsed();
         let mut accounts = self.world.accounts();
         let account = &mut accounts.0[number];

@@ -94,6 +94,7 @@ struct Waiting {
     at: Duration,
     key: String,
     payload: Vec<u8>,
+    is_sequenced: bool,
 }
 
 /// The application.
@@ -191,6 +192,9 @@ impl Story {
 
     /// Publishes every booking as it is now: some facts are not in the log any more.
     pub(crate) fn publish_all_anew(&mut self, world: &World) {
+        // A repetition of what the log has lost would be the newest fact in it: nothing but a
+        // sequence tells.
+        self.waiting.retain(|waiting| waiting.is_sequenced);
         for at in 0..self.bookings.len() {
             let booked = &self.bookings[at];
             if !booked.is_made {
@@ -237,7 +241,9 @@ impl Story {
         let at = world.elapsed() + later;
         if repeats || reorders {
             world.count(if reorders { "reordered" } else { "repeated" });
-            self.waiting.push(Waiting { at, key: key.clone(), payload: payload.clone() });
+            let is_sequenced = event.sequence.is_some();
+            let (key, payload) = (key.clone(), payload.clone());
+            self.waiting.push(Waiting { at, key, payload, is_sequenced });
         }
         if !reorders {
             append(world, &key, payload);

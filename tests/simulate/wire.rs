@@ -343,10 +343,10 @@ impl Wire {
         }
     }
 
-    /// The variant that takes one 404 about what was there for its end.
+    /// The variant that takes one 404 about what it has tried to make for its end.
     fn is_taken_for_deleted(&self, name: &str) -> bool {
         self.world.variant == Variant::ANewGenerationOnOneBare404
-            && self.world.accounts().0[self.account].acknowledged.contains_key(name)
+            && self.world.accounts().0[self.account].tried.contains(name)
     }
 
     /// Graph answers a POST of before with the event that it made then, as it is by now: that this
@@ -386,6 +386,9 @@ impl Adapter for Wire {
             && let Ask::Create { name, .. } = &mut ask
         {
             *name = format!("{name}-{}", self.world.next_request());
+        }
+        if let Ask::Create { name, .. } = &ask {
+            self.world.accounts().0[self.account].tried.insert(name.clone());
         }
         match self.exchange(ask).await {
             Err(sent) => self.lost(sent),

@@ -211,15 +211,16 @@ impl World {
         // Nothing tells of a restore that the server does not show, if not a cursor that is behind.
         let is_behind = self.positions() != before;
         let is_unnoticed = self.unnoticed.load(Ordering::Relaxed);
-        if is_noticed || !is_behind || is_unnoticed {
+        let shows = is_noticed || !is_behind || is_unnoticed;
+        if shows {
             self.store.restore(&chosen, History::Another);
             self.unnoticed.store(true, Ordering::Relaxed);
         }
         self.audit().fell_back(&self.store);
-        self.count(if is_noticed {
-            "database fell back, noticed"
+        self.count(if shows {
+            "database fell back, another server"
         } else {
-            "database fell back, unnoticed"
+            "database fell back, the same server"
         });
         self.say(|| format!("the database falls back (noticed: {is_noticed})"));
         true

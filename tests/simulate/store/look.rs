@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use booking::{ConnectionId, IcalUid};
 use calendar_sync::store::{ConnectionState, Cursor, DeadLetter, DeadState};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::rows::{EventRow, Tables};
@@ -39,6 +40,10 @@ pub struct EventLook<'t> {
     pub sync_status: &'static str,
     /// Whether it makes its owner busy.
     pub is_busy: bool,
+    /// First instant.
+    pub start: DateTime<Utc>,
+    /// First instant after it.
+    pub end: DateTime<Utc>,
 }
 
 impl ModelStore {
@@ -92,6 +97,8 @@ impl<'t> Look<'t> {
             uid: row.uid.as_ref(),
             sync_status: row.sync_status,
             is_busy: row.is_busy,
+            start: row.start,
+            end: row.end,
         };
         let mapped = self.0.events.iter().flat_map(move |(id, rows)| {
             let id = *id;
