@@ -7,6 +7,18 @@
 //! The order in which rows are locked, everywhere (rule R16): cursor, providers and connections,
 //! lanes, bookings, effects, each sorted by key.
 
+/// SQL: whether nothing is sent on the connection `c` before `adopt` was run. What is being removed
+/// only withdraws what we know of.
+macro_rules! unadopted {
+    () => {
+        "(c.state <> 'removing' AND EXISTS (
+            SELECT 1 FROM external_calendar_events AS x
+             WHERE x.connection_id IS NULL AND x.sync_status <> 'CANCELLED'
+               AND x.generation >= 0 AND x.provider_id = c.provider_id
+               AND x.calendar_provider = c.kind))"
+    };
+}
+
 pub mod connect;
 
 pub mod types;

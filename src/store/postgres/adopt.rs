@@ -11,20 +11,6 @@ use super::rows::{bytes, inconsistent};
 use super::{PostgresStore, failed};
 use crate::store::{ADOPTED_REVISION, Adopted, LegacyEvent, Result};
 
-/// SQL: whether nothing is sent on the connection `c` before `adopt` was run. What is being removed
-/// only withdraws what we know of.
-macro_rules! unadopted {
-    () => {
-        "(c.state <> 'removing' AND EXISTS (
-            SELECT 1 FROM external_calendar_events AS x
-             WHERE x.connection_id IS NULL AND x.sync_status <> 'CANCELLED'
-               AND x.generation >= 0 AND x.provider_id = c.provider_id
-               AND x.calendar_provider = c.kind))"
-    };
-}
-
-pub(super) use unadopted;
-
 const OPERATION: &str = "adopt events";
 
 impl PostgresStore {

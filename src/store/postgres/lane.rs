@@ -7,7 +7,6 @@ use sqlx::postgres::PgRow;
 use sqlx::{Postgres, Row as _, Transaction};
 use uuid::Uuid;
 
-use super::adopt::unadopted;
 use super::connection::holds_removal_up;
 use super::rows::{self, bytes, digest, inconsistent};
 use super::{PostgresStore, failed, fenced, seconds};

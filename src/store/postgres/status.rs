@@ -4,7 +4,6 @@ use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
-use super::adopt::unadopted;
 use super::rows::inconsistent;
 use super::{PostgresStore, failed};
 use crate::store::{BookingStatus, ConnectionState, EffectStatus, Result, Standing};

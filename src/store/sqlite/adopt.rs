@@ -10,20 +10,6 @@ use super::row::Values;
 use super::{SqliteStore, fault};
 use crate::store::{ADOPTED_REVISION, Adopted, AdoptedEvent, LegacyEvent, Result};
 
-/// SQL: whether nothing is sent on the connection `c` before `adopt` was run. What is being removed
-/// only withdraws what we know of.
-macro_rules! unadopted {
-    () => {
-        "(c.state <> 'removing' AND EXISTS (
-            SELECT 1 FROM external_calendar_events AS x
-             WHERE x.connection_id IS NULL AND x.sync_status <> 'CANCELLED'
-               AND x.generation >= 0 AND x.provider_id = c.provider_id
-               AND x.calendar_provider = c.kind))"
-    };
-}
-
-pub(super) use unadopted;
-
 /// See [`crate::store::Store::legacy_events`].
 pub(super) async fn legacy_events(
     store: &SqliteStore,

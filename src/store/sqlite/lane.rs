@@ -8,7 +8,6 @@ use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
-use super::adopt::unadopted;
 use super::row::{Values, list};
 use super::{SqliteStore, booking, connection, fault, fenced};
 use crate::store::sending::backlog_share;

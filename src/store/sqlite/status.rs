@@ -3,7 +3,6 @@
 use ::booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use sqlx::sqlite::SqliteRow;
 
-use super::adopt::unadopted;
 use super::row::Values;
 use super::{SqliteStore, fault};
 use crate::store::{BookingStatus, ConnectionState, EffectStatus, Result, Standing};
