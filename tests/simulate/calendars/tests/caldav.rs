@@ -26,10 +26,7 @@ fn a_put_is_read_back_whole() {
     assert!(etag.as_ref().is_some_and(|etag| etag.starts_with('"')), "{etag:?}");
     let (body_marker, provider_uid) = (Some(marker(0)), Some("uid-1".to_owned()));
     assert_eq!(desk.read(), Said::Live { body_marker, etag, provider_uid });
-    let event = desk.only();
-    assert_eq!((event.summary.as_str(), event.location.as_deref()), ("Haircut 0", Some("Room 1")));
-    assert_eq!(event.start, "2026-03-03T09:00:00Z");
-    assert_eq!(event.end, "2026-03-03T10:00:00Z");
+    desk.shows_the_first();
 }
 
 #[test]

@@ -23,10 +23,7 @@ fn an_insert_is_read_back_whole() {
     assert_eq!(uid, format!("{}@google.com", name(Kind::Google)));
     let body_marker = Some(marker(0));
     assert_eq!(desk.read(), Said::Live { body_marker, etag: Some(etag), provider_uid: Some(uid) });
-    let event = desk.only();
-    assert_eq!((event.summary.as_str(), event.location.as_deref()), ("Haircut 0", Some("Room 1")));
-    assert_eq!(event.start, "2026-03-03T09:00:00Z");
-    assert_eq!(event.end, "2026-03-03T10:00:00Z");
+    desk.shows_the_first();
 }
 
 /// A2.

@@ -23,10 +23,7 @@ fn a_post_is_found_by_its_marker() {
     assert!(!uid.contains(&name(Kind::Microsoft)), "the UID is the server's own: {uid}");
     let body_marker = Some(marker(0));
     assert_eq!(desk.read(), Said::Live { body_marker, etag: Some(etag), provider_uid: Some(uid) });
-    let event = desk.only();
-    assert_eq!((event.summary.as_str(), event.location.as_deref()), ("Haircut 0", Some("Room 1")));
-    assert_eq!(event.start, "2026-03-03T09:00:00Z");
-    assert_eq!(event.end, "2026-03-03T10:00:00Z");
+    desk.shows_the_first();
 }
 
 /// B3.

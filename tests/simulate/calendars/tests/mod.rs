@@ -210,6 +210,16 @@ impl Desk {
         live[0]
     }
 
+    /// It is as the first body says.
+    #[track_caller]
+    fn shows_the_first(&self) {
+        let event = self.only();
+        let shown = (event.summary.as_str(), event.location.as_deref());
+        assert_eq!(shown, ("Haircut 0", Some("Room 1")));
+        assert_eq!(event.start, "2026-03-03T09:00:00Z");
+        assert_eq!(event.end, "2026-03-03T10:00:00Z");
+    }
+
     fn last(&self) -> &Change {
         self.calendar.history().last().unwrap()
     }
