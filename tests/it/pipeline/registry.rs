@@ -26,6 +26,7 @@ use super::world::{World, good, record, records};
 use crate::golden::Golden;
 use crate::store_contract::env::{Env, HandClock};
 use crate::store_contract::sqlite::memory_env;
+use crate::wait::until;
 
 /// What the stub does with a question.
 #[derive(Clone)]
@@ -283,10 +284,12 @@ async fn a_registry_that_is_not_there_is_waited_for() {
     let record = learned(&stub, &golden("header-BookingCreated-all.bin"), 0);
     // It waits until it is told to stop, and then nothing has been decided.
     let stop = CancellationToken::new();
+    let waited = async |times| {
+        let waits = || world.dice.waits.load(Ordering::SeqCst);
+        until("it has waited", async || waits() >= times).await;
+    };
     let stopping = async {
-        while world.dice.waits.load(Ordering::SeqCst) < 3 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        waited(3).await;
         stop.cancel();
     };
     let taking = world.take_until(&log, vec![record.clone()], &stop);
@@ -296,9 +299,7 @@ async fn a_registry_that_is_not_there_is_waited_for() {
     // It is there again.
     let waits = world.dice.waits.load(Ordering::SeqCst);
     let coming = async {
-        while world.dice.waits.load(Ordering::SeqCst) < waits + 3 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        waited(waits + 3).await;
         stub.serve(&address, &mut tasks).await
     };
     let (taken, _) = tokio::join!(world.take_records(&mut log, vec![record]), coming);
