@@ -137,8 +137,8 @@ pub(crate) const NO_CALL: Witness =
         })
     });
 
-/// What a booking shows by any two faults, in whichever calendar.
-pub(crate) const ANY_TWO: &[Witness] = &[
+/// What any fault shows, in whichever calendar.
+pub(crate) const ANY_ONE: &[Witness] = &[
     ENDS,
     SENDER_GONE,
     STALE_HOLDER,
@@ -146,11 +146,10 @@ pub(crate) const ANY_TWO: &[Witness] = &[
     STALE_OWNER,
     COMMIT_UNHEARD,
     LATE_REFUSED,
-    LATE_LANDED,
-    LATE_FOUND,
-    GAVE_WAY,
     LEFT_UNSENT,
-    REFUSED_WHILE_OPEN,
     COALESCED,
     NO_CALL,
 ];
+
+/// What takes two of them.
+pub(crate) const ANY_TWO: &[Witness] = &[LATE_LANDED, LATE_FOUND, GAVE_WAY, REFUSED_WHILE_OPEN];
