@@ -125,9 +125,9 @@ impl Drain<'_> {
     }
 
     /// Looks for generations that the database has forgotten, up to the first that was never used, as
-    /// far as the calendar remembers. What stands under the last of them is
-    /// the booking's event from now on, and those before it are earlier ones: it is not deleted
-    /// here, since a name may be used again until it is written down that it was.
+    /// far as the calendar remembers. What stands under the last of them is the booking's event from
+    /// now on, and those before it are earlier ones: it is not deleted here, since a name may be used
+    /// again until it is written down that it was.
     async fn last_used(&self, owed: &Owed, stop: &CancellationToken) -> Result<Later> {
         // What stands under one name of such a calendar tells nothing of the names after it.
         let ends_at_unused = !forgets(self.calendar.kind());
