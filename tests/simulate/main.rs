@@ -84,7 +84,12 @@ fn seeds(args: &Args, tally: &mut Tally) {
     let failed = Mutex::new(0);
     let counts = Mutex::new(Counts::new());
     let last = args.seed.saturating_add(args.seeds);
+    if last - args.seed < args.seeds {
+        println!("there are no seeds above {}", u64::MAX - 1);
+    }
+    let ran = AtomicU64::new(0);
     each(args.jobs, args.seed..last, |seed| {
+        ran.fetch_add(1, Ordering::Relaxed);
         let verdict = simulate(seed, args.variant, args.trace);
         if args.trace {
             println!("{}", verdict.trace);
@@ -99,7 +104,7 @@ fn seeds(args: &Args, tally: &mut Tally) {
     });
     let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     tally.failed += failed;
-    tally.passed += args.seeds - failed;
+    tally.passed += ran.into_inner() - failed;
     if args.suite && args.seeds >= COVERAGE_SEEDS_MIN {
         covers(&counts.into_inner().unwrap_or_else(PoisonError::into_inner), tally);
     }
