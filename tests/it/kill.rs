@@ -41,6 +41,7 @@ use world::World;
 
 use crate::process::tail;
 use crate::say;
+use crate::wait::found;
 
 const EVENTS: usize = 5_000;
 /// A kill comes after so many more events; the last ones come after the last kill.
@@ -282,14 +283,11 @@ async fn quiet(world: &World) {
                (SELECT count(*) FROM effects WHERE verify_at IS NOT NULL)";
     let all = i64::try_from(EVENTS).expect("a small number");
     let mut left = (0_i64, 0_i64, 0_i64);
-    let waiting = async {
-        while left != (all, 0, 0) {
-            tokio::time::sleep(LOOK_INTERVAL).await;
-            left = sqlx::query_as(LEFT).fetch_one(&world.pool).await.expect("three numbers");
-        }
-    };
-    let waited = tokio::time::timeout(QUIET_MAX, waiting).await;
-    assert!(waited.is_ok(), "read, due or dead, to be verified: {left:?} of {all}");
+    let nothing = found(QUIET_MAX, async || {
+        left = sqlx::query_as(LEFT).fetch_one(&world.pool).await.expect("three numbers");
+        (left == (all, 0, 0)).then_some(())
+    });
+    assert!(nothing.await.is_some(), "read, due or dead, to be verified: {left:?} of {all}");
 }
 
 fn rewritten_in_google(world: &World) -> usize {
