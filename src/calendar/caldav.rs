@@ -11,7 +11,7 @@ use url::Url;
 use uuid::{Uuid, uuid};
 
 use super::http::{self, Exchanged, Http, Request, Response};
-use super::{Account, Answer, Calendar, Call, Condition, Reading, ical};
+use super::{Account, Answer, Calendar, Call, Condition, Name, Reading, ical};
 
 /// The namespace of our hrefs: a released one never changes, or every event gets a second name.
 const HREFS: Uuid = uuid!("6f0d3c1e-5b0a-4d52-9a53-2f6f5c2f7d10");
@@ -80,7 +80,7 @@ impl Caldav {
     }
 
     async fn write(&self, call: &Call<'_>) -> Result<Response, Answer> {
-        let url = self.resource(call.external_id)?;
+        let url = self.resource(call.name.given)?;
         let mut headers = Vec::new();
         match &call.condition {
             Condition::New => headers.push((IF_NONE_MATCH, "*".to_owned())),
@@ -136,8 +136,8 @@ impl Calendar for Caldav {
         }
     }
 
-    async fn read(&self, external_id: &str) -> Reading {
-        let response = match self.get(external_id).await {
+    async fn read(&self, name: Name<'_>) -> Reading {
+        let response = match self.get(name.given).await {
             Ok(response) => response,
             Err(lost) => return Reading::Failed(lost),
         };
@@ -182,7 +182,7 @@ fn live(response: Response) -> Reading {
     let marker = std::str::from_utf8(&response.body).ok().and_then(ical::read_marker);
     // CalDAV keeps the UID that it is given; what it shows is what we read.
     let provider_uid = marker.as_ref().map(|marker| marker.uid.to_string());
-    Reading::Live { marker, etag: response.etag, provider_uid }
+    Reading::Live { marker, etag: response.etag, provider_uid, server_id: None }
 }
 
 fn absent(collection: Response) -> Reading {

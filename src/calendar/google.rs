@@ -23,7 +23,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::http::{self, Http, Request, Response};
-use super::{Account, Answer, Calendar, Call, Condition, Inspected, Reading, ical, zone};
+use super::{Account, Answer, Calendar, Call, Condition, Inspected, Name, Reading, ical, zone};
 
 /// The keys of the marker among the private extended properties: at most 44 characters, their
 /// values at most 1024.
@@ -85,9 +85,9 @@ impl Google {
                     sent: false,
                     message: "the stored body is not an event".to_owned(),
                 })?;
-                (Method::PATCH, self.events(Some(call.external_id))?, patch)
+                (Method::PATCH, self.events(Some(call.name.given))?, patch)
             }
-            Verb::Delete => (Method::DELETE, self.events(Some(call.external_id))?, Vec::new()),
+            Verb::Delete => (Method::DELETE, self.events(Some(call.name.given))?, Vec::new()),
         };
         url.query_pairs_mut().append_pair("sendUpdates", "none");
         let mut headers: Vec<(HeaderName, String)> = Vec::new();
@@ -155,20 +155,20 @@ impl Calendar for Google {
         match self.write(call).await {
             Ok(response) if !(200..=299).contains(&response.status) => refusal(response),
             Ok(response) => match call.verb {
-                Verb::Create | Verb::Update => written(response, call.external_id),
+                Verb::Create | Verb::Update => written(response, call.name.given),
                 Verb::Delete => deleted(response),
             },
             Err(other) => other,
         }
     }
 
-    async fn read(&self, external_id: &str) -> Reading {
-        self.inspect(external_id).await.reading
+    async fn read(&self, name: Name<'_>) -> Reading {
+        self.inspect(name).await.reading
     }
 
-    async fn inspect(&self, external_id: &str) -> Inspected {
+    async fn inspect(&self, name: Name<'_>) -> Inspected {
         let unseen = |reading| Inspected { reading, content: None };
-        let found = match self.events(Some(external_id)) {
+        let found = match self.events(Some(name.given)) {
             Ok(url) => self.get(url).await,
             Err(lost) => Err(lost),
         };
@@ -177,7 +177,7 @@ impl Calendar for Google {
             Err(lost) => return unseen(Reading::Failed(lost)),
         };
         match response.status {
-            200 => inspected(&response, external_id),
+            200 => inspected(&response, name.given),
             410 => unseen(Reading::Tombstone),
             404 => unseen(self.look_for_calendar().await),
             _ => unseen(Reading::Failed(refusal(response))),
@@ -194,6 +194,7 @@ fn unguarded() -> Answer {
         retry_after: None,
         etag: None,
         provider_uid: None,
+        server_id: None,
         message: "not sent: an update needs the event's etag".to_owned(),
     }
 }
@@ -373,7 +374,8 @@ fn inspected(response: &Response, external_id: &str) -> Inspected {
     }
     let (marker, etag) = (event.marker(), event.etag(response));
     let content = event.content();
-    Inspected { reading: Reading::Live { marker, etag, provider_uid: event.ical_uid }, content }
+    let reading = Reading::Live { marker, etag, provider_uid: event.ical_uid, server_id: None };
+    Inspected { reading, content }
 }
 
 #[derive(Deserialize)]

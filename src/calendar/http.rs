@@ -214,6 +214,7 @@ impl Response {
             retry_after: self.retry_after,
             etag: self.etag,
             provider_uid,
+            server_id: None,
             message,
         }
     }

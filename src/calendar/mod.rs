@@ -51,6 +51,24 @@ pub struct Account {
     pub credentials: Credentials,
 }
 
+/// How an external event is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Name<'a> {
+    /// The name that we gave it, from [`Calendar::external_id`]; or that of an event which stood
+    /// before us.
+    pub given: &'a str,
+    /// The id under which the calendar keeps it, where the calendar makes its ids itself and has told
+    /// this one: a shorter way to the event than its name.
+    pub server_id: Option<&'a str>,
+}
+
+impl<'a> Name<'a> {
+    /// A name, with no id known.
+    pub fn given(given: &'a str) -> Self {
+        Self { given, server_id: None }
+    }
+}
+
 /// Under which condition a call may take effect (rule R11).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
@@ -67,8 +85,8 @@ pub enum Condition {
 pub struct Call<'a> {
     /// What it does.
     pub verb: Verb,
-    /// The external event's name, from [`Calendar::external_id`].
-    pub external_id: &'a str,
+    /// The external event.
+    pub name: Name<'a>,
     /// When it may take effect.
     pub condition: Condition,
     /// The exact bytes, from [`Calendar::body`]; empty for a delete.
@@ -90,6 +108,8 @@ pub enum Answer {
         etag: Option<String>,
         /// The UID that the calendar itself gives the event (L3).
         provider_uid: Option<String>,
+        /// The event's id, where the calendar makes its ids itself (L14).
+        server_id: Option<String>,
         /// A short text for people: never a body's content, never a token.
         message: String,
     },
@@ -114,6 +134,8 @@ pub enum Reading {
         etag: Option<String>,
         /// The UID that the calendar itself gives it.
         provider_uid: Option<String>,
+        /// Its id, where the calendar makes its ids itself.
+        server_id: Option<String>,
     },
     /// A deleted event that the calendar remembers (Google's `cancelled`, or 410).
     Tombstone,
@@ -146,12 +168,12 @@ pub trait Calendar: Send + Sync + 'static {
     async fn send(&self, call: &Call<'_>) -> Answer;
 
     /// Reads one event.
-    async fn read(&self, external_id: &str) -> Reading;
+    async fn read(&self, name: Name<'_>) -> Reading;
 
     /// Reads an event that we did not write. Without a content it is taken for another one than
     /// any booking shows.
-    async fn inspect(&self, external_id: &str) -> Inspected {
-        Inspected { reading: self.read(external_id).await, content: None }
+    async fn inspect(&self, name: Name<'_>) -> Inspected {
+        Inspected { reading: self.read(name).await, content: None }
     }
 }
 

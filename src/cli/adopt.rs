@@ -20,7 +20,7 @@ use super::open::open_installation;
 use super::out::Out;
 use super::redrive::http;
 use super::work::sealer;
-use crate::calendar::{Calendar, Reading};
+use crate::calendar::{Calendar, Name, Reading};
 use crate::clock::Surroundings;
 use crate::config::Settings;
 use crate::connection::accounts::SealedAccounts;
@@ -271,9 +271,9 @@ impl Adopting<'_> {
         let emit = &self.settings.emit;
         let backoff = Backoff { delay_min: emit.backoff_min, delay_max: emit.backoff_max };
         for tries in 1..=TRIES_MAX {
-            let inspected = calendar.inspect(&row.external_id).await;
+            let inspected = calendar.inspect(Name::given(&row.external_id)).await;
             let answer = match inspected.reading {
-                Reading::Live { marker, etag, provider_uid } => {
+                Reading::Live { marker, etag, provider_uid, .. } => {
                     let ours = marker
                         .filter(|marker| marker.uid == *uid && marker.connection == connection.id);
                     let shown = inspected.content.map(|content| content.digest());

@@ -109,7 +109,8 @@ impl Drain<'_> {
                 Next::Send(verb, condition) => {
                     rounds += 1;
                     let first_of_all = std::mem::replace(&mut fresh, false);
-                    let call = Call { verb, external_id: &external_id, condition, body: &[] };
+                    let name = Self::name(owed, &external_id);
+                    let call = Call { verb, name, condition, body: &[] };
                     self.send(owed, flight, call, first_of_all).await?
                 }
                 Next::ReadBack { was_there } => {
@@ -143,16 +144,16 @@ impl Drain<'_> {
         let answer = self.calendar.send(&Call { body, ..call.clone() }).await;
         crate::crash::point!("call.answered");
         let outcome = outcome(self.calendar.kind(), call.verb, &answer);
-        let external_id = call.external_id;
         tracing::debug!(verb = call.verb.name(), revision = flight.revision, outcome = ?outcome);
         Ok(match outcome {
-            Outcome::Applied { etag, provider_uid } => {
+            Outcome::Applied { etag, provider_uid, server_id } => {
                 self.success();
                 // Made anew on bare 404s: a moment after its insert, an event may not be found, and
                 // another insert be answered as if it had been done (rule R12).
                 let is_anew = call.verb == Verb::Create && flight.verb == Verb::Update;
                 let later = self.first_verification().filter(|_| is_anew);
-                Next::Record(acknowledged(flight, frozen, external_id, etag, provider_uid), later)
+                let known_as = server_id.as_deref().unwrap_or(call.name.given);
+                Next::Record(acknowledged(flight, frozen, known_as, etag, provider_uid), later)
             }
             // Only a delete says so; a put is known again by its marker.
             Outcome::AlreadyApplied if flight.digest.is_none() => {
@@ -200,7 +201,7 @@ impl Drain<'_> {
             return Ok(Next::Leave);
         }
         crate::crash::point!("r13.reading");
-        let reading = self.calendar.read(external_id).await;
+        let reading = self.calendar.read(Self::name(owed, external_id)).await;
         crate::crash::point!("r13.read");
         let reading = read_as(self.calendar.kind(), was_there, reading);
         // One bare 404 can be transient (rule R12): a moment after its insert, an event may not be
@@ -209,7 +210,7 @@ impl Drain<'_> {
         let settled = settle(owed, flight, reading);
         tracing::debug!(verb = flight.verb.name(), revision = flight.revision, settled = ?settled);
         Ok(match settled {
-            Settled::Present { revision, digest, etag, provider_uid } => {
+            Settled::Present { revision, digest, etag, provider_uid, server_id } => {
                 self.success();
                 let Some(frozen) = Frozen::parse(&flight.body) else {
                     return Ok(self.unreadable(owed));
@@ -219,7 +220,7 @@ impl Drain<'_> {
                     Some(content) if digest == content.digest() => (content.start, content.end),
                     Some(_) | None => (frozen.start, frozen.end),
                 };
-                let external_id = external_id.to_owned();
+                let external_id = server_id.unwrap_or_else(|| external_id.to_owned());
                 let finding = Finding::Present {
                     revision,
                     digest,

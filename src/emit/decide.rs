@@ -76,6 +76,8 @@ pub enum Settled {
         etag: Option<String>,
         /// The UID that the calendar gives it.
         provider_uid: Option<String>,
+        /// Its id, where the calendar makes its ids itself.
+        server_id: Option<String>,
     },
     /// There is no event, as was asked.
     Absent,
@@ -137,9 +139,11 @@ pub fn settle(owed: &Owed, flight: &InFlight, reading: Reading) -> Settled {
     // another create excludes this one. A create that nothing follows could land unseen.
     let is_excluded = flight.verb == Verb::Update || owed.desired.is_some();
     let gives_way = superseded(owed, flight) && (is_excluded || owed.attempts >= ATTEMPTS_MAX);
-    let (marker, etag, provider_uid) = match reading {
+    let (marker, etag, provider_uid, server_id) = match reading {
         Reading::Failed(_) | Reading::CalendarGone { .. } => return Settled::Unread(reading),
-        Reading::Live { marker, etag, provider_uid } => (marker, etag, provider_uid),
+        Reading::Live { marker, etag, provider_uid, server_id } => {
+            (marker, etag, provider_uid, server_id)
+        }
         Reading::Tombstone | Reading::Absent if flight.verb == Verb::Delete => {
             return Settled::Absent;
         }
@@ -165,7 +169,7 @@ pub fn settle(owed: &Owed, flight: &InFlight, reading: Reading) -> Settled {
     match marker {
         Some(marker) if is(&marker, flight.revision, sent) || is_wanted(&marker, owed) => {
             let Marker { revision, digest, .. } = marker;
-            Settled::Present { revision, digest, etag, provider_uid }
+            Settled::Present { revision, digest, etag, provider_uid, server_id }
         }
         Some(marker) if marker.revision > flight.revision => {
             Settled::Ahead { revision: marker.revision }

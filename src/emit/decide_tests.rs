@@ -29,6 +29,7 @@ fn owed(desired: Option<&str>, desired_revision: i64, applied: Option<(i64, &str
         burned: false,
         etag: None,
         adopted_id: None,
+        server_id: None,
         in_flight: None,
         attempts: 0,
         rejections: 0,
@@ -48,7 +49,12 @@ fn live(owed: &Owed, revision: i64, title: &str) -> Reading {
         revision,
         digest: content(title).digest(),
     };
-    Reading::Live { marker: Some(marker), etag: Some("\"1\"".to_owned()), provider_uid: None }
+    Reading::Live {
+        marker: Some(marker),
+        etag: Some("\"1\"".to_owned()),
+        provider_uid: None,
+        server_id: None,
+    }
 }
 
 fn send(verb: Verb, generation: i32) -> Step {
@@ -114,7 +120,7 @@ fn an_event_without_our_marker_is_ours_by_name() {
     let owed = owed(Some("y"), 1, Some((0, "x")));
     let update = flight(Verb::Update, 1, Some("y"));
     let etag = Some("\"1\"".to_owned());
-    let stripped = Reading::Live { marker: None, etag, provider_uid: None };
+    let stripped = Reading::Live { marker: None, etag, provider_uid: None, server_id: None };
     assert_eq!(settle(&owed, &update, stripped), again(Verb::Update));
 }
 
@@ -203,7 +209,7 @@ fn a_call_without_a_condition_is_made_sure_of_first() {
     let later = owed(Some("z"), 2, Some((0, "x")));
     let update = flight(Verb::Update, 1, Some("y"));
     let Reading::Live { marker, .. } = live(&later, 0, "x") else { unreachable!() };
-    let weak = Reading::Live { marker, etag: None, provider_uid: None };
+    let weak = Reading::Live { marker, etag: None, provider_uid: None, server_id: None };
     let expected = Settled::SendAgain { verb: Verb::Update, condition: Condition::Unconditional };
     assert_eq!(settle(&later, &update, weak), expected);
 }

@@ -16,8 +16,8 @@ use tracing::Instrument as _;
 use super::decide::{Step, next};
 use super::frozen::Frozen;
 use super::{Emitter, Run, Unopened};
-use crate::calendar::Calendar;
 use crate::calendar::http::READ_CALLS_MAX;
+use crate::calendar::{Calendar, Name};
 use crate::store::{
     ConnectionState, Fenced, InFlight, LaneLease, Owed, Result, Stamp, StoreError, Taken,
 };
@@ -234,6 +234,9 @@ impl Drain<'_> {
                     in_flight: flight.clone(),
                 });
                 owed.in_flight = Some(flight);
+                if generation != owed.generation {
+                    owed.server_id = None;
+                }
                 owed.generation = generation;
             }
             if step != Step::Nothing {
@@ -290,6 +293,11 @@ impl Drain<'_> {
             Some(adopted) if generation == 0 => adopted.clone(),
             Some(_) | None => self.calendar.external_id(&owed.uid, generation),
         }
+    }
+
+    /// How the event of the row's generation is found; `external_id` is its name.
+    pub(super) fn name<'n>(owed: &'n Owed, external_id: &'n str) -> Name<'n> {
+        Name { given: external_id, server_id: owed.server_id.as_deref() }
     }
 
     /// Ends the drain after the calls that are on their way.

@@ -28,6 +28,8 @@ pub enum Outcome {
         etag: Option<String>,
         /// The UID that the calendar itself gives the event (L3).
         provider_uid: Option<String>,
+        /// The event's id, where the calendar makes its ids itself (L14).
+        server_id: Option<String>,
     },
     /// The calendar is as we want it, by an earlier call.
     AlreadyApplied,
@@ -94,11 +96,15 @@ pub fn outcome(kind: CalendarKind, verb: Verb, answer: &Answer) -> Outcome {
         Answer::Lost { sent: true, message } => {
             Outcome::Unknown { reason: message.clone(), open: true, after: None }
         }
-        Answer::Status { status, reason, retry_after, etag, provider_uid, message } => {
+        Answer::Status { status, reason, retry_after, etag, provider_uid, server_id, message } => {
             let word = reason.as_deref();
             let told = Told { kind, word, after: *retry_after, message };
             match status {
-                200..=299 => told.success(verb, *status, etag.clone(), provider_uid.clone()),
+                200..=299 => {
+                    let (etag, provider_uid) = (etag.clone(), provider_uid.clone());
+                    let server_id = server_id.clone();
+                    told.success(verb, *status, Outcome::Applied { etag, provider_uid, server_id })
+                }
                 300..=499 => told.client_error(verb, *status),
                 // Beyond are 5xx, and numbers that are no HTTP status.
                 _ => told.unknown(true),
@@ -138,20 +144,17 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
-    fn success(
-        self,
-        verb: Verb,
-        status: u16,
-        etag: Option<String>,
-        provider_uid: Option<String>,
-    ) -> Outcome {
+    /// `written`: what a put that was applied comes to.
+    fn success(self, verb: Verb, status: u16, written: Outcome) -> Outcome {
         match (status, verb) {
             // Accepted, to be done later, or not (RFC 9110 §15.3.3).
             (202, _) => self.unknown(true),
             // Several statuses, any of which can be a failure (RFC 4918 §13).
             (207, _) => self.unknown(false),
-            (_, Verb::Create | Verb::Update) => Outcome::Applied { etag, provider_uid },
-            (_, Verb::Delete) => Outcome::Applied { etag: None, provider_uid: None },
+            (_, Verb::Create | Verb::Update) => written,
+            (_, Verb::Delete) => {
+                Outcome::Applied { etag: None, provider_uid: None, server_id: None }
+            }
         }
     }
 

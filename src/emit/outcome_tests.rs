@@ -19,14 +19,16 @@ fn answer(status: u16, word: &str) -> Answer {
         retry_after: None,
         etag: Some("\"1\"".to_owned()),
         provider_uid: Some("uid@google.com".to_owned()),
+        server_id: Some("AAMk".to_owned()),
         message: "said".to_owned(),
     }
 }
 
 fn asking_for(status: u16, word: &str, pause: Duration) -> Answer {
     match answer(status, word) {
-        Answer::Status { status, reason, etag, provider_uid, message, .. } => {
-            Answer::Status { status, reason, retry_after: Some(pause), etag, provider_uid, message }
+        Answer::Status { status, reason, etag, provider_uid, server_id, message, .. } => {
+            let retry_after = Some(pause);
+            Answer::Status { status, reason, retry_after, etag, provider_uid, server_id, message }
         }
         lost @ Answer::Lost { .. } => lost,
     }
@@ -40,10 +42,11 @@ fn applied() -> Outcome {
     Outcome::Applied {
         etag: Some("\"1\"".to_owned()),
         provider_uid: Some("uid@google.com".to_owned()),
+        server_id: Some("AAMk".to_owned()),
     }
 }
 
-const GONE: Outcome = Outcome::Applied { etag: None, provider_uid: None };
+const GONE: Outcome = Outcome::Applied { etag: None, provider_uid: None, server_id: None };
 
 fn unknown(open: bool) -> Outcome {
     Outcome::Unknown { reason: said(), open, after: None }

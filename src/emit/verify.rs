@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::decide::{Verified, forgets, read_as, stands, verified};
 use super::lane::Drain;
 use super::outcome::{Outcome, Unread, outcome, unread};
-use crate::calendar::{Call, Condition, Reading};
+use crate::calendar::{Call, Condition, Name, Reading};
 use crate::store::{Finding, Owed, Result, Verify};
 
 /// So many generations before the present one are looked at, and so many after it.
@@ -62,7 +62,7 @@ impl Drain<'_> {
         }
         let external_id = self.external_id(owed, owed.generation);
         crate::crash::point!("r14.reading");
-        let reading = self.calendar.read(&external_id).await;
+        let reading = self.calendar.read(Self::name(owed, &external_id)).await;
         crate::crash::point!("r14.read");
         let kind = self.calendar.kind();
         let reading = read_as(kind, owed.applied.is_some(), reading);
@@ -141,7 +141,7 @@ impl Drain<'_> {
             if stop.is_cancelled() || !self.keep_lease().await? {
                 return Ok(Later::Leave);
             }
-            last = match self.calendar.read(&external_id).await {
+            last = match self.calendar.read(Name::given(&external_id)).await {
                 Reading::Absent if ends_at_unused => break,
                 Reading::Absent => continue,
                 Reading::Tombstone => used(owed, None, None, passed + 1),
@@ -157,12 +157,12 @@ impl Drain<'_> {
     }
 
     async fn remove(&self, owed: &Owed, generation: i32, external_id: &str) -> Result<Removed> {
-        let etag = match self.calendar.read(external_id).await {
+        let (etag, server_id) = match self.calendar.read(Name::given(external_id)).await {
             Reading::Absent | Reading::Tombstone => return Ok(Removed::Gone),
             reading @ (Reading::CalendarGone { .. } | Reading::Failed(_)) => {
                 return Ok(Removed::Unread(reading));
             }
-            Reading::Live { etag, .. } => etag,
+            Reading::Live { etag, server_id, .. } => (etag, server_id),
         };
         if !self.keep_lease().await? {
             return Ok(Removed::Leave);
@@ -176,7 +176,8 @@ impl Drain<'_> {
         let condition = etag.map_or(Condition::Unconditional, Condition::Match);
         let (verb, body) = (Verb::Delete, &[][..]);
         crate::crash::point!("r14.removing");
-        let answer = self.calendar.send(&Call { verb, external_id, condition, body }).await;
+        let name = Name { given: external_id, server_id: server_id.as_deref() };
+        let answer = self.calendar.send(&Call { verb, name, condition, body }).await;
         crate::crash::point!("r14.removed");
         Ok(match outcome(self.calendar.kind(), verb, &answer) {
             Outcome::Applied { .. } | Outcome::AlreadyApplied => Removed::Gone,

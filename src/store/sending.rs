@@ -71,6 +71,9 @@ pub struct Owed {
     pub etag: Option<String>,
     /// The name of an event that stood before us: that of generation 0.
     pub adopted_id: Option<String>,
+    /// The name of this generation's event as `external_calendar_events` says it: what its calendar
+    /// has told of it.
+    pub server_id: Option<String>,
     /// What was sent and is not settled.
     pub in_flight: Option<InFlight>,
     /// Attempts since the last success: what backoff counts.

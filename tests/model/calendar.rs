@@ -36,6 +36,7 @@ pub(crate) fn status(status: u16, etag: Option<u8>) -> Answer {
         retry_after: None,
         etag: etag.map(|etag| etag.to_string()),
         provider_uid: None,
+        server_id: None,
         message: String::new(),
     }
 }

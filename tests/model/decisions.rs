@@ -79,6 +79,7 @@ fn owed(log: &Log, booking: usize, row: &Row, is_patient: bool, verify_is_due: b
         burned: row.burned,
         etag: row.etag.map(|etag| etag.to_string()),
         adopted_id: None,
+        server_id: None,
         in_flight,
         attempts: if is_patient { 0 } else { i32::MAX },
         rejections: 0,
@@ -99,6 +100,7 @@ fn reading(log: &Log, booking: usize, slot: Slot) -> Reading {
             }),
             etag: Some(etag.to_string()),
             provider_uid: None,
+            server_id: None,
         },
     }
 }

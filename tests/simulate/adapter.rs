@@ -11,7 +11,7 @@ use crate::graph;
 
 /// What a call asks of a calendar of this kind.
 pub fn ask_of(kind: CalendarKind, call: &Call<'_>) -> Ask {
-    let name = call.external_id.to_owned();
+    let name = call.name.given.to_owned();
     let if_match = match &call.condition {
         Condition::Match(etag) => Some(etag.clone()),
         Condition::New | Condition::Unconditional => None,
@@ -44,6 +44,7 @@ pub fn status(status: u16, reason: Option<&str>, retry_after: Option<Duration>) 
         retry_after,
         etag: None,
         provider_uid: None,
+        server_id: None,
         message: reason.map_or_else(|| status.to_string(), |reason| format!("{status} {reason}")),
     }
 }
@@ -51,5 +52,5 @@ pub fn status(status: u16, reason: Option<&str>, retry_after: Option<Duration>) 
 /// A write that took effect.
 pub fn done(status: u16, etag: Option<String>, provider_uid: Option<String>) -> Answer {
     let (reason, retry_after, message) = (None, None, status.to_string());
-    Answer::Status { status, reason, retry_after, etag, provider_uid, message }
+    Answer::Status { status, reason, retry_after, etag, provider_uid, server_id: None, message }
 }

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use booking::{CalendarKind, ConnectionId, Content, IcalUid, Marker};
-use calendar_sync::calendar::{Answer, Calendar as Adapter, Call, Reading};
+use calendar_sync::calendar::{Answer, Calendar as Adapter, Call, Name, Reading};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
@@ -74,7 +74,7 @@ impl Adapter for Graph {
         unreachable!("only names and bodies are asked of it")
     }
 
-    async fn read(&self, _external_id: &str) -> Reading {
+    async fn read(&self, _name: Name<'_>) -> Reading {
         unreachable!("only names and bodies are asked of it")
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use booking::{CalendarKind, Content, IcalUid, Marker, Verb};
 use calendar_sync::calendar::http::strong_etag;
-use calendar_sync::calendar::{Answer, Calendar as Adapter, Call, Reading};
+use calendar_sync::calendar::{Answer, Calendar as Adapter, Call, Name, Reading};
 use calendar_sync::emit::outcome::DUPLICATE;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -403,7 +403,7 @@ impl Adapter for Wire {
                 status(409, Some(DUPLICATE), None)
             }
             Ok((request, Came::Said(Said::Done { status: code, etag, provider_uid, .. }))) => {
-                self.acknowledge(call.external_id, request);
+                self.acknowledge(call.name.given, request);
                 done(code, self.etag(etag), provider_uid)
             }
             Ok((_, Came::Said(Said::Live { .. } | Said::Tombstone | Said::Absent))) => {
@@ -412,8 +412,8 @@ impl Adapter for Wire {
         }
     }
 
-    async fn read(&self, external_id: &str) -> Reading {
-        match self.exchange(Ask::Read { name: external_id.to_owned() }).await {
+    async fn read(&self, name: Name<'_>) -> Reading {
+        match self.exchange(Ask::Read { name: name.given.to_owned() }).await {
             Err(sent) => Reading::Failed(lost(sent)),
             Ok((_, Came::Status(code))) => {
                 Reading::Failed(self.told(code, self.asked("wire, reading", code)))
@@ -424,9 +424,10 @@ impl Adapter for Wire {
                     marker: body_marker.as_ref().and_then(read_marker),
                     etag: self.etag(etag),
                     provider_uid,
+                    server_id: None,
                 },
                 Said::Tombstone => Reading::Tombstone,
-                Said::Absent if self.is_taken_for_deleted(external_id) => Reading::Tombstone,
+                Said::Absent if self.is_taken_for_deleted(name.given) => Reading::Tombstone,
                 Said::Absent => Reading::Absent,
                 Said::Refused { status: code, reason } => {
                     Reading::Failed(status(code, reason, None))

@@ -195,7 +195,7 @@ impl PostgresStore {
         // waits until its row owes nothing: what is owed has its own time (`not_before`), and tells
         // as much of the calendar.
         const DUE: &str = "
-            SELECT e.*, b.booking_id, b.provider_id, b.state, b.placed, b.version,
+            SELECT e.*, b.booking_id, b.provider_id, b.state, b.placed, b.version, x.external_event_id,
                    COALESCE(e.verify_at <= clock_timestamp(), false) AS verify_due
               FROM (SELECT ical_uid FROM (
                         (SELECT ical_uid, (flight_verb IS NULL) AS later, not_before AS at
@@ -210,6 +210,9 @@ impl PostgresStore {
                      GROUP BY ical_uid ORDER BY bool_and(later), min(at) LIMIT $2) AS found
               JOIN effects e ON e.connection_id = $1 AND e.ical_uid = found.ical_uid
               JOIN bookings b ON b.ical_uid = e.ical_uid
+              LEFT JOIN external_calendar_events x
+                     ON x.connection_id = e.connection_id AND x.ical_uid = e.ical_uid
+                    AND x.generation = e.generation
              ORDER BY (e.flight_verb IS NULL), e.not_before, e.ical_uid";
         self.at("due").await;
         let rows = sqlx::query(DUE)
@@ -362,6 +365,7 @@ fn owed(row: &PgRow) -> Result<Owed> {
         burned: row.get("burned"),
         etag: row.get("etag"),
         adopted_id: row.get("adopted_id"),
+        server_id: row.get("external_event_id"),
         in_flight: in_flight(row, &uid)?,
         attempts: row.get("attempts"),
         rejections: row.get("rejections"),

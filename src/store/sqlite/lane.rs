@@ -177,8 +177,11 @@ pub(super) async fn take_over(
 pub(super) async fn due(store: &SqliteStore, lane: &LaneLease, limit: u32) -> Result<Vec<Owed>> {
     const DUE: &str = "
         SELECT e.*, COALESCE(e.verify_at <= ?2, FALSE) AS verify_is_due,
-               b.booking_id, b.provider_id, b.state
+               b.booking_id, b.provider_id, b.state, x.external_event_id
           FROM effects AS e JOIN bookings AS b ON b.ical_uid = e.ical_uid
+          LEFT JOIN external_calendar_events AS x
+                 ON x.connection_id = e.connection_id AND x.ical_uid = e.ical_uid
+                AND x.generation = e.generation
          WHERE e.connection_id = ?1
            AND ((e.due AND e.not_before <= ?2)
                 OR (NOT e.due AND NOT e.dead AND e.verify_at <= ?2))
@@ -256,6 +259,7 @@ fn read(row: &SqliteRow) -> Result<Owed> {
         burned: row.get("burned")?,
         etag: row.get("etag")?,
         adopted_id: row.get("adopted_id")?,
+        server_id: row.get("external_event_id")?,
         in_flight: read_flight(&row)?,
         attempts: row.get("attempts")?,
         rejections: row.get("rejections")?,

@@ -6,7 +6,7 @@ use booking::{CalendarKind, ConnectionId, Content, IcalUid, Marker, Verb};
 use calendar_sync::calendar::caldav::Caldav;
 use calendar_sync::calendar::http::{Exchanged, Http, Request};
 use calendar_sync::calendar::{
-    Account, Answer, Calendar as _, Call, Condition, Credentials, Reading,
+    Account, Answer, Calendar as _, Call, Condition, Credentials, Name, Reading,
 };
 use calendar_sync::clock::{Dice as _, SystemDice};
 use calendar_sync::emit::outcome::{Outcome, Unread, outcome, unread};
@@ -73,7 +73,7 @@ impl Ground {
         let id = self.id();
         let body = event.map(|(marker, content)| self.caldav.body(&id, marker, content));
         let body = body.unwrap_or_default();
-        self.caldav.send(&Call { verb, external_id: &id, condition, body: &body }).await
+        self.caldav.send(&Call { verb, name: Name::given(&id), condition, body: &body }).await
     }
 
     /// Creates the event at revision 0 and gives its ETag.
@@ -87,7 +87,7 @@ impl Ground {
     }
 
     async fn live(&self) -> (Option<Marker>, String) {
-        let reading = self.caldav.read(&self.id()).await;
+        let reading = self.caldav.read(Name::given(&self.id())).await;
         let Reading::Live { marker, etag: Some(etag), .. } = reading else {
             panic!("not live with an ETag: {reading:?}");
         };
@@ -127,7 +127,7 @@ fn an_href_depends_on_nothing_that_can_change() {
 #[tokio::test]
 async fn a_created_event_is_read_back() {
     let Some(ground) = ground("a_created_event_is_read_back").await else { return };
-    assert_eq!(ground.caldav.read(&ground.id()).await, Reading::Absent);
+    assert_eq!(ground.caldav.read(Name::given(&ground.id())).await, Reading::Absent);
     let content = Content {
         summary: r"Ärger; mit, allem\n: 虎𝄞".repeat(9),
         description: Some("שלום\nעולם, \\;".repeat(20)),
@@ -140,8 +140,9 @@ async fn a_created_event_is_read_back() {
         panic!("{created:?}");
     };
     let provider_uid = Some(booked().to_string());
-    let live = Reading::Live { marker: Some(marker), etag: Some(etag), provider_uid };
-    assert_eq!(ground.caldav.read(&ground.id()).await, live);
+    let live =
+        Reading::Live { marker: Some(marker), etag: Some(etag), provider_uid, server_id: None };
+    assert_eq!(ground.caldav.read(Name::given(&ground.id())).await, live);
 }
 
 /// L18: the rerun of an interrupted create finds the event, and adopts it.
@@ -204,9 +205,9 @@ async fn a_delete_is_guarded_and_a_second_one_finds_nothing() {
     assert_eq!(ground.live().await.1, etag);
 
     let deleted = ground.send(Verb::Delete, Condition::Match(etag.clone()), None).await;
-    let applied = Outcome::Applied { etag: None, provider_uid: None };
+    let applied = Outcome::Applied { etag: None, provider_uid: None, server_id: None };
     assert_eq!(meaning(Verb::Delete, &deleted), applied);
-    assert_eq!(ground.caldav.read(&ground.id()).await, Reading::Absent);
+    assert_eq!(ground.caldav.read(Name::given(&ground.id())).await, Reading::Absent);
 
     let again = ground.send(Verb::Delete, Condition::Match(etag), None).await;
     assert!(matches!(status(&again), 404 | 412), "{again:?}");
@@ -225,7 +226,7 @@ async fn a_calendar_that_is_gone_is_no_absent_event() {
     let Some(ground) = ground("a_calendar_that_is_gone_is_no_absent_event").await else { return };
     let etag = ground.create().await;
     assert!(matches!(collection(&ground.account, "DELETE").await, 200 | 204));
-    let reading = ground.caldav.read(&ground.id()).await;
+    let reading = ground.caldav.read(Name::given(&ground.id())).await;
     assert!(matches!(reading, Reading::CalendarGone { .. }), "{reading:?}");
     let event = marker(&content(), 1);
     let created = ground.send(Verb::Create, Condition::New, Some((&event, &content()))).await;
@@ -246,7 +247,7 @@ async fn a_wrong_password_is_told_as_such() {
     let event = marker(&content(), 1);
     let answer = locked_out.send(Verb::Create, Condition::New, Some((&event, &content()))).await;
     assert!(matches!(meaning(Verb::Create, &answer), Outcome::Unauthorised { .. }), "{answer:?}");
-    let reading = locked_out.caldav.read(&ground.id()).await;
+    let reading = locked_out.caldav.read(Name::given(&ground.id())).await;
     let Reading::Failed(failed) = &reading else { panic!("{reading:?}") };
     let told = unread(CalendarKind::Caldav, failed);
     assert!(matches!(told, Unread::Unauthorised { .. }), "{told:?}");
@@ -261,7 +262,7 @@ async fn a_uid_at_another_href_is_rejected() {
     let body = ground.caldav.body("", &event, &content());
     let elsewhere = Call {
         verb: Verb::Create,
-        external_id: "other.ics",
+        name: Name::given("other.ics"),
         condition: Condition::New,
         body: &body,
     };
@@ -273,15 +274,19 @@ async fn a_uid_at_another_href_is_rejected() {
         matches!(&rejected, Outcome::Rejected { unknown: true, reason } if reason.contains("no-uid-conflict")),
         "{rejected:?}"
     );
-    assert_eq!(ground.caldav.read(&ground.id()).await, Reading::Absent);
+    assert_eq!(ground.caldav.read(Name::given(&ground.id())).await, Reading::Absent);
 }
 
 #[tokio::test]
 async fn what_is_not_icalendar_is_rejected() {
     let Some(ground) = ground("what_is_not_icalendar_is_rejected").await else { return };
     let id = ground.id();
-    let nonsense =
-        Call { verb: Verb::Create, external_id: &id, condition: Condition::New, body: b"nonsense" };
+    let nonsense = Call {
+        verb: Verb::Create,
+        name: Name::given(&id),
+        condition: Condition::New,
+        body: b"nonsense",
+    };
     let answer = ground.caldav.send(&nonsense).await;
     let rejected = meaning(Verb::Create, &answer);
     assert!(matches!(rejected, Outcome::Rejected { unknown: false, .. }), "{rejected:?}");
@@ -299,13 +304,15 @@ async fn a_weak_etag_is_none_and_a_foreign_body_has_no_marker() {
     let account = account("", &format!("{}/c%20d?x=y#z", server.url.replace("//", "//u:pw@")));
     let caldav = Caldav::new(account, http());
     let condition = Condition::New;
-    let create = Call { verb: Verb::Create, external_id: "booking-1.ics", condition, body: b"x" };
+    let create =
+        Call { verb: Verb::Create, name: Name::given("booking-1.ics"), condition, body: b"x" };
     let answer = caldav.send(&create).await;
     assert!(matches!(answer, Answer::Status { status: 201, etag: None, .. }), "{answer:?}");
-    let live = Reading::Live { marker: None, etag: None, provider_uid: None };
-    assert_eq!(caldav.read("booking-1.ics").await, live);
+    let live = Reading::Live { marker: None, etag: None, provider_uid: None, server_id: None };
+    assert_eq!(caldav.read(Name::given("booking-1.ics")).await, live);
     let condition = Condition::Unconditional;
-    let update = Call { verb: Verb::Update, external_id: "booking-1.ics", condition, body: b"x" };
+    let update =
+        Call { verb: Verb::Update, name: Name::given("booking-1.ics"), condition, body: b"x" };
     assert_eq!(status(&caldav.send(&update).await), 204);
 
     let seen = server.requests();
@@ -331,11 +338,11 @@ async fn a_success_that_is_no_calendars_is_no_answer() {
             (Verb::Update, Condition::Unconditional),
             (Verb::Delete, Condition::Unconditional),
         ] {
-            let call = Call { verb, external_id: "booking-1.ics", condition, body: b"x" };
+            let call = Call { verb, name: Name::given("booking-1.ics"), condition, body: b"x" };
             let answer = caldav.send(&call).await;
             assert!(matches!(answer, Answer::Lost { sent: true, .. }), "{verb:?}: {answer:?}");
         }
-        let reading = caldav.read("booking-1.ics").await;
+        let reading = caldav.read(Name::given("booking-1.ics")).await;
         assert!(matches!(reading, Reading::Failed(Answer::Lost { .. })), "{reading:?}");
     }
     // Radicale's answer to a deletion, and a page that tells of what was created.
@@ -344,7 +351,7 @@ async fn a_success_that_is_no_calendars_is_no_answer() {
     let caldav = Caldav::new(account("", &format!("{}/c/", server.url)), http());
     for verb in [Verb::Delete, Verb::Create, Verb::Update] {
         let condition = Condition::Unconditional;
-        let call = Call { verb, external_id: "booking-1.ics", condition, body: b"x" };
+        let call = Call { verb, name: Name::given("booking-1.ics"), condition, body: b"x" };
         let answer = caldav.send(&call).await;
         assert!(matches!(meaning(verb, &answer), Outcome::Applied { .. }), "{verb:?}: {answer:?}");
     }
@@ -366,9 +373,10 @@ async fn an_address_that_redirects_is_told_and_not_followed() {
         let server = Stub::saying(&[(status, location.as_str(), ""); 2]).await;
         let caldav = Caldav::new(account("", &format!("{}/c/", server.url)), http());
         let condition = Condition::New;
-        let call = Call { verb: Verb::Create, external_id: "booking-1.ics", condition, body: b"x" };
+        let call =
+            Call { verb: Verb::Create, name: Name::given("booking-1.ics"), condition, body: b"x" };
         let answer = caldav.send(&call).await;
-        let Reading::Failed(unreadable) = caldav.read("booking-1.ics").await else {
+        let Reading::Failed(unreadable) = caldav.read(Name::given("booking-1.ics")).await else {
             panic!("{status}: nothing was read");
         };
         let expected = format!("the calendar's address redirects to {origin}");
@@ -406,13 +414,13 @@ async fn only_a_calendar_that_answers_makes_an_event_absent() {
     ])
     .await;
     let caldav = Caldav::new(account("", &format!("{}/c/", server.url)), http());
-    assert_eq!(caldav.read("booking-1.ics").await, Reading::Absent);
+    assert_eq!(caldav.read(Name::given("booking-1.ics")).await, Reading::Absent);
     assert_eq!(server.requests()[1].line(), "PROPFIND /c/");
     assert_eq!(server.requests()[1].header("depth"), Some("0"));
     let gone = Reading::CalendarGone { message: "410 Gone".to_owned() };
-    assert_eq!(caldav.read("booking-1.ics").await, gone);
+    assert_eq!(caldav.read(Name::given("booking-1.ics")).await, gone);
     for expected in [500, 403, 503] {
-        let reading = caldav.read("booking-1.ics").await;
+        let reading = caldav.read(Name::given("booking-1.ics")).await;
         let Reading::Failed(answer) = &reading else { panic!("{reading:?}") };
         assert_eq!(status(answer), expected);
     }
@@ -424,12 +432,15 @@ async fn an_address_that_is_none_sends_nothing() {
         let caldav = Caldav::new(account("", address), http());
         let delete = Call {
             verb: Verb::Delete,
-            external_id: "booking-1.ics",
+            name: Name::given("booking-1.ics"),
             condition: Condition::Unconditional,
             body: b"",
         };
         let answer = caldav.send(&delete).await;
         assert!(matches!(answer, Answer::Lost { sent: false, .. }), "{address}: {answer:?}");
-        assert!(matches!(caldav.read("booking-1.ics").await, Reading::Failed(_)), "{address}");
+        assert!(
+            matches!(caldav.read(Name::given("booking-1.ics")).await, Reading::Failed(_)),
+            "{address}"
+        );
     }
 }

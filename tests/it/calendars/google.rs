@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use booking::{ConnectionId, Content, Verb};
 use calendar_sync::calendar::google::Google;
-use calendar_sync::calendar::{Answer, Calendar as _, Call, Condition, Reading};
+use calendar_sync::calendar::{Answer, Calendar as _, Call, Condition, Name, Reading};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -37,8 +37,10 @@ fn refusal(reason: &str) -> String {
     .to_string()
 }
 
+const BOOKING: Name<'static> = Name { given: "booking0", server_id: None };
+
 fn call(verb: Verb, condition: Condition, body: &[u8]) -> Call<'_> {
-    Call { verb, external_id: "booking0", condition, body }
+    Call { verb, name: BOOKING, condition, body }
 }
 
 /// L4, L11, L15: the name depends on what cannot change, and on the generation.
@@ -119,6 +121,7 @@ async fn a_create_is_an_insert_without_mail() {
         retry_after: None,
         etag: Some("\"17\"".to_owned()),
         provider_uid: Some("abc@google.com".to_owned()),
+        server_id: None,
         message: "200 OK".to_owned(),
     };
     assert_eq!(answer, expected);
@@ -198,6 +201,7 @@ async fn a_refusal_keeps_its_reason_and_none_of_its_text() {
         retry_after: Some(Duration::from_secs(5)),
         etag: None,
         provider_uid: None,
+        server_id: None,
         message: "403 Forbidden (rateLimitExceeded)".to_owned(),
     };
     assert_eq!(google.send(&call(Verb::Create, Condition::New, b"{}")).await, expected);
@@ -225,9 +229,10 @@ async fn an_event_is_read_with_its_marker_etag_and_uid() {
         marker,
         etag: Some("\"19\"".to_owned()),
         provider_uid: Some("abc@google.com".to_owned()),
+        server_id: None,
     };
-    assert_eq!(google.read("booking0").await, live(Some(marker)));
-    assert_eq!(google.read("booking0").await, live(None));
+    assert_eq!(google.read(BOOKING).await, live(Some(marker)));
+    assert_eq!(google.read(BOOKING).await, live(None));
     assert_eq!(server.requests()[0].line(), format!("GET {PATH}/events/booking0"));
 }
 
@@ -256,15 +261,15 @@ async fn an_absence_is_told_from_a_tombstone_and_from_a_missing_calendar() {
     ])
     .await;
     let google = google(&server.url);
-    assert_eq!(google.read("booking0").await, Reading::Tombstone);
-    assert_eq!(google.read("booking0").await, Reading::Tombstone);
-    assert_eq!(google.read("booking0").await, Reading::Absent);
+    assert_eq!(google.read(BOOKING).await, Reading::Tombstone);
+    assert_eq!(google.read(BOOKING).await, Reading::Tombstone);
+    assert_eq!(google.read(BOOKING).await, Reading::Absent);
     let asked = format!("GET {PATH}/events?maxResults=1&fields=etag");
     assert_eq!(server.requests()[3].line(), asked);
     let gone = Reading::CalendarGone { message: "404 Not Found (notFound)".to_owned() };
-    assert_eq!(google.read("booking0").await, gone);
+    assert_eq!(google.read(BOOKING).await, gone);
     for _ in 0..6 {
-        let reading = google.read("booking0").await;
+        let reading = google.read(BOOKING).await;
         assert!(matches!(reading, Reading::Failed(_)), "{reading:?}");
     }
 }
@@ -300,6 +305,6 @@ async fn an_address_that_is_none_sends_nothing() {
         let google = Google::new(account(base, CALENDAR), client(Duration::from_secs(1)));
         let answer = google.send(&call(Verb::Delete, Condition::Unconditional, b"")).await;
         assert!(matches!(answer, Answer::Lost { sent: false, .. }), "{base}: {answer:?}");
-        assert!(matches!(google.read("booking0").await, Reading::Failed(_)), "{base}");
+        assert!(matches!(google.read(BOOKING).await, Reading::Failed(_)), "{base}");
     }
 }

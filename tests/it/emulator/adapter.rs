@@ -7,7 +7,9 @@ use std::time::Duration;
 use booking::{ConnectionId, Content, IcalUid, Marker, Verb};
 use calendar_sync::calendar::google::Google as Adapter;
 use calendar_sync::calendar::http::{Http, HttpOptions};
-use calendar_sync::calendar::{Account, Answer, Calendar, Call, Condition, Credentials, Reading};
+use calendar_sync::calendar::{
+    Account, Answer, Calendar, Call, Condition, Credentials, Name, Reading,
+};
 use calendar_sync::clock::SystemClock;
 use calendar_sync::emulator::google::ByHand;
 use calendar_sync::emulator::{Effect, Fault, Moment, Rule};
@@ -70,17 +72,17 @@ async fn our_adapter_makes_reads_changes_and_removes_an_event() {
     let (marker, first) = content(9);
     let external_id = &adapter.external_id(&marker.uid, 0);
     let send = async |verb, condition, body: &[u8]| {
-        adapter.send(&Call { verb, external_id, condition, body }).await
+        adapter.send(&Call { verb, name: Name::given(external_id), condition, body }).await
     };
-    assert_eq!(adapter.read(external_id).await, Reading::Absent);
+    assert_eq!(adapter.read(Name::given(external_id)).await, Reading::Absent);
 
     google.emulator.order(Rule::next(1, Fault::HangUp(Moment::AfterApplying)));
     let body = adapter.body(external_id, &marker, &first);
     let lost = send(Verb::Create, Condition::New, &body).await;
     assert!(matches!(lost, Answer::Lost { sent: true, .. }));
     assert_eq!(status(&send(Verb::Create, Condition::New, &body).await), 409);
-    let Reading::Live { marker: Some(read), etag: Some(etag), provider_uid: Some(uid) } =
-        adapter.read(external_id).await
+    let Reading::Live { marker: Some(read), etag: Some(etag), provider_uid: Some(uid), .. } =
+        adapter.read(Name::given(external_id)).await
     else {
         panic!("the event is there, whole");
     };
@@ -92,7 +94,8 @@ async fn our_adapter_makes_reads_changes_and_removes_an_event() {
     let body = adapter.body(external_id, &moved, &second);
     let stale = send(Verb::Update, Condition::Match(etag), &body).await;
     assert_eq!(status(&stale), 412);
-    let Reading::Live { etag: Some(etag), .. } = adapter.read(external_id).await else {
+    let Reading::Live { etag: Some(etag), .. } = adapter.read(Name::given(external_id)).await
+    else {
         panic!("the event is there");
     };
     assert_eq!(status(&send(Verb::Update, Condition::Match(etag), &body).await), 200);
@@ -103,14 +106,14 @@ async fn our_adapter_makes_reads_changes_and_removes_an_event() {
 
     assert_eq!(status(&send(Verb::Delete, Condition::Unconditional, &[]).await), 204);
     assert_eq!(status(&send(Verb::Delete, Condition::Unconditional, &[]).await), 410);
-    assert_eq!(adapter.read(external_id).await, Reading::Tombstone);
+    assert_eq!(adapter.read(Name::given(external_id)).await, Reading::Tombstone);
     let calls = google.emulator.calls();
     let effects: Vec<_> =
         calls.mutations_of(CALENDAR, external_id).iter().map(|call| call.effect).collect();
     assert_eq!(effects, [Effect::Created, Effect::Updated, Effect::Deleted]);
     assert_eq!((calls.applied_but_lost(), calls.out_of_order()), (1, 0));
     google.emulator.remove_calendar(CALENDAR);
-    assert!(matches!(adapter.read(external_id).await, Reading::CalendarGone { .. }));
+    assert!(matches!(adapter.read(Name::given(external_id)).await, Reading::CalendarGone { .. }));
 }
 
 /// L24: with the scope for events alone, which is all that writing them needs, an event that is
@@ -122,12 +125,13 @@ async fn a_token_for_events_alone_tells_an_absent_event_from_a_missing_calendar(
     let adapter = adapter_with(&google, "events-token");
     let (marker, content) = content(9);
     let external_id = &adapter.external_id(&marker.uid, 0);
-    assert_eq!(adapter.read(external_id).await, Reading::Absent);
+    assert_eq!(adapter.read(Name::given(external_id)).await, Reading::Absent);
     let body = adapter.body(external_id, &marker, &content);
-    let call = Call { verb: Verb::Create, external_id, condition: Condition::New, body: &body };
+    let (verb, name) = (Verb::Create, Name::given(external_id));
+    let call = Call { verb, name, condition: Condition::New, body: &body };
     assert_eq!(status(&adapter.send(&call).await), 200);
     google.emulator.remove_calendar(CALENDAR);
-    assert!(matches!(adapter.read(external_id).await, Reading::CalendarGone { .. }));
+    assert!(matches!(adapter.read(Name::given(external_id)).await, Reading::CalendarGone { .. }));
 }
 
 #[tokio::test]

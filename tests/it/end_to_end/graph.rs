@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use booking::{CalendarKind, Content, IcalUid, Marker, Verb};
-use calendar_sync::calendar::{Answer, Calendar as Adapter, Call, Reading};
+use calendar_sync::calendar::{Answer, Calendar as Adapter, Call, Name, Reading};
 use calendar_sync::clock::Surroundings;
 use calendar_sync::emit::frozen::Frozen;
 use calendar_sync::emit::{Accounts, Emitter, Unopened};
@@ -109,7 +109,7 @@ impl Adapter for Graph {
     async fn send(&self, call: &Call<'_>) -> Answer {
         if call.verb == Verb::Create {
             let mut creates = self.creates.lock().expect("nobody panics while holding it");
-            creates.push(call.external_id.to_owned());
+            creates.push(call.name.given.to_owned());
         }
         let ask = ask_of(CalendarKind::Microsoft, call);
         match self.ask(&ask) {
@@ -123,11 +123,11 @@ impl Adapter for Graph {
         }
     }
 
-    async fn read(&self, external_id: &str) -> Reading {
-        match self.ask(&Ask::Read { name: external_id.to_owned() }) {
+    async fn read(&self, name: Name<'_>) -> Reading {
+        match self.ask(&Ask::Read { name: name.given.to_owned() }) {
             Said::Live { body_marker, etag, provider_uid } => {
                 let marker = body_marker.as_ref().and_then(read_marker);
-                Reading::Live { marker, etag, provider_uid }
+                Reading::Live { marker, etag, provider_uid, server_id: None }
             }
             Said::Absent => Reading::Absent,
             said @ (Said::Tombstone | Said::Done { .. } | Said::Refused { .. }) => {

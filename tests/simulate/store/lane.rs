@@ -205,6 +205,7 @@ fn read(
         burned: row.burned,
         etag: row.etag.clone(),
         adopted_id: row.adopted_id.clone(),
+        server_id: known_as(tables, connection, uid, row.generation),
         in_flight: row.flight.as_ref().map(|flight| InFlight {
             verb: flight.verb,
             revision: flight.revision,
@@ -215,6 +216,17 @@ fn read(
         rejections: row.rejections,
         verify,
     })
+}
+
+/// What the calendar calls the event of this generation.
+fn known_as(
+    tables: &Tables,
+    connection: ConnectionId,
+    uid: &IcalUid,
+    generation: i32,
+) -> Option<String> {
+    let event = tables.events.get(&connection)?.get(uid)?;
+    (event.generation == generation).then(|| event.external_id.clone())
 }
 
 /// See [`calendar_sync::store::Store::stamp`].
