@@ -14,6 +14,8 @@ pub mod caldav;
 
 pub mod google;
 
+pub mod microsoft;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,9 +45,10 @@ pub enum Credentials {
 pub struct Account {
     /// The connection: part of every name that we give (rule R11).
     pub connection: ConnectionId,
-    /// The API's address: for Google what stands before `/calendars/…`; unused by CalDAV.
+    /// The API's address, as what stands before `/calendars/…`: for Graph it ends in `/me`, or in
+    /// `/users/` and the user's id; unused by CalDAV.
     pub base_url: String,
-    /// The calendar: Google's calendar id, or the URL of a CalDAV collection.
+    /// The calendar: Google's or Graph's calendar id, or the URL of a CalDAV collection.
     pub calendar: String,
     /// What proves that we may.
     pub credentials: Credentials,
@@ -157,8 +160,8 @@ pub trait Calendar: Send + Sync + 'static {
     fn kind(&self) -> CalendarKind;
 
     /// The name of a booking's event in this calendar: chosen by us, derived from what cannot
-    /// change, and always with the word `booking` in it. CalDAV ignores the generation: one href
-    /// for ever.
+    /// change, and with the word `booking` in it where it is the event's id too. CalDAV ignores the
+    /// generation: one href for ever.
     fn external_id(&self, uid: &IcalUid, generation: i32) -> String;
 
     /// The body of an event: the same bytes for the same arguments. `external_id` is its name.
@@ -186,11 +189,11 @@ pub struct Inspected {
     pub content: Option<Content>,
 }
 
-/// Opens the adapter of a kind on an account. `None`: this version has no adapter for it.
-pub fn open(kind: CalendarKind, account: Account, http: &http::Http) -> Option<Arc<dyn Calendar>> {
+/// Opens the adapter of a kind on an account.
+pub fn open(kind: CalendarKind, account: Account, http: &http::Http) -> Arc<dyn Calendar> {
     match kind {
-        CalendarKind::Google => Some(Arc::new(google::Google::new(account, http.clone()))),
-        CalendarKind::Caldav => Some(Arc::new(caldav::Caldav::new(account, http.clone()))),
-        CalendarKind::Microsoft => None,
+        CalendarKind::Google => Arc::new(google::Google::new(account, http.clone())),
+        CalendarKind::Caldav => Arc::new(caldav::Caldav::new(account, http.clone())),
+        CalendarKind::Microsoft => Arc::new(microsoft::Microsoft::new(account, http.clone())),
     }
 }

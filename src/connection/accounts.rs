@@ -41,8 +41,6 @@ impl Accounts for SealedAccounts {
             calendar: connection.calendar.clone(),
             credentials,
         };
-        calendar::open(connection.kind, account, &self.http).ok_or_else(|| {
-            Unopened::Process(format!("this version has no adapter for {}", connection.kind))
-        })
+        Ok(calendar::open(connection.kind, account, &self.http))
     }
 }

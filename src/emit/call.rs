@@ -9,7 +9,8 @@ use tracing::Instrument as _;
 use super::decide::{Settled, Step, read_as, settle, superseded};
 use super::frozen::Frozen;
 use super::lane::Drain;
-use super::outcome::{DUPLICATE, Outcome, Unread, outcome, unread};
+use super::outcome::{Outcome, Unread, outcome, unread};
+use crate::calendar::microsoft::DUPLICATE;
 use crate::calendar::{Answer, Call, Condition, Reading};
 use crate::store::{Fenced, Finding, InFlight, Owed, Record, Result};
 

@@ -70,8 +70,8 @@ pub trait Accounts: Send + Sync + 'static {
 pub enum Unopened {
     /// Its stored credentials are none: it is parked until it is connected again.
     Credentials(String),
-    /// This process cannot, and another one may: it has another key, or no adapter of that kind.
-    /// Nothing is wrong with the connection.
+    /// This process cannot, and another one may: it has another key. Nothing is wrong with the
+    /// connection.
     Process(String),
 }
 

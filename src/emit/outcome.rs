@@ -10,13 +10,11 @@ use booking::{CalendarKind, Verb};
 
 use crate::calendar::Answer;
 use crate::calendar::http::MOVED;
+use crate::calendar::microsoft::DUPLICATE;
 
 /// The pause after a provider's alarm about abuse (Google's `quotaExceeded`): it lifts within
 /// hours, and knocking sooner prolongs it.
 pub const QUOTA_DELAY: Duration = Duration::from_hours(1);
-
-/// Graph's word for a `transactionId` that has made another event.
-pub const DUPLICATE: &str = "ErrorDuplicateTransactionId";
 
 /// What became of a call. `reason` is for people; it holds no content and no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,7 +164,7 @@ impl Told<'_> {
             }
             400 => self.invalid(),
             401 => Outcome::Unauthorised { reason: self.message.to_owned() },
-            403 => self.forbidden(),
+            403 => self.forbidden(verb),
             404 | 410 => self.gone(verb, status),
             409 | 412 => self.conflict(),
             // Too large, of a wrong type, not to be processed: about the body alone.
@@ -185,14 +183,17 @@ impl Told<'_> {
         match (self.kind, self.word) {
             // The event is there already, with other content.
             (CalendarKind::Microsoft, Some(DUPLICATE)) => self.unknown(false),
-            (CalendarKind::Google | CalendarKind::Caldav | CalendarKind::Microsoft, _) => {
-                self.rejected(false)
+            // Graph says much by a 400, and has carried out what it refused (an account that was
+            // suspended): only what is plainly about the body was not applied.
+            (CalendarKind::Microsoft, word) => {
+                self.rejected(!word.is_some_and(|word| INVALID.contains(&word)))
             }
+            (CalendarKind::Google | CalendarKind::Caldav, _) => self.rejected(false),
         }
     }
 
     /// 403 is classified by its reason (L17).
-    fn forbidden(self) -> Outcome {
+    fn forbidden(self, verb: Verb) -> Outcome {
         match (self.kind, self.word) {
             (CalendarKind::Google, Some("rateLimitExceeded" | "userRateLimitExceeded")) => {
                 self.limited(self.after)
@@ -203,6 +204,13 @@ impl Told<'_> {
             // The token lacks the scope (L28): every event would fail alike.
             (CalendarKind::Google, Some("insufficientPermissions")) => {
                 Outcome::Unauthorised { reason: self.message.to_owned() }
+            }
+            // Likewise; and what is deleted once more is refused by a word of its own (B8).
+            (CalendarKind::Microsoft, Some("ErrorAccessDenied" | "accessDenied")) => {
+                Outcome::Unauthorised { reason: self.message.to_owned() }
+            }
+            (CalendarKind::Microsoft, Some("ErrorCannotDeleteObject")) if verb == Verb::Delete => {
+                self.unknown(false)
             }
             (CalendarKind::Google | CalendarKind::Caldav | CalendarKind::Microsoft, _) => {
                 self.rejected(true)
@@ -246,6 +254,18 @@ impl Told<'_> {
         Outcome::Retry { after, lane_wide: true, reason: self.message.to_owned() }
     }
 }
+
+/// Graph's words for a body that is not valid.
+const INVALID: [&str; 8] = [
+    "BadRequest",
+    "ErrorCalendarEndDateIsEarlierThanStartDate",
+    "ErrorInvalidPropertySet",
+    "ErrorInvalidRequest",
+    "ErrorPropertyValidationFailure",
+    "ErrorSchemaValidation",
+    "RequestBodyRead",
+    "invalidRequest",
+];
 
 /// The preconditions of RFC 4791 §5.3.2.1 that no change of ETag mends: the event as such is
 /// refused, or another resource holds its UID. The last one is Cyrus's word for that.

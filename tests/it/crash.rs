@@ -23,13 +23,10 @@ mod verdict;
 
 use std::collections::BTreeMap;
 
-use booking::{CalendarKind, ConnectionId, Verb};
-use calendar_sync::calendar::{self, Account, Credentials};
-use calendar_sync::clock::Surroundings;
+use booking::{CalendarKind, Verb};
 use calendar_sync::crash::POINTS;
-use uuid::Uuid;
 
-use crate::end_to_end::world::{Parts, World, client};
+use crate::end_to_end::world::{Parts, World};
 use crate::module_rule::sources;
 
 /// Every kind of calendar that there is an adapter for. There is none for Microsoft Graph yet
@@ -84,22 +81,6 @@ fn the_matrix_reaches_every_point() {
     let is_listed = |name| POINTS.iter().any(|point| point.name == name);
     assert!(cells::TWICE.into_iter().chain(reading::TWICE).all(is_listed));
     assert!(!cells::AT_CALENDAR.into_iter().any(is_listed), "no line of ours is there");
-}
-
-/// Nor is a kind of calendar forgotten, once there is an adapter for it.
-#[test]
-fn the_matrix_has_every_kind_of_calendar() {
-    let http = client(&Surroundings::real());
-    for kind in [CalendarKind::Google, CalendarKind::Microsoft, CalendarKind::Caldav] {
-        let account = Account {
-            connection: ConnectionId(Uuid::nil()),
-            base_url: String::new(),
-            calendar: String::new(),
-            credentials: Credentials::Bearer { token: String::new().into() },
-        };
-        let has_adapter = calendar::open(kind, account, &http).is_some();
-        assert_eq!(KINDS.contains(&kind), has_adapter, "{kind:?}");
-    }
 }
 
 /// Each point stands in the source: in one place outside the stores, or in two, both in the stores.

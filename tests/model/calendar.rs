@@ -62,7 +62,7 @@ impl State {
         let answer = match kind {
             CalendarKind::Google => google(slot, request),
             CalendarKind::Caldav => caldav(slot, request),
-            CalendarKind::Microsoft => unreachable!("this version has no adapter for it"),
+            CalendarKind::Microsoft => unreachable!("the model has no Graph"),
         };
         Delivered { answer, is_effect: *slot != before }
     }

@@ -17,7 +17,6 @@ use secrecy::SecretString;
 use crate::calendars::switches::{Collisions, EtagForm, EtagSource};
 use crate::calendars::{Ask, Calendar, Kind, Said, Switches};
 use crate::clock::beginning;
-use crate::graph::Graph;
 use crate::story::INSTALLATION;
 use crate::wire::Wire;
 use crate::world::World;
@@ -155,8 +154,7 @@ fn naming(row: &ConnectionRow) -> Arc<dyn Adapter> {
         calendar: row.calendar.clone(),
         credentials: Credentials::Bearer { token },
     };
-    // The service has no adapter for Graph yet.
-    calendar::open(row.kind, account, &HTTP).unwrap_or_else(|| Arc::new(Graph::new(row.id)))
+    calendar::open(row.kind, account, &HTTP)
 }
 
 /// Opens the simulated calendars.

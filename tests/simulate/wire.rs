@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use booking::{CalendarKind, Content, IcalUid, Marker, Verb};
 use calendar_sync::calendar::http::strong_etag;
+use calendar_sync::calendar::microsoft::DUPLICATE;
 use calendar_sync::calendar::{Answer, Calendar as Adapter, Call, Name, Reading};
-use calendar_sync::emit::outcome::DUPLICATE;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 

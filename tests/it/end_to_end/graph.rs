@@ -1,6 +1,6 @@
 //! Microsoft Graph, which remembers a `transactionId` longer than its event (rule R12): the lanes as
-//! they are, on the simulator's model of the store, against its calendar. The service's own adapter
-//! is to come; until then the simulator's names and bodies stand for it.
+//! they are, on the simulator's model of the store, against its calendar, with the adapter's names
+//! and bodies.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use booking::{CalendarKind, Content, IcalUid, Marker, Verb};
-use calendar_sync::calendar::{Answer, Calendar as Adapter, Call, Name, Reading};
+use calendar_sync::calendar::microsoft::Microsoft;
+use calendar_sync::calendar::{
+    Account, Answer, Calendar as Adapter, Call, Credentials, Name, Reading,
+};
 use calendar_sync::clock::Surroundings;
 use calendar_sync::emit::frozen::Frozen;
 use calendar_sync::emit::{Accounts, Emitter, Unopened};
@@ -16,19 +19,18 @@ use calendar_sync::store::{ConnectionRow, Fenced, InFlight, NewConnection, Stamp
 use simulate::adapter::{ask_of, done, read_marker, status};
 use simulate::calendars::switches::AfterDelete;
 use simulate::calendars::{Ask, Calendar, Kind, Said, Switches};
-use simulate::graph::Graph as Naming;
 use simulate::store::ModelStore;
 use tokio::sync::Notify;
 
 use super::worker::{Worker, emit_options};
-use super::world::until;
+use super::world::{client, until};
 use crate::store_contract::env::{
     Answered as _, Env, Time, connection, content, hour, new_connection, uid,
 };
 
 /// The adapter, on a calendar that is at hand.
 struct Graph {
-    naming: Naming,
+    naming: Microsoft,
     calendar: Mutex<Calendar>,
     surroundings: Surroundings,
     requests: AtomicU64,
@@ -38,12 +40,23 @@ struct Graph {
     creates: Mutex<Vec<String>>,
 }
 
+/// Names events and writes their bodies; no call is made through it.
+fn naming() -> Microsoft {
+    let account = Account {
+        connection: connection(1),
+        base_url: "http://127.0.0.1:9/me".to_owned(),
+        calendar: "calendar".to_owned(),
+        credentials: Credentials::Bearer { token: "token".to_owned().into() },
+    };
+    Microsoft::new(account, client(&Surroundings::real()))
+}
+
 impl Graph {
     fn new(surroundings: &Surroundings, tells_etags: bool) -> Arc<Self> {
         let mut switches = Switches::strict();
         switches.microsoft.after_delete = AfterDelete::AnswersWithDeleted;
         Arc::new(Self {
-            naming: Naming::new(connection(1)),
+            naming: naming(),
             calendar: Mutex::new(Calendar::new(Kind::Microsoft, switches)),
             surroundings: surroundings.clone(),
             requests: AtomicU64::new(0),

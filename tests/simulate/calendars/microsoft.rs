@@ -2,7 +2,7 @@
 //!
 //! A body is a Graph event: `subject`, `body.content`, `location.displayName`, `start` and `end`
 //! with `dateTime` (local, without an offset) and `timeZone` (`UTC` or an IANA name), `showAs`,
-//! and `singleValueExtendedProperties` with the marker in the one whose id ends in ` Name booking`:
+//! and `singleValueExtendedProperties` with the marker in the one whose id ends in ` Name bookingMarker`:
 //! a JSON text of `uid`, `connection`, `revision` (a number) and `digest`. A POST has the event's
 //! name as `transactionId` too; a PATCH must not (B4).
 //!
@@ -21,8 +21,8 @@ use super::shelf::{Kept, Shelf};
 use super::switches::{self, AfterDelete, Duplicate, SecondDelete};
 use super::{Ask, Said};
 
-/// How the id of our extended property ends: `String {GUID} Name booking`.
-const PROPERTY: &str = " Name booking";
+/// How the id of our extended property ends: `String {GUID} Name bookingMarker`.
+const PROPERTY: &str = " Name bookingMarker";
 
 /// Graph's server, without the events.
 #[derive(Debug, Clone)]

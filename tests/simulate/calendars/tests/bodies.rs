@@ -140,16 +140,18 @@ fn what_the_services_writers_write_is_read_whole() {
     })
     .unwrap();
     let connection = ConnectionId(Uuid::from_u128(7));
-    for (kind, theirs) in
-        [(Kind::Google, CalendarKind::Google), (Kind::Caldav, CalendarKind::Caldav)]
-    {
+    for (kind, theirs) in [
+        (Kind::Google, CalendarKind::Google),
+        (Kind::Microsoft, CalendarKind::Microsoft),
+        (Kind::Caldav, CalendarKind::Caldav),
+    ] {
         let account = Account {
             connection,
             base_url: "http://127.0.0.1:9/".to_owned(),
             calendar: "http://127.0.0.1:9/".to_owned(),
             credentials: Credentials::Bearer { token: "token".to_owned().into() },
         };
-        let writer = calendar::open(theirs, account, &http).unwrap();
+        let writer = calendar::open(theirs, account, &http);
         for content in contents() {
             let uid = IcalUid::parse("uid-1@example.com").unwrap();
             let digest = Digest([0xab; 16]);

@@ -65,7 +65,7 @@ fn body_of(kind: Kind, revision: i64, change: impl FnOnce(&mut Value)) -> Vec<u8
                 "end": {"dateTime": "2026-03-03T11:00:00.0000000", "timeZone": "Europe/Berlin"},
                 "showAs": "busy",
                 "singleValueExtendedProperties": [{
-                    "id": "String {66f5a359-4659-4830-9070-00047ec6ac6e} Name booking",
+                    "id": "String {66f5a359-4659-4830-9070-00047ec6ac6e} Name bookingMarker",
                     "value": marker.to_string(),
                 }],
             })

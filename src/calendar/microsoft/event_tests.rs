@@ -1,0 +1,163 @@
+use super::*;
+
+const UID: &str = "b-1@example.com";
+const CONNECTION: ConnectionId = ConnectionId(Uuid::from_u128(7));
+
+fn content(zone: Tz, start: &str, end: &str) -> Content {
+    Content {
+        summary: "Haircut \"Ada\" 👩‍🦰 ‏שלום".to_owned(),
+        description: None,
+        location: Some("Main Street 1".to_owned()),
+        start: start.parse().unwrap(),
+        end: end.parse().unwrap(),
+        zone,
+        tentative: false,
+    }
+}
+
+fn marker(content: &Content) -> Marker {
+    let uid = IcalUid::parse(UID).unwrap();
+    Marker { uid, connection: CONNECTION, revision: 3, digest: content.digest() }
+}
+
+fn morning() -> Content {
+    content(Tz::Europe__Paris, "2026-11-23T08:00:00Z", "2026-11-23T09:00:00Z")
+}
+
+/// As Graph shows what was written.
+fn shown(content: &Content) -> Value {
+    let mut event = insert_of("name", &marker(content), content);
+    let fields = event.as_object_mut().unwrap();
+    fields.insert("id".to_owned(), "AAMkAD=".into());
+    fields.insert("@odata.etag".to_owned(), "W/\"abc==\"".into());
+    fields.insert("iCalUId".to_owned(), "040000008200E000".into());
+    fields.insert(
+        "start".to_owned(),
+        json!({"dateTime": "2026-11-23T08:00:00.0000000", "timeZone": "UTC"}),
+    );
+    fields.insert(
+        "end".to_owned(),
+        json!({"dateTime": "2026-11-23T09:00:00.0000000", "timeZone": "UTC"}),
+    );
+    fields.insert("createdDateTime".to_owned(), "2026-11-20T08:00:00.1234567Z".into());
+    fields.insert("lastModifiedDateTime".to_owned(), "2026-11-20T08:00:01Z".into());
+    event
+}
+
+fn parse(event: &Value) -> Option<Event> {
+    Event::parse(event.to_string().as_bytes())
+}
+
+/// L19.
+#[test]
+fn a_time_is_local_in_its_zone_and_has_no_offset() {
+    let event = insert_of("name", &marker(&morning()), &morning());
+    let start = json!({"dateTime": "2026-11-23T09:00:00", "timeZone": "Europe/Paris"});
+    let end = json!({"dateTime": "2026-11-23T10:00:00", "timeZone": "Europe/Paris"});
+    assert_eq!((&event["start"], &event["end"]), (&start, &end));
+}
+
+/// L19: in the night when the clock goes back, a local time without an offset says two instants.
+#[test]
+fn what_a_local_time_cannot_say_is_said_in_utc() {
+    let twice = content(Tz::Europe__Paris, "2026-10-25T00:30:00Z", "2026-10-25T02:30:00Z");
+    let event = insert_of("name", &marker(&twice), &twice);
+    assert_eq!(event["start"], json!({"dateTime": "2026-10-25T00:30:00", "timeZone": "UTC"}));
+    assert_eq!(event["end"], json!({"dateTime": "2026-10-25T02:30:00", "timeZone": "UTC"}));
+    // Graph documents no such zone.
+    let stranger = content(Tz::Europe__Zurich, "2026-11-23T08:00:00Z", "2026-11-23T09:00:00Z");
+    let event = insert_of("name", &marker(&stranger), &stranger);
+    assert_eq!(event["start"], json!({"dateTime": "2026-11-23T08:00:00", "timeZone": "UTC"}));
+}
+
+#[test]
+fn every_zone_that_is_written_is_another_one() {
+    for (at, zone) in ZONES.iter().enumerate() {
+        assert!(!ZONES[..at].contains(zone), "{zone} stands twice");
+    }
+}
+
+/// B4.
+#[test]
+fn a_patch_names_no_transaction_and_clears_what_is_empty() {
+    let bare = Content { location: None, ..morning() };
+    let body = insert_of("name", &marker(&bare), &bare).to_string();
+    let patch: Value = serde_json::from_slice(&patch_of(body.as_bytes()).unwrap()).unwrap();
+    assert_eq!(patch.get("transactionId"), None);
+    assert_eq!(patch["location"]["displayName"], "");
+    assert_eq!(patch["body"]["content"], "");
+    assert_eq!(patch["isAllDay"], false);
+    for hers in ["attendees", "categories", "isReminderOn", "reminderMinutesBeforeStart"] {
+        assert_eq!(patch.get(hers), None, "{hers} is the host's");
+    }
+    for none in ["", "[]", "{}", "nonsense"] {
+        assert_eq!(patch_of(none.as_bytes()), None);
+    }
+}
+
+#[test]
+fn an_event_is_read_with_its_name_marker_and_weak_etag() {
+    let event = parse(&shown(&morning())).unwrap();
+    assert_eq!((event.id(), event.etag().as_deref()), ("AAMkAD=", Some("W/\"abc==\"")));
+    assert_eq!(event.marker(), Some(marker(&morning())));
+    assert_eq!(event.ical_uid().as_deref(), Some("040000008200E000"));
+    assert_eq!(event.content(), Some(Content { zone: Tz::UTC, ..morning() }));
+}
+
+/// B5: Graph's search does not look at capitals.
+#[test]
+fn a_name_is_compared_to_the_letter() {
+    let mut shown = shown(&morning());
+    assert!(parse(&shown).unwrap().is_named("name"));
+    assert!(!parse(&shown).unwrap().is_named("NAME"));
+    // The set's id may come back in capitals.
+    let upper = NAME.replace("6cfc4fd6", "6CFC4FD6");
+    shown["singleValueExtendedProperties"][0]["id"] = upper.into();
+    assert!(parse(&shown).unwrap().is_named("name"));
+}
+
+#[test]
+fn what_is_no_event_of_graphs_is_not_read_as_one() {
+    for strange in [
+        json!({}),
+        json!([]),
+        json!({"id": ""}),
+        json!({"id": "a b", "@odata.etag": "W/\"1\""}),
+        json!({"id": "a", "@odata.etag": "1"}),
+        json!({"id": "a".repeat(ID_LEN_MAX + 1), "@odata.etag": "W/\"1\""}),
+        json!({"id": "a", "@odata.etag": format!("W/\"{}\"", "1".repeat(ETAG_LEN_MAX))}),
+    ] {
+        assert!(parse(&strange).is_none(), "{strange}");
+    }
+    for half in ["{}", "{\"uid\":\"\"}", "nonsense"] {
+        let mut event = shown(&morning());
+        event["singleValueExtendedProperties"][1]["value"] = half.into();
+        assert_eq!(parse(&event).unwrap().marker(), None);
+    }
+}
+
+/// B3: a POST of before is answered with its event, as that is by now.
+#[test]
+fn an_answer_that_shows_something_else_than_was_sent_is_of_before() {
+    let posted = insert_of("name", &marker(&morning()), &morning()).to_string();
+    let is_former = |event: &Value| parse(event).unwrap().is_former("name", posted.as_bytes());
+    let fresh = shown(&morning());
+    assert!(!is_former(&fresh));
+    for (field, value) in [
+        ("subject", json!("Massage")),
+        ("location", json!({"displayName": ""})),
+        ("showAs", json!("tentative")),
+        ("isAllDay", json!(true)),
+        ("start", json!({"dateTime": "2026-11-23T08:30:00.0000000", "timeZone": "UTC"})),
+        ("transactionId", json!("another")),
+        ("lastModifiedDateTime", json!("2026-11-20T09:00:00Z")),
+    ] {
+        let mut event = fresh.clone();
+        event[field] = value;
+        assert!(is_former(&event), "{field}");
+    }
+    // It comes only if it was set.
+    let mut event = fresh.clone();
+    event.as_object_mut().unwrap().remove("transactionId");
+    assert!(!is_former(&event));
+}
