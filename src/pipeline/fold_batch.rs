@@ -231,7 +231,11 @@ fn plan_all(
     batch: &mut Batch,
 ) {
     let mut used = BTreeSet::new();
-    for entry in bookings.entries.into_iter().filter(|entry| entry.changed) {
+    for entry in bookings.entries {
+        if !entry.changed {
+            batch.unchanged.push((entry.booking.uid, entry.version));
+            continue;
+        }
         let mut placed = entry.placed;
         if entry.visible {
             let destination = destinations.get(&entry.booking.provider).copied().flatten();

@@ -122,7 +122,9 @@ pub trait Store: Send + Sync + 'static {
 
     // ---- reading the log ----
 
-    /// Rule R1: raises the owner epoch of each partition (new rows begin at epoch 1) and stores
+    /// Notices another server first ([`Store::notice_server`]): who was refused because the database
+    /// fell back fences again at once, and must not read on as ever. Then rule R1: raises the owner
+    /// epoch of each partition (new rows begin at epoch 1) and stores
     /// `token`, then reads the cursor, in one transaction. Answers in the order of `partitions`.
     async fn fence(&self, topic: &str, partitions: &[i32], token: Uuid) -> Result<Vec<Cursor>>;
 

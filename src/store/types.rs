@@ -198,6 +198,9 @@ pub struct Batch {
     pub advance: Option<Advance>,
     /// The bookings that changed, `version` being the one that they were read at. Each once.
     pub bookings: Vec<StoredBooking>,
+    /// The bookings that were read and did not change, and the versions that they were read at: that
+    /// they need no change holds only of these. A database that fell back since has others.
+    pub unchanged: Vec<(IcalUid, i64)>,
     /// The destinations that the plan was made from.
     pub destinations: Vec<(ProviderId, Option<ConnectionId>)>,
     /// What is owed now. At most one for each (UID, connection); the last wins.

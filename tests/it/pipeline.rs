@@ -53,7 +53,11 @@ macro_rules! every_fact {
             $make,
             pipeline,
             replay,
-            [any_batching_ends_in_the_same_bookings, a_replay_from_the_beginning_changes_nothing,]
+            [
+                any_batching_ends_in_the_same_bookings,
+                a_replay_from_the_beginning_changes_nothing,
+                what_was_read_before_the_database_fell_back_is_not_committed,
+            ]
         );
         facts!(
             $make,

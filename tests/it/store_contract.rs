@@ -58,6 +58,7 @@ macro_rules! every_fact {
                 a_provider_without_a_connection_has_no_destination,
                 a_booking_that_changed_meanwhile_makes_a_batch_stale,
                 a_booking_that_came_meanwhile_makes_a_batch_stale,
+                a_booking_that_was_forgotten_meanwhile_makes_a_batch_stale,
                 a_destination_that_changed_meanwhile_makes_a_batch_stale,
                 a_uid_that_is_another_bookings_is_refused,
                 two_bookings_with_one_uid_in_a_batch_are_refused,

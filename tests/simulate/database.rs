@@ -78,6 +78,16 @@ impl Database {
         })
     }
 
+    /// Whether another server was noticed.
+    fn noticed(&self, noticed: bool) {
+        if noticed {
+            self.world.count("another server noticed");
+            self.world.say(|| "another server is noticed".to_owned());
+            self.world.unnoticed.store(false, Ordering::Relaxed);
+            self.world.audit().fell_back(&self.world.store);
+        }
+    }
+
     /// One call: on its way, done, on its way back.
     async fn call<T>(
         &self,
@@ -128,14 +138,7 @@ impl Store for Database {
     }
 
     async fn notice_server(&self) -> Result<bool> {
-        let seen = |noticed: &bool| {
-            if *noticed {
-                self.world.count("another server noticed");
-                self.world.say(|| "another server is noticed".to_owned());
-                self.world.unnoticed.store(false, Ordering::Relaxed);
-                self.world.audit().fell_back(&self.world.store);
-            }
-        };
+        let seen = |noticed: &bool| self.noticed(*noticed);
         self.call("notice_server", async |store| store.notice_server().await, seen).await
     }
 
@@ -148,6 +151,7 @@ impl Store for Database {
                     }
                 }
             }
+            self.noticed(store.notice_server().await?);
             store.fence(topic, partitions, token).await
         };
         let seen = |cursors: &Vec<Cursor>| {

@@ -22,6 +22,7 @@ impl PostgresStore {
             ON CONFLICT (topic, partition) DO UPDATE
                SET epoch = c.epoch + 1, token = excluded.token, updated_at = clock_timestamp()
             RETURNING c.*";
+        self.note_incarnation().await?;
         let mut sorted = partitions.to_vec();
         sorted.sort_unstable();
         sorted.dedup();

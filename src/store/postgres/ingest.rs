@@ -167,6 +167,9 @@ impl PostgresStore {
         if !batch.destinations.is_empty() && !self.destinations_stand(tx, batch).await? {
             return Ok(Written::Not(Committed::Stale));
         }
+        if !batch.unchanged.is_empty() && !unchanged_stand(tx, &batch.unchanged).await? {
+            return Ok(Written::Not(Committed::Stale));
+        }
         if !batch.bookings.is_empty() {
             self.at("commit.bookings").await;
             if let Written::Not(why) = write_bookings(tx, &batch.bookings).await? {
@@ -238,6 +241,25 @@ async fn lock_providers(
         .await
         .map_err(failed("hold the destinations"))?;
     Ok(rows.iter().map(|row| (row.get("provider_id"), row.get("destination"))).collect())
+}
+
+/// Whether the bookings that did not change still have the versions that they were read at. Nothing
+/// is locked: whoever writes to them at this moment goes on from what we have read, and it is a
+/// database that fell back which must not take our word for what it has forgotten (rule R18).
+async fn unchanged_stand(
+    tx: &mut Transaction<'static, Postgres>,
+    unchanged: &[(IcalUid, i64)],
+) -> Result<bool> {
+    const STAND: &str = "
+        SELECT count(*) FROM UNNEST($1::text[], $2::bigint[]) AS w (uid, version)
+          JOIN bookings b ON b.ical_uid = w.uid AND b.version = w.version";
+    let stand: i64 = sqlx::query_scalar(STAND)
+        .bind(unchanged.iter().map(|(uid, _)| uid.as_str()).collect::<Vec<_>>())
+        .bind(unchanged.iter().map(|(_, version)| *version).collect::<Vec<_>>())
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(failed("look at bookings that did not change"))?;
+    Ok(usize::try_from(stand) == Ok(unchanged.len()))
 }
 
 /// Each booking must have the version that it was read at; a new one must still be missing.

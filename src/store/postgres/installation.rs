@@ -142,11 +142,12 @@ impl PostgresStore {
         let operation = "note the server's identity";
         let now = self.read_incarnation().await?;
         let mut tx = self.begin(operation).await?;
-        let before: Option<String> =
-            sqlx::query_scalar(BEFORE).fetch_one(&mut *tx).await.map_err(failed(operation))?;
-        if before.as_ref() == Some(&now) {
+        let before: Option<Option<String>> =
+            sqlx::query_scalar(BEFORE).fetch_optional(&mut *tx).await.map_err(failed(operation))?;
+        // Before anything is installed, nothing can be lost.
+        let Some(before) = before.filter(|before| before.as_ref() != Some(&now)) else {
             return Ok(false);
-        }
+        };
         let is_another = before.is_some();
         sqlx::query(NOTE).bind(&now).execute(&mut *tx).await.map_err(failed(operation))?;
         if let Some(before) = before {

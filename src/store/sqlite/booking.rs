@@ -159,6 +159,9 @@ async fn write(conn: &mut SqliteConnection, letter: Option<i64>, batch: &Batch, 
     for (provider, destination) in destinations {
         expect_destination(conn, provider, destination).await?;
     }
+    for (uid, version) in &batch.unchanged {
+        expect_version(conn, uid, *version).await?;
+    }
     let mut bookings: Vec<_> = batch.bookings.iter().collect();
     bookings.sort_by(|one, other| one.booking.uid.cmp(&other.booking.uid));
     for booking in bookings {
@@ -234,6 +237,16 @@ async fn expect_destination(
         return Ok(());
     }
     Err(Halt::Answer(Committed::Stale))
+}
+
+/// A booking that did not change has the version that it was read at.
+async fn expect_version(conn: &mut SqliteConnection, uid: &IcalUid, version: i64) -> Step {
+    let stands: Option<i64> =
+        sqlx::query_scalar("SELECT version FROM bookings WHERE ical_uid = ?1")
+            .bind(uid.as_str())
+            .fetch_optional(conn)
+            .await?;
+    if stands == Some(version) { Ok(()) } else { Err(Halt::Answer(Committed::Stale)) }
 }
 
 /// Makes a provider's row, if there is none.

@@ -3,12 +3,12 @@
 use booking::Booking;
 use calendar_sync::cli::encode::OutgoingEvent;
 use calendar_sync::consumer::Taken;
-use calendar_sync::store::Resume;
+use calendar_sync::store::{Batch, Committed, Resume};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::world::{World, cancelled, created, records, sequenced, updated, written};
-use crate::store_contract::env::{Answered as _, Env, open_gate};
+use crate::store_contract::env::{Answered as _, Env, TOPIC, id, open_gate, provider, uid};
 
 /// How many logs are tried, each in several batchings.
 const LOGS: u64 = 6;
@@ -61,6 +61,34 @@ async fn outcome(world: &World, prefix: &str, known: usize) -> (Vec<Option<Booki
         format!("{}: {}", letter.class, letter.reason.replace(prefix, "p"))
     };
     (bookings, letters.map(said).collect())
+}
+
+/// Rules R3 and R18: the answer to a commit is lost, the states are read again, and then the database
+/// falls back: what was read has the event, and what is committed to has it not.
+///
+/// Fails with: `pipeline/fold_batch.rs`, `plan_all`: without `batch.unchanged.push(…)`.
+pub(crate) async fn what_was_read_before_the_database_fell_back_is_not_committed(env: &Env) {
+    let world = World::of(env);
+    let mut log = world.log().await;
+    let all = records(&log, written([&created("a", "Massage"), &updated("a", "Haircut")]));
+    assert_eq!(world.take_records(&mut log, all.clone()).await, Taken::To(2));
+    assert!(env.store.resume(TOPIC, 0, Resume::Set { at: 0 }).await.answered());
+    let mut log = world.log().await;
+    world.store.commits();
+    // Another state of the booking than the one that was read.
+    world.store.meanwhile(async |store| {
+        let names = [(id("a"), uid("a"))];
+        let mut stored = store.states(&names, &[]).await.answered().bookings;
+        stored[0].booking.provider = provider(9);
+        let batch = Batch { bookings: stored, ..Batch::default() };
+        assert_eq!(store.commit(&batch).await.answered(), Committed::Done);
+    });
+    assert_eq!(world.take_records(&mut log, all).await, Taken::To(2));
+    let commits = world.store.commits();
+    let answers: Vec<_> = commits.iter().map(|(_, answer)| answer.clone()).collect();
+    assert_eq!(answers, [Some(Committed::Stale), Some(Committed::Done)]);
+    let read: Vec<_> = commits.into_iter().map(|(batch, _)| batch.unchanged).collect();
+    assert_eq!(read, [[(uid("a"), 1)], [(uid("a"), 2)]]);
 }
 
 /// Each batching is a log and a set of bookings of its own.

@@ -255,6 +255,19 @@ pub(crate) async fn a_database_that_fell_back_is_noticed_once_and_read_from_with
     assert_eq!(cursor.recover_until, Some(4));
 }
 
+/// Rule R18: whoever was refused fences again at once.
+pub(crate) async fn a_fence_after_the_database_fell_back_reads_with_care(
+    env: &Env,
+    falls_back: impl AsyncFnOnce(),
+) {
+    let _ = env.store.open(None, token(1)).await.answered();
+    env.fence(2).await;
+    falls_back().await;
+    let fenced = env.store.fence(TOPIC, &[0], token(3)).await.answered();
+    assert_eq!((fenced[0].recover_until, fenced[0].fence.epoch), (Some(i64::MAX), 3));
+    assert!(!env.store.notice_server().await.answered(), "it is noticed once");
+}
+
 pub(crate) async fn a_stop_is_seen_until_an_operator_answers(env: &Env) {
     let fence = env.fence(1).await;
     assert_eq!(env.store.stop(&fence, &stop()).await.answered(), Fenced::Written);

@@ -91,6 +91,23 @@ pub(crate) async fn a_booking_that_came_meanwhile_makes_a_batch_stale(env: &Env)
     nothing_of_it(env).await;
 }
 
+/// R18: a database that fell back after it was read has not what nothing had to be changed of.
+pub(crate) async fn a_booking_that_was_forgotten_meanwhile_makes_a_batch_stale(env: &Env) {
+    let fence = env.fence(1).await;
+    env.keep("a", 0, Some("Massage")).await;
+    let of = |name, version| Batch {
+        advance: Some(advance(&fence, 0, 1)),
+        unchanged: vec![(uid("a"), 1), (uid(name), version)],
+        ..Batch::default()
+    };
+    for forgotten in [of("a", 2), of("b", 1)] {
+        assert_eq!(env.store.commit(&forgotten).await.answered(), Committed::Stale);
+        nothing_of_it(env).await;
+    }
+    env.keep("b", 0, Some("Haircut")).await;
+    assert_eq!(env.store.commit(&of("b", 1)).await.answered(), Committed::Done);
+}
+
 pub(crate) async fn a_destination_that_changed_meanwhile_makes_a_batch_stale(env: &Env) {
     let fence = env.fence(1).await;
     let batch = Batch {

@@ -77,16 +77,26 @@ mod on_rows {
     every_fact_of_rows!(env);
 }
 
+/// What was asked for meanwhile is lost.
+async fn fall_back(model: &ModelStore, env: &Env) {
+    let before = model.snapshot();
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    model.restore(&before, History::Another);
+    assert_eq!(env.stored("a").await, None, "it is lost");
+}
+
+#[tokio::test]
+async fn a_fence_after_the_database_fell_back_reads_with_care() {
+    let (model, env) = new();
+    let falls_back = async || fall_back(&model, &env).await;
+    cursors::a_fence_after_the_database_fell_back_reads_with_care(&env, falls_back).await;
+}
+
 #[tokio::test]
 async fn a_database_that_fell_back_is_noticed_once_and_read_from_with_care() {
     let (model, env) = new();
-    let falls_back = async || {
-        let before = model.snapshot();
-        env.connect(1).await;
-        env.ask("a", 0, Some("Massage")).await;
-        model.restore(&before, History::Another);
-        assert_eq!(env.stored("a").await, None, "it is lost");
-    };
+    let falls_back = async || fall_back(&model, &env).await;
     cursors::a_database_that_fell_back_is_noticed_once_and_read_from_with_care(&env, falls_back)
         .await;
 }

@@ -139,9 +139,20 @@ mod on_rows {
     every_fact_of_rows!(env);
 }
 
+/// What makes the server another one than it was.
+const ANOTHER: &str = "UPDATE calendar_sync.installation SET incarnation = 'another'";
+
+#[tokio::test]
+async fn a_fence_after_the_database_fell_back_reads_with_care() {
+    let made = made("a_fence_after_the_database_fell_back_reads_with_care").await;
+    let Some((url, env)) = made else { return };
+    let falls_back = async || run(&url, ANOTHER).await;
+    cursors::a_fence_after_the_database_fell_back_reads_with_care(&env, falls_back).await;
+    env.end().await;
+}
+
 #[tokio::test]
 async fn a_database_that_fell_back_is_noticed_once_and_read_from_with_care() {
-    const ANOTHER: &str = "UPDATE calendar_sync.installation SET incarnation = 'another'";
     let fact = "a_database_that_fell_back_is_noticed_once_and_read_from_with_care";
     let Some((url, env)) = made(fact).await else { return };
     let falls_back = async || run(&url, ANOTHER).await;

@@ -118,6 +118,12 @@ fn check(tx: &mut Tx<'_>, letter: Option<i64>, batch: &Batch, bookings: &[&Store
             return Err(Halt::Answer(Committed::Stale));
         }
     }
+    for (uid, version) in &batch.unchanged {
+        // A database that fell back since does not know what was read.
+        if tx.tables.bookings.get(uid).map(|row| row.stored.version) != Some(*version) {
+            return Err(Halt::Answer(Committed::Stale));
+        }
+    }
     may_put(tx.tables, bookings)?;
     for effect in &batch.effects {
         tx.tables.refers("effects", "connection_id", effect.connection)?;

@@ -189,7 +189,10 @@ impl Store for ModelStore {
     }
 
     async fn fence(&self, topic: &str, partitions: &[i32], token: Uuid) -> Result<Vec<Cursor>> {
-        Ok(self.write(|tx| cursor::fence(tx, topic, partitions, token)))
+        Ok(self.write_on(|tx, server| {
+            cursor::notice_server(tx, server);
+            cursor::fence(tx, topic, partitions, token)
+        }))
     }
 
     async fn cursor(&self, topic: &str, partition: i32) -> Result<Option<Cursor>> {

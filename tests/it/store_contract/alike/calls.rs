@@ -239,8 +239,10 @@ impl Pair {
         if let Some(was) = before.and_then(|one| one.placed).filter(|was| *was != target) {
             effects.push(effect(was, Desired::Absent, false));
         }
+        let seen = numbers.rarely().then(|| (uid(numbers.of(&NAMES)), i64::from(numbers.below(3))));
         Batch {
             bookings: vec![StoredBooking { booking: next, placed: Some(target), version }],
+            unchanged: seen.into_iter().collect(),
             destinations: if numbers.yes() { stored.destinations } else { Vec::new() },
             effects,
             ..Batch::default()
