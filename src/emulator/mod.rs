@@ -4,7 +4,8 @@
 //! an answer lost after the call took effect, a refusal before or after, a request that lands
 //! long after its client has left. Tests and the demo stand on them; production does not.
 //!
-//! `google` is what its provider does with a request, and all that it knows of the rest is `life`: the server, the faults, the limits and the call log know no provider.
+//! `google` and `microsoft` are what each provider does with a request, and all that they know of
+//! the rest is `life`: the server, the faults, the limits and the call log know no provider.
 
 pub mod call_log;
 
@@ -24,7 +25,10 @@ mod life;
 
 pub mod google;
 
+pub mod microsoft;
+
 pub use call_log::{Answered, CallRecord, Calls, Effect, Tally, Verb};
 pub use faults::{Fault, Moment, Ordered, Refusal, Rule};
 pub use google::{GoogleEmulator, Options};
+pub use microsoft::MicrosoftEmulator;
 pub use throttle::{Limits, Quota};
