@@ -27,6 +27,10 @@ pub enum Verb {
     CalendarGet,
     /// Find calendars.
     CalendarList,
+    /// Read what has changed since (Microsoft's `delta`; Google's is a [`Self::List`]).
+    Changes,
+    /// Read the account itself (Microsoft's `me`).
+    Account,
     /// Nothing that the emulator knows.
     Other,
 }
@@ -97,6 +101,8 @@ pub struct CallRecord {
     pub query: String,
     /// `If-Match`.
     pub if_match: Option<String>,
+    /// `Prefer`, all of them as one list: Microsoft's.
+    pub prefer: Option<String>,
     /// Its body.
     pub body: Bytes,
     /// What the client got.
@@ -134,8 +140,24 @@ impl CallRecord {
 
     /// The revision that it left in the event.
     fn revision(&self) -> Option<i64> {
-        self.after.as_ref()?.get(REVISION_PROPERTY)?.parse().ok()
+        revision(self.after.as_ref()?)
     }
+}
+
+/// The revision that an event's properties tell: in a property of its own; or in Microsoft's form,
+/// whose ids end in the name, as such a one or within a marker that is one JSON text.
+fn revision(properties: &Properties) -> Option<i64> {
+    if let Some(revision) = properties.get(REVISION_PROPERTY) {
+        return revision.parse().ok();
+    }
+    properties.iter().find_map(|(id, value)| {
+        let (_, name) = id.split_once(" Name ")?;
+        if name == REVISION_PROPERTY {
+            return value.parse().ok();
+        }
+        let marker: Value = serde_json::from_str(value).ok()?;
+        marker.get("revision")?.as_i64()
+    })
 }
 
 /// Totals of one verb.

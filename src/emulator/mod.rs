@@ -4,16 +4,31 @@
 //! an answer lost after the call took effect, a refusal before or after, a request that lands
 //! long after its client has left. Tests and the demo stand on them; production does not.
 //!
-//! The server, the faults and the call log know no provider; `google` knows the rest.
+//! `google` and `microsoft` are what each provider does with a request, and all that they know of
+//! the rest is `life`: the server, the faults, the limits and the call log know no provider.
 
 pub mod call_log;
 
 pub mod faults;
 
+mod throttle;
+
+mod tokens;
+
+mod local_time;
+
+mod reply;
+
 mod server;
 
+mod life;
+
 pub mod google;
+
+pub mod microsoft;
 
 pub use call_log::{Answered, CallRecord, Calls, Effect, Tally, Verb};
 pub use faults::{Fault, Moment, Ordered, Refusal, Rule};
 pub use google::{GoogleEmulator, Options};
+pub use microsoft::MicrosoftEmulator;
+pub use throttle::{Limits, Quota};

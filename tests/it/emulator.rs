@@ -1,10 +1,13 @@
-//! The emulator of Google Calendar, through real HTTP: what it refuses, keeps and forgets.
+//! The emulator of Google Calendar, through real HTTP: what it refuses, keeps and forgets. And in
+//! `microsoft`, that of Graph.
 
 mod adapter;
 
 mod faults;
 
 mod listing;
+
+mod microsoft;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

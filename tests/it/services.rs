@@ -47,6 +47,11 @@ pub(crate) fn google_client(test: &str) -> Option<String> {
     service(test, "TEST_GOOGLE_CLIENT_PYTHON")
 }
 
+/// The Python interpreter that has Microsoft's own client, `msgraph-sdk`.
+pub(crate) fn graph_client(test: &str) -> Option<String> {
+    service(test, "TEST_GRAPH_CLIENT_PYTHON")
+}
+
 /// A Radicale server.
 pub(crate) struct Radicale {
     /// `http://host:port`.

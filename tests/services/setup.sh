@@ -19,6 +19,7 @@ setup_services() {
   install_into "Python libraries of the golden tests" "$(python_environment golden)" \
     install_python golden
   install_into "Google's own client" "$(python_environment google)" install_python google
+  install_into "Microsoft's own client" "$(python_environment graph)" install_python graph
   exec 8>&-
 }
 

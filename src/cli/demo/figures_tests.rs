@@ -137,6 +137,7 @@ fn creation(uid: &str) -> CallRecord {
         account: None,
         query: String::new(),
         if_match: None,
+        prefer: None,
         body: Bytes::new(),
         answered: Answered::Lost,
         effect: Effect::Created,

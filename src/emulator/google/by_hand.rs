@@ -30,6 +30,8 @@ pub enum ByHand {
     },
     /// Makes it a whole day.
     AllDay,
+    /// Invites these addresses to it, too.
+    Invite(Vec<String>),
     /// Loses its private properties, as some other client's copy would.
     StripProperties,
     /// Deletes it.
@@ -111,6 +113,16 @@ impl Stored {
                 self.end = Point::Day(day_after(day));
                 self.sequence += 1;
             }
+            ByHand::Invite(addresses) => {
+                let kept = self.fields.get("attendees").and_then(Value::as_array).cloned();
+                let mut guests = kept.unwrap_or_default();
+                guests.extend(
+                    addresses
+                        .into_iter()
+                        .map(|email| json!({"email": email, "responseStatus": "needsAction"})),
+                );
+                self.fields.insert("attendees".to_owned(), json!(guests));
+            }
             ByHand::StripProperties => {
                 self.fields.remove("extendedProperties");
             }
@@ -124,8 +136,8 @@ impl GoogleEmulator {
     /// Changes an event as its host would, with a new `ETag`; no call is logged. `false`: there is
     /// no such event.
     pub fn change_by_hand(&self, calendar: &str, event: &str, change: ByHand) -> bool {
-        let now = self.core.clock.now();
-        let mut state = self.core.state();
+        let now = self.0.core.clock.now();
+        let mut state = self.0.core.state();
         let stamp = state.stamp(now);
         let Some(calendar) = state.calendars.get_mut(calendar) else {
             return false;
@@ -143,8 +155,8 @@ impl GoogleEmulator {
     /// Copies an event, private properties and all, under an id of the server's, which is
     /// returned: an extra that carries our marker. `None`: there is no such event.
     pub fn copy_by_hand(&self, calendar: &str, event: &str) -> Option<String> {
-        let now = self.core.clock.now();
-        let mut state = self.core.state();
+        let now = self.0.core.clock.now();
+        let mut state = self.0.core.state();
         let stamp = state.stamp(now);
         let id = state.make_id(calendar);
         let calendar = state.calendars.get_mut(calendar)?;
@@ -159,6 +171,36 @@ impl GoogleEmulator {
         Some(id)
     }
 
+    /// Moves an event to another calendar, under its id; a tombstone stays behind. `false`: there
+    /// is no such event, or no such calendar.
+    pub fn move_to_calendar_by_hand(&self, calendar: &str, event: &str, to: &str) -> bool {
+        let now = self.0.core.clock.now();
+        let mut state = self.0.core.state();
+        let (stamp, arrived) = (state.stamp(now), state.stamp(now));
+        if calendar == to || !state.calendars.contains_key(to) {
+            return false;
+        }
+        let Some(from) = state.calendars.get_mut(calendar) else {
+            return false;
+        };
+        let change = from.changes + 1;
+        let Some(left) = from.find_mut(event).filter(|event| event.status != Status::Cancelled)
+        else {
+            return false;
+        };
+        let mut moved = left.clone();
+        left.status = Status::Cancelled;
+        left.touch(stamp, change);
+        from.changes = change;
+        let Some(to) = state.calendars.get_mut(to) else {
+            return false;
+        };
+        to.changes += 1;
+        moved.touch(arrived, to.changes);
+        to.events.insert(moved.id.clone(), vec![moved]);
+        true
+    }
+
     /// Adds an event that is not ours, and returns its id. `None`: there is no such calendar.
     pub fn add_by_hand(
         &self,
@@ -168,8 +210,8 @@ impl GoogleEmulator {
         end: DateTime<Utc>,
     ) -> Option<String> {
         assert!(start < end, "an event ends after its start");
-        let now = self.core.clock.now();
-        let mut state = self.core.state();
+        let now = self.0.core.clock.now();
+        let mut state = self.0.core.state();
         let stamp = state.stamp(now);
         let id = state.make_id(calendar);
         let calendar = state.calendars.get_mut(calendar)?;
@@ -205,7 +247,7 @@ impl GoogleEmulator {
     }
 
     fn view(&self, calendar: &str, wanted: impl Fn(Status) -> bool) -> Vec<EventView> {
-        let state = self.core.state();
+        let state = self.0.core.state();
         let Some(calendar) = state.calendars.get(calendar) else {
             return Vec::new();
         };

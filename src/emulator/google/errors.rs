@@ -1,89 +1,33 @@
 //! Answers, and Google's shape of an error:
 //! `{"error":{"errors":[{"domain","reason","message"}],"code","message"}}`.
 
-use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
-use axum::response::Response;
+use axum::http::header::WWW_AUTHENTICATE;
 use serde_json::{Value, json};
 
 use crate::emulator::faults::Refusal;
+use crate::emulator::reply::{Content, Reply};
+use crate::emulator::tokens::Denied;
 
-/// What is answered, before it is HTTP.
-#[derive(Debug, Clone)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) etag: Option<String>,
-    pub(super) reason: Option<String>,
-    pub(super) retry_after_s: Option<u32>,
-    pub(super) body: Content,
+/// The content type of what the API says.
+const JSON: &str = "application/json; charset=UTF-8";
+
+/// 200 with a resource; its `etag` becomes the header too.
+pub(super) fn resource(resource: Value) -> Reply {
+    let etag = resource.get("etag").and_then(Value::as_str).map(ToOwned::to_owned);
+    Reply { etag, ..Reply::new(200, Content::Json(JSON, resource)) }
 }
 
-/// A body.
-#[derive(Debug, Clone)]
-pub(super) enum Content {
-    Nothing,
-    Json(Value),
-    Html(String),
-}
-
-impl Reply {
-    /// 200 with a resource; its `etag` becomes the header too.
-    pub(super) fn resource(resource: Value) -> Self {
-        let etag = resource.get("etag").and_then(Value::as_str).map(ToOwned::to_owned);
-        Self { status: 200, etag, reason: None, retry_after_s: None, body: Content::Json(resource) }
-    }
-
-    /// 204.
-    pub(super) fn no_content() -> Self {
-        Self { status: 204, etag: None, reason: None, retry_after_s: None, body: Content::Nothing }
-    }
-
-    /// An ordered refusal.
-    pub(super) fn refusal(refusal: &Refusal) -> Self {
-        let Some(reason) = &refusal.reason else {
-            let page = format!("<html><title>{}</title></html>", refusal.message);
-            return Self {
-                status: refusal.status,
-                etag: None,
-                reason: None,
-                retry_after_s: refusal.retry_after_s,
-                body: Content::Html(page),
-            };
-        };
-        let domain = match reason.as_str() {
-            "rateLimitExceeded" | "userRateLimitExceeded" | "quotaExceeded" => "usageLimits",
-            _ => "global",
-        };
-        let error = ApiError { domain, ..ApiError::new(refusal.status, reason, &refusal.message) };
-        Self { retry_after_s: refusal.retry_after_s, ..error.into() }
-    }
-
-    /// As HTTP.
-    pub(super) fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let (kind, body) = match self.body {
-            Content::Nothing => (None, Body::empty()),
-            Content::Json(value) => {
-                (Some("application/json; charset=UTF-8"), Body::from(value.to_string()))
-            }
-            Content::Html(page) => (Some("text/html; charset=UTF-8"), Body::from(page)),
-        };
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        let mut header = |name: HeaderName, value: Option<String>| {
-            if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
-                response.headers_mut().insert(name, value);
-            }
-        };
-        header(CONTENT_TYPE, kind.map(ToOwned::to_owned));
-        header(ETAG, self.etag);
-        header(RETRY_AFTER, self.retry_after_s.map(|seconds| seconds.to_string()));
-        let challenge = (status == StatusCode::UNAUTHORIZED)
-            .then(|| r#"Bearer realm="https://accounts.google.com/""#.to_owned());
-        header(WWW_AUTHENTICATE, challenge);
-        response
-    }
+/// An ordered refusal.
+pub(super) fn refusal(refusal: &Refusal) -> Reply {
+    let Some(reason) = &refusal.reason else {
+        return Reply::page(refusal);
+    };
+    let domain = match reason.as_str() {
+        "rateLimitExceeded" | "userRateLimitExceeded" | "quotaExceeded" => "usageLimits",
+        _ => "global",
+    };
+    let error = ApiError { domain, ..ApiError::new(refusal.status, reason, &refusal.message) };
+    Reply { retry_after_s: refusal.retry_after_s, ..error.into() }
 }
 
 /// A refusal of the API's own.
@@ -180,6 +124,15 @@ impl ApiError {
     }
 }
 
+impl From<Denied> for ApiError {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Missing => Self::login_required(),
+            Denied::Invalid => Self::invalid_credentials(),
+        }
+    }
+}
+
 impl From<ApiError> for Reply {
     fn from(error: ApiError) -> Self {
         let mut first =
@@ -193,12 +146,12 @@ impl From<ApiError> for Reply {
             "code": error.status,
             "message": error.message,
         }});
+        let challenge = r#"Bearer realm="https://accounts.google.com/""#;
+        let challenges = (error.status == 401).then(|| (WWW_AUTHENTICATE, challenge.to_owned()));
         Self {
-            status: error.status,
-            etag: None,
             reason: Some(error.reason),
-            retry_after_s: None,
-            body: Content::Json(body),
+            headers: challenges.into_iter().collect(),
+            ..Self::new(error.status, Content::Json(JSON, body))
         }
     }
 }

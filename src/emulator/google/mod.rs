@@ -25,26 +25,22 @@ mod times;
 mod verbs;
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use axum::Router;
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 
-use self::state::{Access, State, Token};
-use super::call_log::{CallLog, Calls};
-use super::faults::{Faults, Ordered, Rule};
-use super::server;
+use self::state::State;
+use super::call_log::Calls;
+use super::faults::{Ordered, Rule};
+use super::life::{Bounds, Running};
+use super::throttle::Limits;
+use super::tokens::Access;
 use crate::clock::Clock;
 
 pub use self::by_hand::{ByHand, EventView};
 pub use self::state::{Collisions, LowerSequence, Switches, TombstoneUpdate};
-
-/// How long [`GoogleEmulator::stop`] waits for calls under way.
-pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+pub use super::life::STOP_TIMEOUT;
 
 /// How to start.
 #[derive(Clone)]
@@ -60,6 +56,8 @@ pub struct Options {
     pub log_entries_max: usize,
     /// How many events a calendar holds, deleted ones too; a further one is answered 403.
     pub events_max: usize,
+    /// How many calls an account may make; one over it is answered 403 `userRateLimitExceeded`.
+    pub limits: Limits,
 }
 
 impl Options {
@@ -71,171 +69,145 @@ impl Options {
             body_bytes_max: 1 << 20,
             log_entries_max: 50_000,
             events_max: 100_000,
+            limits: Limits::default(),
         }
-    }
-}
-
-/// What the server and its handles share.
-struct Core {
-    state: Mutex<State>,
-    faults: Faults,
-    log: CallLog,
-    clock: Arc<dyn Clock>,
-    body_bytes_max: usize,
-    stop: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Core {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A running emulator. Cheap to clone; it stops when told to, or with its last clone.
 #[derive(Clone)]
-pub struct GoogleEmulator {
-    core: Arc<Core>,
-    address: SocketAddr,
-    _stop_with_last: Arc<DropGuard>,
-}
+pub struct GoogleEmulator(Running<State>);
 
 impl GoogleEmulator {
     /// Binds a free port of the loopback interface and serves there.
     pub async fn start(options: Options) -> io::Result<Self> {
-        let core = Arc::new(Core {
-            state: Mutex::new(State::new(options.switches, options.events_max)),
-            faults: Faults::default(),
-            log: CallLog::new(options.log_entries_max),
+        let state = State::new(options.switches, options.events_max);
+        let bounds = Bounds {
             clock: options.clock,
+            limits: options.limits,
             body_bytes_max: options.body_bytes_max,
-            stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-        });
-        let router = Router::new().fallback(routes::serve).with_state(Arc::clone(&core));
-        let address = server::start(router, core.stop.clone(), &core.tasks).await?;
-        let guard = Arc::new(core.stop.clone().drop_guard());
-        Ok(Self { core, address, _stop_with_last: guard })
+            log_entries_max: options.log_entries_max,
+        };
+        Running::start(state, bounds).await.map(Self)
     }
 
     /// Stops: no new connection, held calls end without an answer, the others are finished, within
     /// [`STOP_TIMEOUT`].
     pub async fn stop(&self) {
-        self.core.stop.cancel();
-        self.core.tasks.close();
-        if tokio::time::timeout(STOP_TIMEOUT, self.core.tasks.wait()).await.is_err() {
-            tracing::warn!("an emulator stopped with connections still open");
-        }
+        self.0.stop().await;
     }
 
     /// What stands before `/calendars/…`.
     pub fn base_url(&self) -> String {
-        format!("http://{}{}", self.address, routes::ROOT)
+        format!("http://{}{}", self.0.address, routes::ROOT)
     }
 
     /// Adds an account with its primary calendar, whose id is the account's address, and a token
     /// for it. Also a further token for an account that is there.
     pub fn add_account(&self, token: &str, account: &str) {
-        self.core.state().add_account(account);
+        self.0.core.state().add_account(account);
         self.set_token(token, account, Access::Full);
     }
 
     /// Adds a token with which an account's calendars can be read, and no more (L28).
     pub fn add_read_only_token(&self, token: &str, account: &str) {
-        self.core.state().add_account(account);
+        self.0.core.state().add_account(account);
         self.set_token(token, account, Access::ReadOnly);
     }
 
     /// Adds a token with which an account's events can be read and written, and no calendar as
     /// such: the scope `calendar.events`.
     pub fn add_events_token(&self, token: &str, account: &str) {
-        self.core.state().add_account(account);
+        self.0.core.state().add_account(account);
         self.set_token(token, account, Access::Events);
     }
 
     fn set_token(&self, token: &str, account: &str, access: Access) {
-        let token_state = Token { account: account.to_owned(), access };
-        self.core.state().tokens.insert(token.to_owned(), token_state);
+        self.0.core.state().tokens.set(token, account, access);
     }
 
     /// Revokes a token, or lets it expire: 401 `authError` from now on. `false`: it is unknown.
     pub fn revoke_token(&self, token: &str) -> bool {
-        let mut state = self.core.state();
-        let found = state.tokens.get_mut(token);
-        found.map(|token| token.access = Access::Revoked).is_some()
+        self.0.core.state().tokens.revoke(token)
+    }
+
+    /// Lets a token expire at that time: 401 `authError` from then on. `false`: it is unknown.
+    pub fn expire_token_at(&self, token: &str, at: DateTime<Utc>) -> bool {
+        self.0.core.state().tokens.expire_at(token, at)
     }
 
     /// Revokes all tokens of an account.
     pub fn revoke_account(&self, account: &str) {
-        for token in self.core.state().tokens.values_mut() {
-            if token.account == account {
-                token.access = Access::Revoked;
-            }
-        }
+        self.0.core.state().tokens.revoke_all_of(account);
+    }
+
+    /// Changes how many calls each account may make, from now on.
+    pub fn set_limits(&self, limits: Limits) {
+        self.0.set_limits(limits);
     }
 
     /// Adds a calendar to an account; one that is there stays as it is.
     pub fn create_calendar(&self, account: &str, id: &str) {
-        let mut state = self.core.state();
+        let mut state = self.0.core.state();
         assert!(state.accounts.contains(account), "there is no account {account}");
         state.add_calendar(account, id);
     }
 
     /// Sets the zone of a calendar: what times without one are shown in. `false`: it is unknown.
     pub fn set_zone(&self, calendar: &str, zone: Tz) -> bool {
-        let mut state = self.core.state();
+        let mut state = self.0.core.state();
         let found = state.calendars.get_mut(calendar);
         found.map(|calendar| calendar.zone = zone).is_some()
     }
 
     /// Removes a calendar with all that it holds. `false`: it is unknown.
     pub fn remove_calendar(&self, calendar: &str) -> bool {
-        self.core.state().calendars.remove(calendar).is_some()
+        self.0.core.state().calendars.remove(calendar).is_some()
     }
 
     /// Empties a calendar without a trace (L24). `false`: it is unknown.
     pub fn empty_calendar(&self, calendar: &str) -> bool {
-        let mut state = self.core.state();
+        let mut state = self.0.core.state();
         let found = state.calendars.get_mut(calendar);
         found.map(|calendar| calendar.events.clear()).is_some()
     }
 
     /// Forgets all deleted events of a calendar, as Google does one day.
     pub fn evict_tombstones(&self, calendar: &str) {
-        if let Some(calendar) = self.core.state().calendars.get_mut(calendar) {
+        if let Some(calendar) = self.0.core.state().calendars.get_mut(calendar) {
             calendar.evict(|_| true);
         }
     }
 
     /// Kills the sync tokens of a calendar: 410 from now on.
     pub fn expire_sync_tokens(&self, calendar: &str) {
-        if let Some(calendar) = self.core.state().calendars.get_mut(calendar) {
+        if let Some(calendar) = self.0.core.state().calendars.get_mut(calendar) {
             calendar.epoch += 1;
         }
     }
 
     /// Changes where the sources disagree, from now on.
     pub fn set_switches(&self, switches: Switches) {
-        self.core.state().switches = switches;
+        self.0.core.state().switches = switches;
     }
 
     /// Orders a fault.
     pub fn order(&self, rule: Rule) -> Ordered {
-        self.core.faults.order(rule)
+        self.0.core.faults.order(rule)
     }
 
     /// Withdraws all faults, and lets go what they hold.
     pub fn clear_faults(&self) {
-        self.core.faults.clear();
+        self.0.core.faults.clear();
     }
 
     /// The calls so far.
     pub fn calls(&self) -> Calls {
-        self.core.log.snapshot()
+        self.0.core.log.snapshot()
     }
 
     /// Returns once the calls fulfil `condition`; it is asked after each change.
     pub async fn wait_for_calls(&self, condition: impl Fn(&Calls) -> bool) {
-        self.core.log.wait_for(condition).await;
+        self.0.core.log.wait_for(condition).await;
     }
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::errors::{ApiError, Content, Reply};
+use super::errors::{ApiError, resource};
 use super::event::{Status, Stored};
 use super::state::{Calendar, Switches};
 use super::times::parse_parameter;
+use crate::emulator::reply::{Content, Reply};
 
 /// How many events a page has, unless the client says.
 const RESULTS_DEFAULT: usize = 250;
@@ -314,8 +315,10 @@ pub(super) fn list(
     } else if query.gives_token {
         answer["nextSyncToken"] = json!(calendar.sync_token(query.as_of));
     }
-    let mut reply = Reply::resource(answer);
-    if let (Content::Json(Value::Object(answer)), Some(fields)) = (&mut reply.body, &query.fields) {
+    let mut reply = resource(answer);
+    if let (Content::Json(_, Value::Object(answer)), Some(fields)) =
+        (&mut reply.body, &query.fields)
+    {
         answer.retain(|name, _| fields.contains(name));
     }
     Ok(reply)

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::errors::ApiError;
 use super::event::{Status, Stored};
+use crate::emulator::tokens::Tokens;
 
 /// What an insert does under an id that a live event has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,21 +71,6 @@ pub struct Switches {
     pub unknown_fields_ignored: bool,
 }
 
-/// What a token is good for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
-    Full,
-    /// Of events alone, to read and write them: the scope `calendar.events`.
-    Events,
-    ReadOnly,
-    Revoked,
-}
-
-pub(super) struct Token {
-    pub(super) account: String,
-    pub(super) access: Access,
-}
-
 /// A calendar.
 pub(super) struct Calendar {
     pub(super) id: String,
@@ -142,7 +128,7 @@ impl Calendar {
 /// All that the emulator knows.
 pub(super) struct State {
     pub(super) accounts: BTreeSet<String>,
-    pub(super) tokens: BTreeMap<String, Token>,
+    pub(super) tokens: Tokens,
     pub(super) calendars: BTreeMap<String, Calendar>,
     pub(super) switches: Switches,
     pub(super) events_max: usize,
@@ -161,7 +147,7 @@ impl State {
     pub(super) fn new(switches: Switches, events_max: usize) -> Self {
         Self {
             accounts: BTreeSet::new(),
-            tokens: BTreeMap::new(),
+            tokens: Tokens::default(),
             calendars: BTreeMap::new(),
             switches,
             events_max,
@@ -184,15 +170,11 @@ impl State {
         BASE32HEX_NOPAD.encode(&hash[..16]).to_lowercase()
     }
 
-    /// Whose token this is.
-    pub(super) fn authenticate(&self, header: Option<&str>) -> Result<&Token, ApiError> {
-        let header = header.ok_or_else(ApiError::login_required)?;
-        let token = header.split_once(' ').filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
-        let token = token.and_then(|(_, token)| self.tokens.get(token.trim()));
-        match token {
-            Some(token) if token.access != Access::Revoked => Ok(token),
-            Some(_) | None => Err(ApiError::invalid_credentials()),
-        }
+    /// The id of a calendar of an account, under the name that a request gives it.
+    pub(super) fn calendar_id(&self, account: &str, name: &str) -> Option<&str> {
+        let id = if name == "primary" { account } else { name };
+        let calendar = self.calendars.get(id).filter(|calendar| calendar.owner == account);
+        calendar.map(|calendar| calendar.id.as_str())
     }
 
     /// A calendar of an account, under the name that the request gave it.

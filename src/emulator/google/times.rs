@@ -1,12 +1,11 @@
 //! `start` and `end` of an event: a day, or an instant in a zone.
 
-use chrono::{
-    DateTime, Datelike, Days, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Timelike as _, Utc,
-};
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, Timelike as _, Utc};
 use chrono_tz::Tz;
 use serde_json::{Map, Value, json};
 
 use super::errors::ApiError;
+use crate::emulator::local_time::resolve;
 
 /// One end of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,14 +129,6 @@ fn parse_instant(text: &str, zone: Option<Tz>, name: &str, default: Tz) -> Resul
 /// The API keeps no fractions of a second.
 fn whole_seconds(at: DateTime<Utc>) -> DateTime<Utc> {
     at.with_nanosecond(0).unwrap_or(at)
-}
-
-/// A local time: in an overlap the earlier, in a gap an hour later.
-fn resolve(local: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
-    let later = || zone.from_local_datetime(&(local + TimeDelta::hours(1))).earliest();
-    let resolved = zone.from_local_datetime(&local).earliest().or_else(later);
-    // A gap of a whole day (an island that crossed the date line) leaves only UTC.
-    resolved.map_or_else(|| local.and_utc(), |at| at.with_timezone(&Utc))
 }
 
 /// Years of four digits: whatever is added to them stays within what `chrono` can say.

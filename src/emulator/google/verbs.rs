@@ -1,14 +1,18 @@
 //! What each call does.
 
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use super::errors::{ApiError, Reply};
+use super::errors::{ApiError, resource};
 use super::event::{Draft, Status, Stored, merge};
 use super::query;
 use super::routes::ApiRequest;
-use super::state::{Access, Calendar, Collisions, LowerSequence, Stamp, State, TombstoneUpdate};
-use crate::emulator::call_log::{Effect, Properties, Verb};
+use super::state::{Calendar, Collisions, LowerSequence, Stamp, State, TombstoneUpdate};
+use crate::emulator::call_log::{Effect, Verb};
+use crate::emulator::life::Applied;
+use crate::emulator::reply::Reply;
+use crate::emulator::tokens::Access;
 
 /// Taken on single events, and without a meaning here. A partial answer (`fields`) is whole.
 const IGNORED: [&str; 12] = [
@@ -26,24 +30,9 @@ const IGNORED: [&str; 12] = [
     "timeZone",
 ];
 
-/// What a call came to.
-pub(super) struct Applied {
-    pub(super) reply: Reply,
-    pub(super) effect: Effect,
-    pub(super) event: Option<String>,
-    pub(super) before: Option<Properties>,
-    pub(super) after: Option<Properties>,
-}
-
-impl Applied {
-    fn nothing(reply: Reply) -> Self {
-        Self { reply, effect: Effect::Nothing, event: None, before: None, after: None }
-    }
-}
-
 impl State {
     /// Does what a request asks for, all of it or nothing.
-    pub(super) fn apply(&mut self, request: &ApiRequest, now: DateTime<Utc>) -> Applied {
+    pub(super) fn apply_at(&mut self, request: &ApiRequest, now: DateTime<Utc>) -> Applied {
         self.age(now);
         match self.try_apply(request, now) {
             Ok(applied) => applied,
@@ -52,28 +41,34 @@ impl State {
     }
 
     fn try_apply(&mut self, request: &ApiRequest, now: DateTime<Utc>) -> Result<Applied, ApiError> {
-        let token = self.authenticate(request.authorization.as_deref())?;
+        let token = self.tokens.authenticate(request.header(AUTHORIZATION), now)?;
         let (account, access) = (token.account.clone(), token.access);
         let Some(body) = &request.body else {
             return Err(ApiError::body_too_large());
         };
         // Which scopes each method accepts: the discovery document.
-        let allowed = match request.verb {
-            Verb::CalendarList | Verb::CalendarGet => access != Access::Events,
-            Verb::Insert | Verb::Update | Verb::Patch | Verb::Delete => access != Access::ReadOnly,
-            Verb::Other | Verb::List | Verb::Get => true,
+        let allowed = match request.route.verb {
+            Verb::CalendarList | Verb::CalendarGet => {
+                matches!(access, Access::Full | Access::ReadOnly)
+            }
+            Verb::Insert | Verb::Update | Verb::Patch | Verb::Delete => {
+                matches!(access, Access::Full | Access::Events)
+            }
+            Verb::List | Verb::Get => access != Access::Elsewhere,
+            Verb::Other | Verb::Changes | Verb::Account => true,
         };
-        let name = request.calendar.as_deref().unwrap_or_default();
-        let id = request.event.as_deref().unwrap_or_default();
-        match request.verb {
-            Verb::Other => return Err(ApiError::not_found()),
-            Verb::CalendarList | Verb::CalendarGet if !allowed => {
+        let name = request.route.calendar.as_deref().unwrap_or_default();
+        let id = request.route.event.as_deref().unwrap_or_default();
+        match request.route.verb {
+            // The last two are other providers'.
+            Verb::Other | Verb::Changes | Verb::Account => return Err(ApiError::not_found()),
+            Verb::CalendarList | Verb::CalendarGet | Verb::List | Verb::Get if !allowed => {
                 return Err(ApiError::insufficient_scopes());
             }
             Verb::CalendarList => return Ok(Applied::nothing(self.list_calendars(&account))),
             Verb::CalendarGet => {
                 let calendar = self.calendar(&account, name)?;
-                return Ok(Applied::nothing(Reply::resource(calendar_resource(calendar))));
+                return Ok(Applied::nothing(resource(calendar_resource(calendar))));
             }
             Verb::List => {
                 let switches = self.switches.clone();
@@ -85,17 +80,17 @@ impl State {
         let stamp = self.stamp(now);
         self.calendar(&account, name)?;
         check_parameters(&request.query)?;
-        if request.verb == Verb::Get {
+        if request.route.verb == Verb::Get {
             return self.get(&account, name, id, request);
         }
         if !allowed {
             return Err(ApiError::insufficient_scopes());
         }
-        if request.verb == Verb::Delete {
+        if request.route.verb == Verb::Delete {
             return self.delete(&account, name, id, request, stamp);
         }
-        let body = parse_body(request.content_type.as_deref(), body)?;
-        if request.verb == Verb::Insert {
+        let body = parse_body(request.header(CONTENT_TYPE), body)?;
+        if request.route.verb == Verb::Insert {
             return self.insert(&account, name, &body, stamp);
         }
         self.write(&account, name, id, request, &body, stamp)
@@ -116,7 +111,7 @@ impl State {
                 entry
             })
             .collect();
-        Reply::resource(json!({
+        resource(json!({
             "kind": "calendar#calendarList",
             "etag": "\"calendars\"",
             "nextSyncToken": "calendars",
@@ -135,11 +130,11 @@ impl State {
         let calendar = self.calendar(account, name)?;
         let calendar_id = calendar.id.clone();
         let event = present(calendar, id)?;
-        if request.if_none_match.as_deref() == Some(event.etag().as_str()) {
+        if request.header(IF_NONE_MATCH) == Some(event.etag().as_str()) {
             let etag = Some(event.etag());
             return Ok(Applied::nothing(Reply { status: 304, etag, ..Reply::no_content() }));
         }
-        Ok(Applied::nothing(Reply::resource(event.render(&calendar_id, bare))))
+        Ok(Applied::nothing(resource(event.render(&calendar_id, bare))))
     }
 
     fn insert(
@@ -196,7 +191,7 @@ impl State {
             missing: switches.missing_after_insert,
         };
         let applied = Applied {
-            reply: Reply::resource(event.render(&calendar.id, false)),
+            reply: resource(event.render(&calendar.id, false)),
             effect: Effect::Created,
             event: Some(id.clone()),
             before: None,
@@ -226,13 +221,13 @@ impl State {
         {
             return Err(ApiError::forbidden());
         }
-        check_if_match(event, request.if_match.as_deref())?;
+        check_if_match(event, request.header(IF_MATCH))?;
         for (field, own) in [("id", &event.id), ("iCalUID", &event.ical_uid)] {
             if body.get(field).is_some_and(|given| given.as_str() != Some(own)) {
                 return Err(ApiError::invalid(&format!("Invalid value for: {field}")));
             }
         }
-        let draft = if request.verb == Verb::Patch {
+        let draft = if request.route.verb == Verb::Patch {
             let mut whole = event.writable();
             merge(&mut whole, body);
             Draft::parse(&whole, zone, switches.unknown_fields_ignored)?
@@ -258,7 +253,7 @@ impl State {
         next.touch(stamp, change);
         let before = event.properties("private");
         let after = next.properties("private");
-        let reply = Reply::resource(next.render(&calendar_id, switches.bare_tombstones));
+        let reply = resource(next.render(&calendar_id, switches.bare_tombstones));
         *event = next;
         calendar.changes = change;
         Ok(Applied {
@@ -284,7 +279,7 @@ impl State {
         if event.status == Status::Cancelled {
             return Err(ApiError::deleted());
         }
-        check_if_match(event, request.if_match.as_deref())?;
+        check_if_match(event, request.header(IF_MATCH))?;
         event.status = Status::Cancelled;
         event.touch(stamp, change);
         let before = event.properties("private");

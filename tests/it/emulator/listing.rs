@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use calendar_sync::emulator::google::{ByHand, Switches};
+use calendar_sync::emulator::{Limits, Quota};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -165,6 +166,7 @@ async fn a_host_edits_without_a_call_and_the_etag_tells() {
         ByHand::Remind(30),
         ByHand::Move { start: at(15), end: at(16) },
         ByHand::AllDay,
+        ByHand::Invite(vec!["eve@example.com".to_owned()]),
         ByHand::StripProperties,
         ByHand::Delete,
         ByHand::Restore,
@@ -181,7 +183,45 @@ async fn a_host_edits_without_a_call_and_the_etag_tells() {
     assert_eq!(read["end"], json!({"date": "2026-11-24"}));
     assert_eq!(read["reminders"]["overrides"][0]["minutes"], 30);
     assert_eq!(read["sequence"], 2);
+    assert_eq!(read["attendees"][0]["email"], "eve@example.com");
     assert_eq!(read.get("extendedProperties"), None);
+}
+
+#[tokio::test]
+async fn a_move_to_another_calendar_leaves_a_tombstone() {
+    let google = Google::start().await;
+    google.insert(&named(ID, 0)).await;
+    assert!(google.emulator.move_to_calendar_by_hand(CALENDAR, ID, ACCOUNT));
+    assert_eq!(google.get(ID).await.body["status"], "cancelled");
+    let moved = google.call(Method::GET, &format!("/calendars/primary/events/{ID}"), None).await;
+    assert_eq!(moved.body["status"], "confirmed");
+    assert_eq!(moved.body["organizer"]["email"], ACCOUNT);
+    assert!(!google.emulator.move_to_calendar_by_hand(CALENDAR, ID, ACCOUNT), "it is gone");
+    assert!(!google.emulator.move_to_calendar_by_hand(ACCOUNT, ID, "nowhere"));
+}
+
+#[tokio::test]
+async fn a_token_expires_at_its_time() {
+    let google = Google::start().await;
+    assert!(google.emulator.expire_token_at(TOKEN, at(9)));
+    assert_eq!(google.insert(&named(ID, 0)).await.status, 200);
+    google.clock.advance(std::time::Duration::from_hours(1));
+    assert_eq!(google.get(ID).await.said(), (401, "authError"));
+}
+
+#[tokio::test]
+async fn an_account_may_have_a_limit() {
+    let google = Google::start().await;
+    let window = std::time::Duration::from_mins(1);
+    let quota = Some(Quota { calls_max: 2, window });
+    google.emulator.set_limits(Limits { quota, ..Limits::default() });
+    google.insert(&named(ID, 0)).await;
+    assert_eq!(google.get(ID).await.status, 200);
+    let over = google.get(ID).await;
+    assert_eq!(over.said(), (403, "userRateLimitExceeded"));
+    assert_eq!(over.body["error"]["errors"][0]["domain"], "usageLimits");
+    google.clock.advance(window);
+    assert_eq!(google.get(ID).await.status, 200);
 }
 
 #[tokio::test]

@@ -51,6 +51,8 @@ pub(super) fn write(call: &emulator::CallRecord) -> Option<Write> {
         | emulator::Verb::List
         | emulator::Verb::CalendarGet
         | emulator::Verb::CalendarList
+        | emulator::Verb::Changes
+        | emulator::Verb::Account
         | emulator::Verb::Other => return None,
     };
     Some(Write {
