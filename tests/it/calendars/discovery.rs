@@ -11,7 +11,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::caldav::http;
-use super::stub::{Reply, Stub};
+use super::stub::{Reply, Seen, Stub};
 use super::{SECRET, bearer};
 use crate::services::{self, CaldavServer};
 use crate::settings::{KEY, program, text};
@@ -153,10 +153,11 @@ fn calendar(href: &str, more: &str) -> String {
     response(href, &format!("<d:resourcetype><d:collection/><c:calendar/></d:resourcetype>{more}"))
 }
 
+/// Status, headers and body, one after the other.
+type Answers<'a> = &'a [(u16, &'a str, &'a str)];
+
 /// A server that gives these answers, and what is made of them.
-async fn asked(
-    answers: &[(u16, &str, &str)],
-) -> (Stub, Result<Vec<FoundCalendar>, DiscoveryError>) {
+async fn asked(answers: Answers<'_>) -> (Stub, Result<Vec<FoundCalendar>, DiscoveryError>) {
     let server = Stub::saying(answers).await;
     let found = discover(&http(), &server.url, &bearer()).await;
     (server, found)
@@ -192,7 +193,7 @@ async fn a_redirect_is_followed_with_method_body_and_credentials() {
         [(&*first, Access::NotSaid, None), (&*second, Access::ReadOnly, Some("Work"))]
     );
     let seen = server.requests();
-    let lines: Vec<_> = seen.iter().map(|seen| seen.line()).collect();
+    let lines: Vec<_> = seen.iter().map(Seen::line).collect();
     assert_eq!(
         lines,
         [
@@ -221,7 +222,7 @@ async fn credentials_go_to_no_other_origin_and_it_is_named() {
     let location = format!("Location: {elsewhere}\r\n");
     let (who, where_to) = (principal(&elsewhere), home(&elsewhere));
     let p = principal("/p/");
-    let tables: [&[(u16, &str, &str)]; 4] = [
+    let tables: [Answers<'_>; 4] = [
         &[(302, &location, "")],
         &[(207, "", &p), (301, &location, "")],
         &[(207, "", &who)],
@@ -278,7 +279,7 @@ async fn what_is_no_help_is_told_and_ends() {
     let many = multistatus(&many);
     let bomb = "<!DOCTYPE m [<!ENTITY e 'x'>]><multistatus xmlns='DAV:'>&e;</multistatus>";
     let bad_href = principal("http://[");
-    let tables: [(&[(u16, &str, &str)], &str); 14] = [
+    let tables: [(Answers<'_>, &str); 14] = [
         (&[(404, "", ""); 2], "cannot say what calendars the account has: 404 Not Found"),
         (&[(200, "", "<html/>"); 2], "the answer is of no CalDAV server"),
         (&[(207, "", ""); 2], "it names no principal"),

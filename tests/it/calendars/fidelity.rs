@@ -77,21 +77,17 @@ const TIMES: [(&str, i64, Tz); 14] = [
 ];
 
 fn contents() -> Vec<Content> {
-    let times = TIMES.map(|(start, minutes, zone)| (at(start), TimeDelta::minutes(minutes), zone));
-    let texts = TEXTS.iter().zip(TEXTS.iter().cycle().skip(3)).zip(TEXTS.iter().cycle().skip(7));
-    let content = |(((summary, description), location), (start, length, zone)): (
-        ((&&str, &&str), &&str),
-        (DateTime<Utc>, TimeDelta, Tz),
-    )| Content {
-        summary: summary.replace('\n', " "),
-        description: (zone != Tz::UTC).then(|| (*description).to_owned()),
-        location: (zone != Tz::Asia__Kolkata).then(|| location.replace('\n', " ")),
-        start,
-        end: start + length,
+    let text = |number: usize| TEXTS[number % TEXTS.len()];
+    let content = |(number, &(start, minutes, zone)): (usize, &(&str, i64, Tz))| Content {
+        summary: text(number).replace('\n', " "),
+        description: (zone != Tz::UTC).then(|| text(number + 3).to_owned()),
+        location: (zone != Tz::Asia__Kolkata).then(|| text(number + 7).replace('\n', " ")),
+        start: at(start),
+        end: at(start) + TimeDelta::minutes(minutes),
         zone,
         tentative: zone == Tz::America__New_York,
     };
-    texts.zip(times).map(content).collect()
+    TIMES.iter().enumerate().map(content).collect()
 }
 
 async fn agrees(test: &str, server: CaldavServer, written: fn(&str) -> String) {
