@@ -3,6 +3,12 @@
 //! Never `If-Match: *`: servers disagree on it, one inverts it. The UID is the booking's, the
 //! href is ours, and both stay for ever (rule R11).
 
+pub mod discovery;
+
+mod multistatus;
+
+pub use multistatus::Access;
+
 use async_trait::async_trait;
 use booking::{CalendarKind, ConnectionId, Content, IcalUid, Marker, Verb};
 use reqwest::Method;
@@ -185,14 +191,23 @@ fn live(response: Response) -> Reading {
     Reading::Live { marker, etag: response.etag, provider_uid, server_id: None }
 }
 
+/// The event is not there: absent from a calendar, or gone with it (L24). Xandikos says that with a
+/// status in a 207.
 fn absent(collection: Response) -> Reading {
+    let gone = |status| Reading::CalendarGone { message: http::status_text(status) };
     match collection.status {
-        207 => Reading::Absent,
-        404 | 410 => match answer(collection) {
-            Answer::Status { message, .. } | Answer::Lost { message, .. } => {
-                Reading::CalendarGone { message }
+        207 => {
+            let members = multistatus::read(&collection.body).unwrap_or_default();
+            match members.first().map(|member| member.status) {
+                Some(None | Some(200..=299)) => Reading::Absent,
+                Some(Some(status @ (404 | 410))) => gone(status),
+                Some(Some(_)) | None => Reading::Failed(Answer::Lost {
+                    sent: true,
+                    message: "207 Multi-Status, but nothing is said of the calendar".to_owned(),
+                }),
             }
-        },
+        }
+        status @ (404 | 410) => gone(status),
         _ => Reading::Failed(answer(collection)),
     }
 }

@@ -107,10 +107,12 @@ pub enum Exchanged {
 /// The word for a redirect that lasts: see [`Redirect::lasts`].
 pub const MOVED: &str = "moved";
 
-/// Where an answer says that the address is. It is never followed.
+/// Where an answer says that the address is. The client never follows it.
 pub struct Redirect {
     /// Scheme, host and port; the rest may be secret.
     pub origin: String,
+    /// All of it.
+    pub target: Url,
     /// Whether the address will not do any more: moved for good, or only to be had with TLS,
     /// whatever the status. Another redirect can be a page about maintenance.
     pub lasts: bool,
@@ -201,7 +203,7 @@ impl Exchanged {
 impl Response {
     /// As the calendar's answer, with the provider's own word for it.
     pub fn into_answer(self, reason: Option<String>, provider_uid: Option<String>) -> Answer {
-        let (reason, message) = if let Some(Redirect { origin, lasts }) = self.redirect {
+        let (reason, message) = if let Some(Redirect { origin, lasts, target: _ }) = self.redirect {
             let message = format!("the calendar's address redirects to {origin}");
             (lasts.then(|| MOVED.to_owned()), message)
         } else {
@@ -218,6 +220,11 @@ impl Response {
             message,
         }
     }
+}
+
+/// A short text for people: the status and its usual name.
+pub fn status_text(status: u16) -> String {
+    message(status, None)
 }
 
 /// A short text for people: the status, its usual name, and the provider's word.
@@ -277,7 +284,7 @@ fn redirect(status: u16, asked: &Url, target: &str) -> Option<Redirect> {
         && target.scheme() == "https"
         && asked.host_str() == target.host_str();
     let origin = target.origin().ascii_serialization().chars().take(MESSAGE_LEN_MAX).collect();
-    Some(Redirect { origin, lasts: for_good || only_with_tls })
+    Some(Redirect { origin, target, lasts: for_good || only_with_tls })
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

@@ -1,4 +1,4 @@
-//! `connections`: adds, lists and removes calendar accounts.
+//! `connections`: adds, finds, lists and removes calendar accounts.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::UsageError;
 use super::account::Account;
 use super::columns::{Columns, printable};
+use super::discover::DiscoverCommand;
 use super::open::open_installation;
 use super::out::Out;
 use super::secret_input::SecretFrom;
@@ -25,12 +26,15 @@ use crate::config::Settings;
 use crate::connection::calendar_name;
 use crate::store::{ConnectionState, CountedConnection, PutConnection, Store};
 
-/// Adds, lists and removes calendar accounts.
+/// Adds, finds, lists and removes calendar accounts.
 #[derive(Debug, Subcommand)]
 pub enum ConnectionsCommand {
     /// Add a calendar, or renew the credentials of one that is there
     #[command(subcommand)]
     Add(AddCommand),
+    /// Show which calendars an account has, and add none
+    #[command(subcommand)]
+    Discover(DiscoverCommand),
     /// List all connections, with what is due and what stands on each
     List(ListArgs),
     /// Remove a connection
@@ -152,6 +156,9 @@ impl ConnectionsCommand {
                 let account = args.account()?;
                 add(&args.common, account, settings, surroundings, out).await
             }
+            Self::Discover(DiscoverCommand::Caldav(args)) => {
+                args.run(settings, surroundings, out).await
+            }
             Self::List(args) => {
                 let (store, _) = open_installation(settings, surroundings).await?;
                 list(&args, &store.connections().await?, out)
@@ -227,7 +234,7 @@ fn carried(token: SecretString) -> anyhow::Result<SecretString> {
 /// The longest user name or subject, in bytes.
 const SUBJECT_LEN_MAX: usize = 500;
 
-fn one_line(option: &str, text: &str) -> Result<String, UsageError> {
+pub(super) fn one_line(option: &str, text: &str) -> Result<String, UsageError> {
     let text = text.trim();
     match text.len() {
         0 => Err(UsageError(format!("{option} is empty"))),
@@ -242,7 +249,7 @@ fn one_line(option: &str, text: &str) -> Result<String, UsageError> {
 }
 
 /// Credentials over plain HTTP are for a server on this machine.
-fn warn_of_plain_http(option: &str, url: &str) {
+pub(super) fn warn_of_plain_http(option: &str, url: &str) {
     let Ok(url) = Url::parse(url) else { return };
     let local = match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",

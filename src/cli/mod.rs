@@ -14,6 +14,8 @@ pub mod adopt;
 
 pub mod connections;
 
+pub mod discover;
+
 pub mod cursor;
 
 pub mod dead_letters;
@@ -112,7 +114,7 @@ pub enum Command {
     /// See every setting, where it comes from and whether it is right
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Add, list and remove calendar accounts
+    /// Add, find, list and remove calendar accounts
     #[command(subcommand)]
     Connections(connections::ConnectionsCommand),
     /// Take over the events that the booking application has put into calendars itself

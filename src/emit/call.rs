@@ -6,7 +6,7 @@ use booking::Verb;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::decide::{Settled, Step, read_as, settle, superseded};
+use super::decide::{Settled, Step, has_one_name, read_as, settle, superseded};
 use super::frozen::Frozen;
 use super::lane::Drain;
 use super::outcome::{Outcome, Unread, outcome, unread};
@@ -52,7 +52,13 @@ impl Drain<'_> {
                 self.put_through(&owed, read_back(&owed), &step, stop).instrument(span).await
             }
             Step::Send { verb, .. } => {
+                let kind = self.calendar.kind();
                 let first = match (verb, &owed.etag) {
+                    // An earlier call may have landed under the one name that there is, and not every
+                    // server obeys `If-None-Match`: look before overwriting.
+                    (Verb::Create, _) if owed.verify.is_some() && has_one_name(kind) => {
+                        read_back(&owed)
+                    }
                     (Verb::Create, _) => Next::Send(verb, Condition::New),
                     (_, Some(etag)) => Next::Send(verb, Condition::Match(etag.clone())),
                     // No strong ETag is known: look before changing.

@@ -123,6 +123,12 @@ pub fn forgets(kind: CalendarKind) -> bool {
     kind == CalendarKind::Microsoft
 }
 
+/// Whether an event has one name for all its generations (rule R11): what an earlier one left stands
+/// where the next one goes.
+pub fn has_one_name(kind: CalendarKind) -> bool {
+    kind == CalendarKind::Caldav
+}
+
 /// Rule R12: an event that was there, and is not found by its id or its marker. What has the name for
 /// ever (an id that we chose, an href) is made there again; a calendar that forgets makes nothing
 /// anew under a `transactionId` that it remembers, so there the generation is settled absent.

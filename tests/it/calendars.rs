@@ -10,6 +10,12 @@ mod google;
 
 mod caldav;
 
+mod caldav_answers;
+
+mod discovery;
+
+mod fidelity;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! The whole of it, from a record to a calendar's own content: one suite, every fact on the
 //! embedded parts (SQLite, the Google emulator, librdkafka's in-process cluster) and on the real
-//! ones (PostgreSQL, Apache Kafka; with the Google emulator, and with Radicale).
+//! ones (PostgreSQL, Apache Kafka; with the Google emulator, with Radicale and with Xandikos). CalDAV
+//! servers with other habits are switched on by name.
 //!
 //! A fact from LESSONS.md carries its number (L1 …), and beside it stands the one-line change to
 //! the code that makes it fail (*Fails with*), tried by hand.
@@ -44,6 +45,8 @@ mod gates;
 mod asked;
 
 mod scenarios;
+
+mod quirks;
 
 mod adoption;
 
@@ -263,9 +266,48 @@ mod real {
     }
 }
 
+/// The facts about CalDAV alone, whatever the server.
+macro_rules! every_caldav_fact {
+    ($make:ident) => {
+        facts!(
+            $make,
+            end_to_end,
+            quirks,
+            [
+                a_booking_made_again_comes_back_under_its_one_href,
+                every_event_says_when_it_ends_and_no_condition_is_a_star,
+                what_a_lost_database_knew_is_read_before_it_is_overwritten,
+            ]
+        );
+    };
+}
+
 mod radicale {
     use super::world::radicale as make;
 
     every_fact!(make);
+    every_caldav_fact!(make);
     every_service_fact!(make);
+}
+
+mod xandikos {
+    use super::world::xandikos as make;
+
+    every_fact!(make);
+    every_caldav_fact!(make);
+    every_service_fact!(make);
+}
+
+mod ignorant {
+    use super::world::ignorant as make;
+
+    every_fact!(make);
+    every_caldav_fact!(make);
+}
+
+mod demanding {
+    use super::world::demanding as make;
+
+    every_fact!(make);
+    every_caldav_fact!(make);
 }

@@ -21,6 +21,8 @@ macro_rules! facts {
 
 mod services;
 
+mod dav_server;
+
 mod wait;
 
 mod process;

@@ -52,8 +52,13 @@ pub(crate) fn graph_client(test: &str) -> Option<String> {
     service(test, "TEST_GRAPH_CLIENT_PYTHON")
 }
 
-/// A Radicale server.
-pub(crate) struct Radicale {
+/// The Python interpreter that has a CalDAV client, `caldav`.
+pub(crate) fn caldav_client(test: &str) -> Option<String> {
+    service(test, "TEST_CALDAV_CLIENT_PYTHON")
+}
+
+/// A CalDAV server.
+pub(crate) struct CaldavServer {
     /// `http://host:port`.
     pub(crate) url: String,
     /// A user; her calendars are below `/user/`.
@@ -62,11 +67,20 @@ pub(crate) struct Radicale {
     pub(crate) password: String,
 }
 
-/// The Radicale server.
-pub(crate) fn radicale(test: &str) -> Option<Radicale> {
-    Some(Radicale {
+/// A Radicale server.
+pub(crate) fn radicale(test: &str) -> Option<CaldavServer> {
+    Some(CaldavServer {
         url: service(test, "TEST_RADICALE_URL")?,
         user: service(test, "TEST_RADICALE_USER")?,
         password: service(test, "TEST_RADICALE_PASSWORD")?,
+    })
+}
+
+/// A Xandikos server, which opens to any password.
+pub(crate) fn xandikos(test: &str) -> Option<CaldavServer> {
+    Some(CaldavServer {
+        url: service(test, "TEST_XANDIKOS_URL")?,
+        user: service(test, "TEST_XANDIKOS_USER")?,
+        password: "not-asked".to_owned(),
     })
 }

@@ -228,7 +228,7 @@ fn a_token_that_no_header_can_carry_is_refused_and_any_password_is_taken() {
 
 #[test]
 fn every_command_has_help() {
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 12] = [
         &["adopt"],
         &["dev"],
         &["config", "check"],
@@ -237,6 +237,7 @@ fn every_command_has_help() {
         &["migrate"],
         &["connections", "add", "caldav"],
         &["connections", "add", "google"],
+        &["connections", "discover", "caldav"],
         &["cursor", "accept"],
         &["dead-letters", "redrive"],
         &["dead-letters", "show"],

@@ -16,10 +16,12 @@ setup_services() {
   setup_debian
   install_into "Apache Kafka" "$(kafka_libs)" install_kafka
   install_into "Radicale" "$(python_environment radicale)" install_python radicale
+  install_into "Xandikos" "$(python_environment xandikos)" install_python xandikos
   install_into "Python libraries of the golden tests" "$(python_environment golden)" \
     install_python golden
   install_into "Google's own client" "$(python_environment google)" install_python google
   install_into "Microsoft's own client" "$(python_environment graph)" install_python graph
+  install_into "a CalDAV client" "$(python_environment caldav)" install_python caldav
   exec 8>&-
 }
 

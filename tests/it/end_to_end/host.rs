@@ -1,5 +1,7 @@
 //! The calendars' side: what a host sees in her calendar, what was done to it, and what can go
-//! wrong with it. The Google emulator, or Radicale behind a line that can be disturbed.
+//! wrong with it. The Google emulator, or a CalDAV server behind a line that can be disturbed.
+
+mod caldav;
 
 mod google;
 
@@ -8,18 +10,15 @@ use std::time::Duration;
 
 use booking::{CalendarKind, Verb};
 use calendar_sync::calendar::Credentials;
-use calendar_sync::calendar::http::{Exchanged, Http, Request, Response};
 use calendar_sync::clock::{Dice as _, SystemDice};
 use calendar_sync::emulator::google::ByHand;
 use calendar_sync::emulator::{self, GoogleEmulator};
-use chrono::{DateTime, TimeZone as _, Utc};
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use icalendar::{CalendarDateTime, Component as _, DatePerhapsTime};
-use reqwest::Method;
-use reqwest::header::HeaderName;
 
-use super::wire::{Meant, Wire, WireCall, WireOrder};
-use crate::services::Radicale;
+pub(crate) use caldav::CaldavHost;
+
+use super::wire::{Meant, WireCall, WireOrder};
 
 /// What happens to a request.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +45,6 @@ pub(crate) const UNAVAILABLE: Trouble =
 /// The calendar does not take this event.
 pub(crate) const INVALID: Trouble =
     Trouble::Refused { status: 400, reason: "invalid", retry_after_s: None };
-
-/// A collection is listed so often, at most, before its server is taken to be out of order.
-const LISTINGS_MAX: u32 = 20;
 
 /// Always.
 pub(crate) const EVERY: u32 = u32::MAX;
@@ -139,13 +135,6 @@ pub(crate) enum Host {
     Caldav(CaldavHost),
 }
 
-/// Radicale, and the line to it.
-pub(crate) struct CaldavHost {
-    pub(crate) radicale: Radicale,
-    pub(crate) wire: Wire,
-    pub(crate) http: Http,
-}
-
 impl Host {
     pub(crate) fn kind(&self) -> CalendarKind {
         match self {
@@ -169,11 +158,11 @@ impl Host {
                 }
             }
             Self::Caldav(caldav) => {
-                let path = format!("/{}/{name}/", caldav.radicale.user);
+                let path = format!("/{}/{name}/", caldav.server.user);
                 let made = caldav.ask("MKCALENDAR", &path, &[]).await;
                 assert_eq!(made.status, 201, "a calendar is made");
                 Place {
-                    subject: caldav.radicale.user.clone(),
+                    subject: caldav.server.user.clone(),
                     calendar: format!("{}{path}", caldav.wire.url),
                     base_url: String::new(),
                     credentials: caldav.credentials(),
@@ -280,9 +269,24 @@ impl Host {
             }
             Self::Caldav(caldav) => {
                 let path = format!("{}{id}", self.calendar_of(place));
-                assert_eq!(caldav.ask("DELETE", &path, &[]).await.status, 200);
+                let status = caldav.ask("DELETE", &path, &[]).await.status;
+                assert!(matches!(status, 200 | 204), "DELETE {path}: {status}");
             }
         }
+    }
+
+    /// The host puts something into her CalDAV calendar herself.
+    pub(super) async fn put_by_hand(&self, place: &Place, id: &str, text: &str) {
+        let Self::Caldav(caldav) = self else { unreachable!("a fact about CalDAV") };
+        let path = format!("{}{id}", self.calendar_of(place));
+        let kind = [("content-type", "text/calendar; charset=utf-8")];
+        assert_eq!(caldav.tell("PUT", &path, &kind, text.as_bytes()).await.status, 201);
+    }
+
+    /// What came by on the line to a CalDAV server.
+    pub(super) fn wire_calls(&self) -> Vec<WireCall> {
+        let Self::Caldav(caldav) = self else { unreachable!("a fact about CalDAV") };
+        caldav.wire.calls()
     }
 
     /// Lets a call that comes late land at last, whose event was deleted meanwhile.
@@ -322,9 +326,7 @@ impl Host {
     pub(crate) fn attempts(&self) -> Vec<Write> {
         match self {
             Self::Google(google) => google.calls().list.iter().filter_map(google::write).collect(),
-            Self::Caldav(caldav) => {
-                caldav.wire.calls().into_iter().filter_map(caldav_write).collect()
-            }
+            Self::Caldav(caldav) => caldav::writes(caldav.wire.calls()),
         }
     }
 
@@ -338,132 +340,5 @@ impl Host {
     /// Their verbs.
     pub(crate) fn verbs(&self) -> Vec<Verb> {
         self.writes().iter().map(|write| write.verb).collect()
-    }
-}
-
-fn caldav_write(call: WireCall) -> Option<Write> {
-    if !call.is_write() {
-        return None;
-    }
-    let verb = match (call.method.as_str(), call.is_new) {
-        ("PUT", true) => Verb::Create,
-        ("PUT", false) => Verb::Update,
-        _ => Verb::Delete,
-    };
-    let (calendar, id) = call.path.rsplit_once('/').expect("a resource in a collection");
-    Some(Write {
-        at: call.at,
-        verb,
-        calendar: format!("{calendar}/"),
-        id: id.to_owned(),
-        if_match: call.if_match,
-        body: call.body,
-        landed: call.status.is_some(),
-        effective: call.status.is_some_and(|status| (200..300).contains(&status)),
-    })
-}
-
-impl CaldavHost {
-    fn credentials(&self) -> Credentials {
-        Credentials::Basic {
-            username: self.radicale.user.clone(),
-            password: self.radicale.password.clone().into(),
-        }
-    }
-
-    /// Asks the server itself, past the line.
-    async fn ask(&self, method: &str, path: &str, headers: &[(&'static str, &str)]) -> Response {
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), (*value).to_owned()))
-            .collect();
-        let request = Request {
-            method: Method::from_bytes(method.as_bytes()).expect("a method"),
-            url: format!("{}{path}", self.radicale.url).parse().expect("a URL"),
-            credentials: Some(&self.credentials()),
-            headers,
-            body: b"",
-        };
-        match self.http.exchange(request).await {
-            Exchanged::Answered(response) => response,
-            Exchanged::Lost { message, .. } => panic!("{method} {path}: {message}"),
-        }
-    }
-
-    /// Lists a collection. Radicale 3.9.0 reads the members after it has given up its lock
-    /// (`app/propfind.py`, `do_PROPFIND`), and answers 500 if one was deleted meanwhile.
-    async fn list(&self, collection: &str) -> Response {
-        for _ in 0..LISTINGS_MAX {
-            let listed = self.ask("PROPFIND", collection, &[("depth", "1")]).await;
-            match listed.status {
-                207 => return listed,
-                500 => {}
-                status => panic!("PROPFIND {collection}: {status}"),
-            }
-        }
-        panic!("PROPFIND {collection}: 500, {LISTINGS_MAX} times");
-    }
-
-    async fn shown(&self, collection: &str) -> Vec<Shown> {
-        let listed = self.list(collection).await;
-        let text = String::from_utf8(listed.body).expect("XML is text");
-        let document = roxmltree::Document::parse(&text).expect("XML");
-        let mut hrefs: Vec<&str> = document
-            .descendants()
-            .filter(|node| node.has_tag_name(("DAV:", "href")))
-            .filter_map(|node| node.text())
-            .filter(|href| !href.ends_with('/'))
-            .collect();
-        hrefs.sort_unstable();
-        hrefs.dedup();
-        let mut shown = Vec::new();
-        for href in hrefs {
-            let got = self.ask("GET", href, &[]).await;
-            if got.status == 404 {
-                // Removed since it was listed.
-                continue;
-            }
-            assert_eq!(got.status, 200, "{href}");
-            let id = href.rsplit('/').next().expect("a last segment").to_owned();
-            shown.push(caldav_event(id, got));
-        }
-        shown
-    }
-}
-
-fn caldav_event(id: String, got: Response) -> Shown {
-    let text = String::from_utf8(got.body).expect("iCalendar is text");
-    let calendar: icalendar::Calendar = text.parse().expect("iCalendar");
-    let event = calendar.components.iter().find_map(|component| component.as_event());
-    let event = event.expect("an event");
-    let number = |name| event.property_value(name).and_then(|text| text.parse().ok());
-    let (start, zone) = instant(event.get_start());
-    let (end, _) = instant(event.get_end());
-    let said = event.property_value("X-BOOKING-TZID").and_then(|name| name.parse().ok());
-    Shown {
-        id,
-        provider_uid: event.get_uid().expect("a UID").to_owned(),
-        etag: got.etag.expect("a strong ETag"),
-        revision: number("X-BOOKING-REVISION").unwrap_or(-1),
-        sequence: number("SEQUENCE").unwrap_or(-1),
-        summary: event.get_summary().unwrap_or_default().to_owned(),
-        start,
-        end,
-        zone: zone.or(said),
-        tentative: event.property_value("STATUS") == Some("TENTATIVE"),
-    }
-}
-
-/// The moment that a calendar's client understands, and the zone in which it was said.
-fn instant(time: Option<DatePerhapsTime>) -> (DateTime<Utc>, Option<Tz>) {
-    match time {
-        Some(DatePerhapsTime::DateTime(CalendarDateTime::Utc(at))) => (at, None),
-        Some(DatePerhapsTime::DateTime(CalendarDateTime::WithTimezone { date_time, tzid })) => {
-            let zone: Tz = tzid.parse().expect("an IANA zone");
-            // RFC 5545 §3.3.5: of an hour that is lived twice, the first is meant.
-            let at = zone.from_local_datetime(&date_time).earliest().expect("a time that is lived");
-            (at.to_utc(), Some(zone))
-        }
-        other => panic!("not a moment: {other:?}"),
     }
 }

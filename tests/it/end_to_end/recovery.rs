@@ -17,7 +17,7 @@ async fn lose(world: &mut World, connections: &[&Connected]) {
 }
 
 /// The database is lost, and the consumer has noticed.
-async fn lose_and_notice(world: &mut World, connections: &[&Connected]) {
+pub(super) async fn lose_and_notice(world: &mut World, connections: &[&Connected]) {
     lose(world, connections).await;
     notice(world).await;
 }
@@ -173,7 +173,7 @@ pub(super) async fn an_event_of_a_generation_that_was_forgotten_is_taken_over(wo
 }
 
 /// The calendar is found ahead of what was read; then the rest of the log is read, and all of it sent.
-async fn is_ahead_then_caught_up(world: &mut World) {
+pub(super) async fn is_ahead_then_caught_up(world: &mut World) {
     let worker = world.worker();
     until("the calendar is found ahead", async || is_ahead(world).await).await;
     world.read(1).await;

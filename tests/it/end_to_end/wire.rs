@@ -23,6 +23,8 @@ pub(crate) struct WireCall {
     pub(crate) path: String,
     /// `If-Match`.
     pub(crate) if_match: Option<String>,
+    /// `Authorization`.
+    pub(crate) authorization: Option<String>,
     /// Whether it may only make something new: `If-None-Match: *`.
     pub(crate) is_new: bool,
     /// Its body.
@@ -250,6 +252,7 @@ async fn receive(client: &mut TcpStream) -> Option<(WireCall, Vec<u8>)> {
             method: first.next()?.to_owned(),
             path: first.next()?.to_owned(),
             if_match: header(head, "if-match"),
+            authorization: header(head, "authorization"),
             is_new: header(head, "if-none-match").as_deref() == Some("*"),
             body: body.to_owned(),
             status: None,

@@ -28,6 +28,7 @@ use calendar_sync::store::{
 };
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
+use simulate::calendars::switches::{EtagSource, Overwrite};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -37,7 +38,8 @@ use super::host::{CaldavHost, Host, Place, Shown, Write};
 use super::story::{DOMAIN, Story, provider};
 use super::wire::Wire;
 use super::worker::{Worker, emit_options};
-use crate::services;
+use crate::dav_server::DavServer;
+use crate::services::{self, CaldavServer};
 pub(crate) use crate::wait::{PATIENCE, until};
 
 /// The topic of the facts that do without a broker.
@@ -111,25 +113,64 @@ async fn google(surroundings: &Surroundings) -> Host {
     Host::Google(GoogleEmulator::start(options).await.expect("the emulator starts"))
 }
 
-async fn caldav(fact: &str, surroundings: &Surroundings) -> Option<Host> {
-    let radicale = services::radicale(fact)?;
-    let wire = Wire::to(&radicale.url).await;
-    Some(Host::Caldav(CaldavHost { radicale, wire, http: client(surroundings) }))
+async fn caldav(server: CaldavServer, surroundings: &Surroundings) -> Host {
+    let wire = Wire::to(&server.url).await;
+    Host::Caldav(CaldavHost { server, wire, http: client(surroundings) })
 }
 
 /// SQLite and the Google emulator.
 pub(crate) async fn embedded(fact: &'static str) -> Option<World> {
-    World::on(Parts::Embedded, CalendarKind::Google, fact, false).await
+    let surroundings = Surroundings::real();
+    let host = google(&surroundings).await;
+    World::on(Parts::Embedded, host, surroundings, fact, false).await
 }
 
 /// PostgreSQL and the Google emulator. `None`: there is none, and that has been written down.
 pub(crate) async fn real(fact: &'static str) -> Option<World> {
-    World::on(Parts::Real, CalendarKind::Google, fact, false).await
+    let surroundings = Surroundings::real();
+    let host = google(&surroundings).await;
+    World::on(Parts::Real, host, surroundings, fact, false).await
 }
 
 /// PostgreSQL and Radicale.
 pub(crate) async fn radicale(fact: &'static str) -> Option<World> {
-    World::on(Parts::Real, CalendarKind::Caldav, fact, false).await
+    on_real_caldav(services::radicale(fact)?, fact).await
+}
+
+/// PostgreSQL and Xandikos.
+pub(crate) async fn xandikos(fact: &'static str) -> Option<World> {
+    on_real_caldav(services::xandikos(fact)?, fact).await
+}
+
+async fn on_real_caldav(server: CaldavServer, fact: &'static str) -> Option<World> {
+    let surroundings = Surroundings::real();
+    let host = caldav(server, &surroundings).await;
+    World::on(Parts::Real, host, surroundings, fact, false).await
+}
+
+/// SQLite, and a CalDAV server with these habits.
+pub(crate) async fn switched(fact: &'static str, server: DavServer) -> World {
+    let surroundings = Surroundings::real();
+    let host = caldav(server.account(), &surroundings).await;
+    let made = World::on(Parts::Embedded, host, surroundings, fact, false).await;
+    let mut world = made.expect("SQLite needs no service");
+    world.endings.push(Box::pin(async move { drop(server) }));
+    world
+}
+
+/// SQLite, and a CalDAV server that ignores `If-None-Match` (`SOGo`, Zimbra). The same bytes put twice
+/// are the same event: its ETags come from the content.
+pub(crate) async fn ignorant(fact: &'static str) -> Option<World> {
+    let server = DavServer::with(|it| {
+        (it.obeys_if_none_match, it.etags_from) = (false, EtagSource::Content);
+    });
+    Some(switched(fact, server.await).await)
+}
+
+/// SQLite, and a CalDAV server that wants an `If-Match` with each change (Open-Xchange).
+pub(crate) async fn demanding(fact: &'static str) -> Option<World> {
+    let server = DavServer::with(|it| it.overwrite = Overwrite::Refused).await;
+    Some(switched(fact, server).await)
 }
 
 impl World {
@@ -139,12 +180,19 @@ impl World {
         kind: CalendarKind,
         fact: &'static str,
     ) -> Option<Self> {
-        Self::on(parts, kind, fact, true).await
+        let surroundings = Surroundings::real();
+        let host = match kind {
+            CalendarKind::Google => google(&surroundings).await,
+            CalendarKind::Caldav => caldav(services::radicale(fact)?, &surroundings).await,
+            CalendarKind::Microsoft => unreachable!("this version has no adapter for it"),
+        };
+        Self::on(parts, host, surroundings, fact, true).await
     }
 
     async fn on(
         parts: Parts,
-        kind: CalendarKind,
+        host: Host,
+        surroundings: Surroundings,
         fact: &'static str,
         is_shared: bool,
     ) -> Option<Self> {
@@ -153,12 +201,6 @@ impl World {
             .with_test_writer();
         // Another test of this process may have done it already.
         drop(log.try_init());
-        let surroundings = Surroundings::real();
-        let host = match kind {
-            CalendarKind::Google => google(&surroundings).await,
-            CalendarKind::Caldav => caldav(fact, &surroundings).await?,
-            CalendarKind::Microsoft => unreachable!("this version has no adapter for it"),
-        };
         let database = if is_shared {
             found_by_all(parts, fact, &surroundings).await?
         } else {
@@ -184,10 +226,17 @@ impl World {
         })
     }
 
-    /// Clears away. Whatever the fact was: Google's calendars never went backwards.
+    /// Clears away. Whatever the fact was: Google's calendars never went backwards, and no CalDAV
+    /// server was asked with `If-Match: *`, on which they disagree.
     pub(crate) async fn end(self) {
-        if let Host::Google(google) = &self.host {
-            assert_eq!(google.calls().out_of_order(), 0, "the calendars went backwards");
+        match &self.host {
+            Host::Google(google) => {
+                assert_eq!(google.calls().out_of_order(), 0, "the calendars went backwards");
+            }
+            Host::Caldav(caldav) => {
+                let calls = caldav.wire.calls();
+                assert!(calls.iter().all(|call| call.if_match.as_deref() != Some("*")));
+            }
         }
         drop(self.store);
         for ending in self.endings {

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::command::{Settings, run};
 use super::history::{TITLE_TEMPLATE, UID_DOMAIN};
-use crate::services::{self, Radicale};
+use crate::services::{self, CaldavServer};
 
 /// So many calendars of each kind.
 pub(super) const CALENDARS_OF_EACH: usize = 4;
@@ -40,7 +40,7 @@ pub(super) struct World {
     pub(super) clock: Arc<SystemClock>,
     pub(super) brokers: String,
     pub(super) topic: String,
-    pub(super) radicale: Radicale,
+    pub(super) radicale: CaldavServer,
     pub(super) google: GoogleEmulator,
     pub(super) providers: Vec<Uuid>,
     /// In the order of the providers.
@@ -96,7 +96,7 @@ impl World {
     }
 
     async fn connect_caldav(&mut self, number: usize) {
-        let Radicale { url, user, password } = &self.radicale;
+        let CaldavServer { url, user, password } = &self.radicale;
         let collection = format!("{url}/{user}/{}-{number}/", self.topic);
         let provider = self.providers[self.places.len()].to_string();
         let (user, password) = (user.clone(), password.clone());
@@ -135,7 +135,7 @@ impl World {
     ) -> (u16, String) {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         let mut request = reqwest::Request::new(method, url.parse().expect("a URL"));
-        let Radicale { user, password, .. } = &self.radicale;
+        let CaldavServer { user, password, .. } = &self.radicale;
         let basic = format!("Basic {}", BASE64.encode(format!("{user}:{password}").as_bytes()));
         request.headers_mut().insert("authorization", basic.parse().expect("a header"));
         for (name, value) in headers {

@@ -210,6 +210,11 @@ impl Calendar {
         self.shelf.live().map(|kept| &kept.event).collect()
     }
 
+    /// The bytes of a live CalDAV event, as a GET gives them.
+    pub fn text(&self, name: &str) -> Option<&[u8]> {
+        self.shelf.find(name).map(|kept| kept.text.as_slice())
+    }
+
     /// What has changed, in order.
     pub fn history(&self) -> &[Change] {
         self.shelf.history()
