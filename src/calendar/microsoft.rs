@@ -113,7 +113,8 @@ impl Microsoft {
                     .map_err(|_| not_graphs("a list of events"))?;
                 let named = events.value.into_iter().take(SAME_NAME_MAX);
                 let named = named.filter_map(Event::usable).filter(|event| event.is_named(name));
-                Ok(named.min_by_key(Event::made_at).map_or(Found::Nothing, Found::Event))
+                let first = named.min_by_key(Event::made_at).map(Box::new);
+                Ok(first.map_or(Found::Nothing, Found::Event))
             }
             404 | 410 => match refusal(response) {
                 Answer::Status { message, .. } | Answer::Lost { message, .. } => {
@@ -130,7 +131,7 @@ impl Microsoft {
         if let Some(id) = id
             && let Some(event) = self.look_up(id).await?
         {
-            return Ok(Found::Event(event));
+            return Ok(Found::Event(Box::new(event)));
         }
         // The search tells a calendar that is not there from an event that is not (L24). What has
         // no name of ours is found by none.
@@ -190,7 +191,7 @@ impl Microsoft {
 
 /// What a search comes to.
 enum Found {
-    Event(Event),
+    Event(Box<Event>),
     Nothing,
     NoCalendar(String),
 }
@@ -254,7 +255,7 @@ fn is_ours(name: &str) -> bool {
     name.len() == uuid::fmt::Hyphenated::LENGTH && Uuid::try_parse(name).is_ok()
 }
 
-/// A query. A blank is `%20`: OData takes a plus for a plus.
+/// A query. A blank is `%20`: `OData` takes a plus for a plus.
 fn encoded(query: &[(&str, &str)]) -> String {
     let mut pairs = form_urlencoded::Serializer::new(String::new());
     pairs.extend_pairs(query).finish().replace('+', "%20")

@@ -59,6 +59,14 @@ Example:
       --provider-id 7f9f2c6e-0c43-4b5c-9d59-0a6b1c9a4a11 \\
       --calendar-id primary --subject 113762218273618726354 --token-stdin")]
     Google(GoogleArgs),
+    /// A calendar of Microsoft 365
+    #[command(after_help = "\
+Example:
+  printf %s \"$TOKEN\" | calendar-sync connections add microsoft \\
+      --provider-id 7f9f2c6e-0c43-4b5c-9d59-0a6b1c9a4a11 \\
+      --calendar-id AAMkAGI2TGuLAAA= \\
+      --subject 48d31887-5fad-4d73-a9f5-3c356e68a038 --token-stdin")]
+    Microsoft(MicrosoftArgs),
 }
 
 /// What every kind of calendar needs.
@@ -108,6 +116,31 @@ pub struct GoogleArgs {
     /// The API's address
     #[arg(long, value_name = "URL", default_value = "https://www.googleapis.com/calendar/v3")]
     base_url: String,
+    #[command(flatten)]
+    token: TokenArgs,
+}
+
+/// `connections add microsoft`.
+#[derive(Debug, Args)]
+pub struct MicrosoftArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// The calendar's id, as Graph's list of the mailbox's calendars shows it
+    #[arg(long, value_name = "ID")]
+    calendar_id: String,
+    /// The account's immutable subject: the user's object id (`oid` in its token), not its address
+    #[arg(long, value_name = "SUBJECT")]
+    subject: String,
+    /// The API's address, up to the mailbox: `…/me`, or `…/users/ID` with an application's token
+    #[arg(long, value_name = "URL", default_value = "https://graph.microsoft.com/v1.0/me")]
+    base_url: String,
+    #[command(flatten)]
+    token: TokenArgs,
+}
+
+/// Where an access token comes from.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
     #[arg(long, value_name = "FILE")]
     #[arg(help = "A file that holds the access token; else CALENDAR_SYNC_TOKEN is read")]
     token_file: Option<PathBuf>,
@@ -156,6 +189,10 @@ impl ConnectionsCommand {
                 let account = args.account()?;
                 add(&args.common, account, settings, surroundings, out).await
             }
+            Self::Add(AddCommand::Microsoft(args)) => {
+                let account = args.account()?;
+                add(&args.common, account, settings, surroundings, out).await
+            }
             Self::Discover(DiscoverCommand::Caldav(args)) => {
                 args.run(settings, surroundings, out).await
             }
@@ -195,9 +232,30 @@ impl CaldavArgs {
 
 impl GoogleArgs {
     fn account(&self) -> anyhow::Result<Account> {
-        let calendar = calendar_name(CalendarKind::Google, &self.calendar_id)
+        let Self { calendar_id, subject, base_url, token, .. } = self;
+        token.account(CalendarKind::Google, calendar_id, subject, base_url)
+    }
+}
+
+impl MicrosoftArgs {
+    fn account(&self) -> anyhow::Result<Account> {
+        let Self { calendar_id, subject, base_url, token, .. } = self;
+        token.account(CalendarKind::Microsoft, calendar_id, subject, base_url)
+    }
+}
+
+impl TokenArgs {
+    /// An account that such a token opens.
+    fn account(
+        &self,
+        kind: CalendarKind,
+        calendar_id: &str,
+        subject: &str,
+        base_url: &str,
+    ) -> anyhow::Result<Account> {
+        let calendar = calendar_name(kind, calendar_id)
             .map_err(|error| UsageError(format!("--calendar-id: {error}")))?;
-        let base_url = crate::config::value::http_url(&self.base_url)
+        let base_url = crate::config::value::http_url(base_url)
             .map_err(|problem| UsageError(format!("--base-url {problem}")))?;
         let base_url = base_url.as_str().trim_end_matches('/').to_owned();
         warn_of_plain_http("--base-url", &base_url);
@@ -208,8 +266,8 @@ impl GoogleArgs {
             variable: "CALENDAR_SYNC_TOKEN",
         };
         Ok(Account {
-            kind: CalendarKind::Google,
-            subject: one_line("--subject", &self.subject)?,
+            kind,
+            subject: one_line("--subject", subject)?,
             calendar,
             base_url,
             credentials: Credentials::Bearer { token: carried(token.read()?)? },

@@ -11,7 +11,7 @@ use super::frozen::Frozen;
 use super::lane::Drain;
 use super::outcome::{Outcome, Unread, outcome, unread};
 use crate::calendar::microsoft::DUPLICATE;
-use crate::calendar::{Answer, Call, Condition, Reading};
+use crate::calendar::{Answer, Call, Condition, Name, Reading};
 use crate::store::{Fenced, Finding, InFlight, Owed, Record, Result};
 
 /// So many rounds of sending and reading back one effect gets before it waits.
@@ -27,7 +27,8 @@ enum Next {
     ReadBack {
         was_there: bool,
     },
-    Send(Verb, Condition),
+    /// With the id under which its calendar keeps the event, if that is known.
+    Send(Verb, Condition, Option<String>),
     /// Nothing may be sent or written any more: the lease is lost.
     Leave,
 }
@@ -53,14 +54,15 @@ impl Drain<'_> {
             }
             Step::Send { verb, .. } => {
                 let kind = self.calendar.kind();
+                let known = || owed.server_id.clone();
                 let first = match (verb, &owed.etag) {
                     // An earlier call may have landed under the one name that there is, and not every
                     // server obeys `If-None-Match`: look before overwriting.
                     (Verb::Create, _) if owed.verify.is_some() && has_one_name(kind) => {
                         read_back(&owed)
                     }
-                    (Verb::Create, _) => Next::Send(verb, Condition::New),
-                    (_, Some(etag)) => Next::Send(verb, Condition::Match(etag.clone())),
+                    (Verb::Create, _) => Next::Send(verb, Condition::New, None),
+                    (_, Some(etag)) => Next::Send(verb, Condition::Match(etag.clone()), known()),
                     // No strong ETag is known: look before changing.
                     (Verb::Update | Verb::Delete, None) => read_back(&owed),
                 };
@@ -113,10 +115,10 @@ impl Drain<'_> {
                     let error = "the calendar answers a condition and its reading differently";
                     Next::Record(self.unknown(owed, error, None, false), None)
                 }
-                Next::Send(verb, condition) => {
+                Next::Send(verb, condition, server_id) => {
                     rounds += 1;
                     let first_of_all = std::mem::replace(&mut fresh, false);
-                    let name = Self::name(owed, &external_id);
+                    let name = Name { given: &external_id, server_id: server_id.as_deref() };
                     let call = Call { verb, name, condition, body: &[] };
                     self.send(owed, flight, call, first_of_all).await?
                 }
@@ -211,6 +213,13 @@ impl Drain<'_> {
         let reading = self.calendar.read(Self::name(owed, external_id)).await;
         crate::crash::point!("r13.read");
         let reading = read_as(self.calendar.kind(), was_there, reading);
+        let found = match &reading {
+            Reading::Live { server_id, .. } => server_id.clone(),
+            Reading::Tombstone
+            | Reading::Absent
+            | Reading::CalendarGone { .. }
+            | Reading::Failed(_) => None,
+        };
         // One bare 404 can be transient (rule R12): a moment after its insert, an event may not be
         // found by anybody. What was to be deleted is looked for once more, later.
         let is_bare = reading == Reading::Absent;
@@ -251,7 +260,7 @@ impl Drain<'_> {
             }
             Settled::SendAgain { verb, condition } => {
                 crate::crash::point!("r13.sending_again");
-                Next::Send(verb, condition)
+                Next::Send(verb, condition, found)
             }
             Settled::Superseded => self.give_way("not applied, and superseded".to_owned()),
             Settled::Ahead { revision } => Next::Record(ahead(owed, revision), None),

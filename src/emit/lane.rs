@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use booking::Marker;
+use booking::{CalendarKind, Marker};
 use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -29,6 +29,10 @@ const TROUBLES_MAX: u32 = 8;
 /// So many rounds of `claim_batch` rows, and the lane is given back: a busy tenant starves nobody
 /// (rule R10).
 const ROUNDS_MAX: u32 = 8;
+
+/// Graph takes so many requests at once for a mailbox, and refuses the next (L16; Microsoft Graph
+/// service-specific throttling limits, Outlook).
+const GRAPH_CONCURRENCY_MAX: usize = 4;
 
 /// How long a lane rests after such a drain.
 const REST_AFTER_TROUBLE: Duration = Duration::from_secs(5);
@@ -203,7 +207,7 @@ impl Drain<'_> {
             }
             let mut calls = futures::stream::iter(work)
                 .map(|(owed, step)| self.effect(owed, step, stop))
-                .buffer_unordered(options.lane_concurrency);
+                .buffer_unordered(self.concurrency());
             let mut first_error = None;
             while let Some(done) = calls.next().await {
                 if let Err(error) = done {
@@ -216,6 +220,15 @@ impl Drain<'_> {
             }
         }
         Ok(Duration::ZERO)
+    }
+
+    /// The most calls at once.
+    fn concurrency(&self) -> usize {
+        let wanted = self.emitter.options.lane_concurrency;
+        match self.calendar.kind() {
+            CalendarKind::Microsoft => wanted.min(GRAPH_CONCURRENCY_MAX),
+            CalendarKind::Google | CalendarKind::Caldav => wanted,
+        }
     }
 
     /// Decides about each row, and stores what will be sent (rule R10). A row that changed

@@ -202,13 +202,11 @@ impl Told<'_> {
                 self.limited(Some(self.after.unwrap_or_default().max(QUOTA_DELAY)))
             }
             // The token lacks the scope (L28): every event would fail alike.
-            (CalendarKind::Google, Some("insufficientPermissions")) => {
+            (CalendarKind::Google, Some("insufficientPermissions"))
+            | (CalendarKind::Microsoft, Some("ErrorAccessDenied" | "accessDenied")) => {
                 Outcome::Unauthorised { reason: self.message.to_owned() }
             }
-            // Likewise; and what is deleted once more is refused by a word of its own (B8).
-            (CalendarKind::Microsoft, Some("ErrorAccessDenied" | "accessDenied")) => {
-                Outcome::Unauthorised { reason: self.message.to_owned() }
-            }
+            // What is deleted once more is refused by a word of its own (reported of messages).
             (CalendarKind::Microsoft, Some("ErrorCannotDeleteObject")) if verb == Verb::Delete => {
                 self.unknown(false)
             }

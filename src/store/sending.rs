@@ -71,8 +71,8 @@ pub struct Owed {
     pub etag: Option<String>,
     /// The name of an event that stood before us: that of generation 0.
     pub adopted_id: Option<String>,
-    /// The name of this generation's event as `external_calendar_events` says it: what its calendar
-    /// has told of it.
+    /// The name of this generation's event as `external_calendar_events` says it, if it stands there:
+    /// what its calendar has told of it.
     pub server_id: Option<String>,
     /// What was sent and is not settled.
     pub in_flight: Option<InFlight>,

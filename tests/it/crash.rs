@@ -29,9 +29,9 @@ use calendar_sync::crash::POINTS;
 use crate::end_to_end::world::{Parts, World};
 use crate::module_rule::sources;
 
-/// Every kind of calendar that there is an adapter for. There is none for Microsoft Graph yet
-/// (`calendar::open`); once there is one, its emulator is a `Host`, and its kind stands here.
-const KINDS: [CalendarKind; 2] = [CalendarKind::Google, CalendarKind::Caldav];
+/// Every kind of calendar.
+const KINDS: [CalendarKind; 3] =
+    [CalendarKind::Google, CalendarKind::Microsoft, CalendarKind::Caldav];
 
 /// Every verb.
 const VERBS: [Verb; 3] = [Verb::Create, Verb::Update, Verb::Delete];
@@ -65,8 +65,10 @@ macro_rules! matrix {
 
 matrix!(sqlite_and_google, Embedded, Google);
 matrix!(sqlite_and_caldav, Embedded, Caldav);
+matrix!(sqlite_and_microsoft, Embedded, Microsoft);
 matrix!(postgres_and_google, Real, Google);
 matrix!(postgres_and_caldav, Real, Caldav);
+matrix!(postgres_and_microsoft, Real, Microsoft);
 
 /// No row of the table is idle: at each point, with some kind of calendar, some verb crashes.
 #[test]

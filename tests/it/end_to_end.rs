@@ -1,5 +1,5 @@
 //! The whole of it, from a record to a calendar's own content: one suite, every fact on the
-//! embedded parts (SQLite, the Google emulator, librdkafka's in-process cluster) and on the real
+//! embedded parts (SQLite, the emulators of Google and Microsoft Graph, librdkafka's in-process cluster) and on the real
 //! ones (PostgreSQL, Apache Kafka; with the Google emulator, with Radicale and with Xandikos). CalDAV
 //! servers with other habits are switched on by name.
 //!
@@ -263,6 +263,21 @@ mod real {
             ]
         );
         every_service_fact!(make);
+    }
+}
+
+/// Microsoft Graph, on both stores.
+mod microsoft {
+    mod embedded {
+        use crate::end_to_end::world::graph as make;
+
+        every_fact!(make);
+    }
+
+    mod real {
+        use crate::end_to_end::world::graph_on_postgres as make;
+
+        every_fact!(make);
     }
 }
 

@@ -212,7 +212,7 @@ impl PostgresStore {
               JOIN bookings b ON b.ical_uid = e.ical_uid
               LEFT JOIN external_calendar_events x
                      ON x.connection_id = e.connection_id AND x.ical_uid = e.ical_uid
-                    AND x.generation = e.generation
+                    AND x.generation = e.generation AND x.sync_status <> 'CANCELLED'
              ORDER BY (e.flight_verb IS NULL), e.not_before, e.ical_uid";
         self.at("due").await;
         let rows = sqlx::query(DUE)

@@ -181,7 +181,7 @@ pub(super) async fn due(store: &SqliteStore, lane: &LaneLease, limit: u32) -> Re
           FROM effects AS e JOIN bookings AS b ON b.ical_uid = e.ical_uid
           LEFT JOIN external_calendar_events AS x
                  ON x.connection_id = e.connection_id AND x.ical_uid = e.ical_uid
-                AND x.generation = e.generation
+                AND x.generation = e.generation AND x.sync_status <> 'CANCELLED'
          WHERE e.connection_id = ?1
            AND ((e.due AND e.not_before <= ?2)
                 OR (NOT e.due AND NOT e.dead AND e.verify_at <= ?2))

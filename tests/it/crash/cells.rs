@@ -141,8 +141,8 @@ fn opened(verb: Verb, kind: CalendarKind, here: Act) -> Result<Plan, &'static st
                 ([Said::Created, Said::Cancelled], [Act::Tell(Said::Rebooked(12)), here]);
             Ok(Plan::new(&before, &acts, &[Verb::Create], Some(12)))
         }
-        (Verb::Update, CalendarKind::Google) => Ok(removed_by_hand(here)),
-        (Verb::Update, CalendarKind::Caldav | CalendarKind::Microsoft) => {
+        (Verb::Update, CalendarKind::Google | CalendarKind::Microsoft) => Ok(removed_by_hand(here)),
+        (Verb::Update, CalendarKind::Caldav) => {
             Err("an event that was removed by hand is revived under its one name")
         }
         (Verb::Delete, _) => Err("a delete opens no generation"),
@@ -157,10 +157,13 @@ fn removed_by_hand(here: Act) -> Plan {
 
 /// The host was faster.
 fn gone(verb: Verb, kind: CalendarKind, here: Act) -> Result<Plan, &'static str> {
-    if kind != CalendarKind::Google {
+    if kind == CalendarKind::Caldav {
         return Err("an event that was removed by hand is revived under its one name");
     }
     match verb {
+        Verb::Create if kind == CalendarKind::Microsoft => {
+            Err("what was never seen there is sent again under its own name")
+        }
         Verb::Create => {
             let applied = Act::Crash("call.answered");
             let acts = [Act::Tell(Said::Created), applied, Act::RemoveByHand, here];
@@ -173,7 +176,7 @@ fn gone(verb: Verb, kind: CalendarKind, here: Act) -> Result<Plan, &'static str>
 
 /// The first create had no answer and lands late, when the booking is in its second generation.
 fn removed(verb: Verb, kind: CalendarKind, here: Act) -> Result<Plan, &'static str> {
-    if kind != CalendarKind::Google {
+    if kind == CalendarKind::Caldav {
         return Err("an event has one name for ever: there is no other generation's");
     }
     let (last, shows) = match verb {

@@ -1,9 +1,11 @@
 //! The calendars' side: what a host sees in her calendar, what was done to it, and what can go
-//! wrong with it. The Google emulator, or a CalDAV server behind a line that can be disturbed.
+//! wrong with it. The emulators of Google and of Microsoft Graph, or a CalDAV server behind a line that can be disturbed.
 
 mod caldav;
 
 mod google;
+
+mod microsoft;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use booking::{CalendarKind, Verb};
 use calendar_sync::calendar::Credentials;
 use calendar_sync::clock::{Dice as _, SystemDice};
 use calendar_sync::emulator::google::ByHand;
-use calendar_sync::emulator::{self, GoogleEmulator};
+use calendar_sync::emulator::{self, GoogleEmulator, MicrosoftEmulator};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
@@ -52,14 +54,24 @@ pub(crate) const EVERY: u32 = u32::MAX;
 /// A trouble that was ordered.
 pub(crate) enum Ordered {
     Google(emulator::Ordered),
+    Microsoft {
+        order: emulator::Ordered,
+        /// Whose searches find nothing until then.
+        hidden_in: Option<MicrosoftEmulator>,
+    },
     Wire(Arc<WireOrder>),
+}
+
+/// One at the emulator of Microsoft Graph.
+fn ordered(order: emulator::Ordered) -> Ordered {
+    Ordered::Microsoft { order, hidden_in: None }
 }
 
 impl Ordered {
     /// How many requests it has met.
     pub(crate) fn hits(&self) -> u64 {
         match self {
-            Self::Google(order) => order.hits(),
+            Self::Google(order) | Self::Microsoft { order, .. } => order.hits(),
             Self::Wire(order) => order.hits(),
         }
     }
@@ -67,7 +79,7 @@ impl Ordered {
     /// Returns once it holds a request.
     pub(crate) async fn wait_held(&self) {
         match self {
-            Self::Google(order) => order.wait_held(1).await,
+            Self::Google(order) | Self::Microsoft { order, .. } => order.wait_held(1).await,
             Self::Wire(order) => order.wait_held().await,
         }
     }
@@ -76,6 +88,12 @@ impl Ordered {
     pub(crate) fn withdraw(&self) {
         match self {
             Self::Google(order) => order.withdraw(),
+            Self::Microsoft { order, hidden_in } => {
+                order.withdraw();
+                if let Some(graph) = hidden_in {
+                    microsoft::show_again(graph);
+                }
+            }
             Self::Wire(order) => order.withdraw(),
         }
     }
@@ -132,6 +150,7 @@ pub(crate) struct Place {
 /// Whose calendars they are.
 pub(crate) enum Host {
     Google(GoogleEmulator),
+    Microsoft(MicrosoftEmulator),
     Caldav(CaldavHost),
 }
 
@@ -139,6 +158,7 @@ impl Host {
     pub(crate) fn kind(&self) -> CalendarKind {
         match self {
             Self::Google(_) => CalendarKind::Google,
+            Self::Microsoft(_) => CalendarKind::Microsoft,
             Self::Caldav(_) => CalendarKind::Caldav,
         }
     }
@@ -157,6 +177,7 @@ impl Host {
                     credentials: Credentials::Bearer { token: name.into() },
                 }
             }
+            Self::Microsoft(graph) => microsoft::new_calendar(graph, name),
             Self::Caldav(caldav) => {
                 let path = format!("/{}/{name}/", caldav.server.user);
                 let made = caldav.ask("MKCALENDAR", &path, &[]).await;
@@ -177,6 +198,9 @@ impl Host {
             Self::Google(google) => {
                 google.events(&place.calendar).into_iter().map(google::event).collect()
             }
+            Self::Microsoft(graph) => {
+                graph.events(&place.calendar).into_iter().map(microsoft::event).collect()
+            }
             Self::Caldav(caldav) => caldav.shown(&self.calendar_of(place)).await,
         }
     }
@@ -184,7 +208,7 @@ impl Host {
     /// What a write says where it went.
     pub(crate) fn calendar_of(&self, place: &Place) -> String {
         match self {
-            Self::Google(_) => place.calendar.clone(),
+            Self::Google(_) | Self::Microsoft(_) => place.calendar.clone(),
             Self::Caldav(caldav) => {
                 place.calendar.strip_prefix(&caldav.wire.url).expect("a path").to_owned()
             }
@@ -196,6 +220,9 @@ impl Host {
         match self {
             Self::Google(google) => {
                 Ordered::Google(google.order(google::of_writes(google::rule(count, trouble))))
+            }
+            Self::Microsoft(graph) => {
+                ordered(graph.order(google::of_writes(google::rule(count, trouble))))
             }
             Self::Caldav(caldav) => {
                 Ordered::Wire(caldav.wire.order(count, trouble, Meant::Writes(String::new())))
@@ -211,6 +238,10 @@ impl Host {
                 let rule = google::of_writes(google::rule(1, trouble)).calendar(&calendar);
                 Ordered::Google(google.order(rule))
             }
+            Self::Microsoft(graph) => {
+                let rule = google::of_writes(google::rule(1, trouble)).calendar(&calendar);
+                ordered(graph.order(rule))
+            }
             Self::Caldav(caldav) => {
                 Ordered::Wire(caldav.wire.order(1, trouble, Meant::Writes(calendar)))
             }
@@ -224,6 +255,9 @@ impl Host {
             Self::Google(google) => {
                 Ordered::Google(google.order(google::rule(EVERY, trouble).calendar(&calendar)))
             }
+            Self::Microsoft(graph) => {
+                ordered(graph.order(google::rule(EVERY, trouble).calendar(&calendar)))
+            }
             Self::Caldav(caldav) => {
                 Ordered::Wire(caldav.wire.order(EVERY, trouble, Meant::All(calendar)))
             }
@@ -235,6 +269,10 @@ impl Host {
         match self {
             Self::Google(google) => {
                 google.revoke_account(&place.subject);
+                None
+            }
+            Self::Microsoft(graph) => {
+                graph.revoke_account(&place.subject);
                 None
             }
             Self::Caldav(caldav) => {
@@ -254,6 +292,11 @@ impl Host {
                 google.add_account(&token, &place.subject);
                 Credentials::Bearer { token: token.into() }
             }
+            Self::Microsoft(graph) => {
+                let token = SystemDice.token().simple().to_string();
+                graph.add_account(&token, &place.subject);
+                Credentials::Bearer { token: token.into() }
+            }
             Self::Caldav(caldav) => {
                 lock.expect("the lock").withdraw();
                 caldav.credentials()
@@ -267,6 +310,7 @@ impl Host {
             Self::Google(google) => {
                 assert!(google.change_by_hand(&place.calendar, id, ByHand::Delete));
             }
+            Self::Microsoft(graph) => microsoft::delete_by_hand(graph, id),
             Self::Caldav(caldav) => {
                 let path = format!("{}{id}", self.calendar_of(place));
                 let status = caldav.ask("DELETE", &path, &[]).await.status;
@@ -291,9 +335,12 @@ impl Host {
 
     /// Lets a call that comes late land at last, whose event was deleted meanwhile.
     pub(crate) fn land(&self, place: &Place, late: &Ordered) {
-        if let Self::Google(google) = self {
+        match self {
             // As long as Google remembers the deleted event, its name is taken.
-            google.evict_tombstones(&place.calendar);
+            Self::Google(google) => google.evict_tombstones(&place.calendar),
+            // And so with Graph and its transactionId.
+            Self::Microsoft(graph) => graph.forget_transactions(&place.subject),
+            Self::Caldav(_) => {}
         }
         late.withdraw();
     }
@@ -307,6 +354,7 @@ impl Host {
                 let rule = rule.verb(emulator::Verb::Get).verb(emulator::Verb::Delete);
                 Ordered::Google(google.order(rule))
             }
+            Self::Microsoft(graph) => microsoft::hide(graph, id, not_found),
             Self::Caldav(caldav) => {
                 let path = format!("{}{id}", self.calendar_of(place));
                 Ordered::Wire(caldav.wire.order(EVERY, not_found, Meant::All(path)))
@@ -318,6 +366,7 @@ impl Host {
     pub(crate) fn requests(&self) -> usize {
         match self {
             Self::Google(google) => google.calls().list.len(),
+            Self::Microsoft(graph) => graph.calls().list.len(),
             Self::Caldav(caldav) => caldav.wire.calls().len(),
         }
     }
@@ -326,6 +375,7 @@ impl Host {
     pub(crate) fn attempts(&self) -> Vec<Write> {
         match self {
             Self::Google(google) => google.calls().list.iter().filter_map(google::write).collect(),
+            Self::Microsoft(graph) => microsoft::writes(graph),
             Self::Caldav(caldav) => caldav::writes(caldav.wire.calls()),
         }
     }

@@ -23,9 +23,10 @@ pub(super) async fn the_names_that_a_calendar_gives_are_stored_and_lead_back_to_
         world.drain().await;
         let (shown, row) = (world.only(&host).await, world.mapped(&story).await);
         assert_eq!((&row.external_id, &row.uid), (&shown.id, &story.uid()));
-        assert!(row.external_id.contains("booking"), "operators search for it");
+        let is_ours = !matches!(&world.host, Host::Microsoft(_));
+        assert!(!is_ours || row.external_id.contains("booking"), "operators search for it");
         let named = match &world.host {
-            Host::Google(_) => row.provider_uid,
+            Host::Google(_) | Host::Microsoft(_) => row.provider_uid,
             // The protocol gives it no other: RFC 4791 §4.1.
             Host::Caldav(_) => row.provider_uid.or(Some(row.uid.to_string())),
         };
@@ -98,6 +99,8 @@ pub(super) async fn times_are_said_in_the_bookings_zone_also_where_the_clocks_ch
         "2030-10-27T01:30:00Z",
         "2030-07-01T08:00:00Z",
     ];
+    // Of these, one end lies in the hour that is lived twice.
+    let twice = [3, 4, 5];
     for (number, start) in (1..).zip(starts) {
         let start: DateTime<Utc> = start.parse().expect("a time");
         let host = world.connect(number).await;
@@ -106,7 +109,12 @@ pub(super) async fn times_are_said_in_the_bookings_zone_also_where_the_clocks_ch
         world.tell([story.created()]).await;
         world.drain().await;
         let event = world.only(&host).await;
-        let expected = (start, start + TimeDelta::minutes(50), Some(Tz::Europe__Berlin));
+        let zone = match &world.host {
+            // Its local times have no offset: what they cannot say is said in UTC.
+            Host::Microsoft(_) if twice.contains(&number) => Tz::UTC,
+            Host::Google(_) | Host::Microsoft(_) | Host::Caldav(_) => Tz::Europe__Berlin,
+        };
+        let expected = (start, start + TimeDelta::minutes(50), Some(zone));
         assert_eq!((event.start, event.end, event.zone), expected);
     }
 }

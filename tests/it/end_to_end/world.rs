@@ -2,6 +2,8 @@
 //! them. Records go through the pipeline as the consumer would hand them over, batch by batch under
 //! a fence of its own; facts about Kafka itself stand in `service`.
 
+mod made;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,8 +19,7 @@ use calendar_sync::connection::accounts::SealedAccounts;
 use calendar_sync::connection::{Sealer, connection_id};
 use calendar_sync::consumer::{BatchPlace, BatchSink as _, RawRecord, Taken};
 use calendar_sync::emit::{EmitOptions, Emitter};
-use calendar_sync::emulator::GoogleEmulator;
-use calendar_sync::emulator::google::Options;
+use calendar_sync::emulator;
 use calendar_sync::ops::metrics::Metrics;
 use calendar_sync::pipeline::Pipeline;
 use calendar_sync::pipeline::schemas::NoRegistry;
@@ -28,19 +29,20 @@ use calendar_sync::store::{
 };
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
-use simulate::calendars::switches::{EtagSource, Overwrite};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::database::{Database, found_by_all, store_of};
-use super::host::{CaldavHost, Host, Place, Shown, Write};
+use super::host::{Host, Place, Shown, Write};
 use super::story::{DOMAIN, Story, provider};
-use super::wire::Wire;
 use super::worker::{Worker, emit_options};
-use crate::dav_server::DavServer;
-use crate::services::{self, CaldavServer};
+use crate::services;
 pub(crate) use crate::wait::{PATIENCE, until};
+use made::{caldav, google, microsoft};
+pub(crate) use made::{
+    demanding, embedded, graph, graph_on_postgres, ignorant, radicale, real, switched, xandikos,
+};
 
 /// The topic of the facts that do without a broker.
 pub(crate) const TOPIC: &str = "booking.events";
@@ -108,71 +110,6 @@ pub(crate) fn settings(keys: &BTreeMap<String, String>) -> Settings {
     Settings::parse(&given).expect("these settings are sound")
 }
 
-async fn google(surroundings: &Surroundings) -> Host {
-    let options = Options::strict(Arc::clone(&surroundings.clock));
-    Host::Google(GoogleEmulator::start(options).await.expect("the emulator starts"))
-}
-
-async fn caldav(server: CaldavServer, surroundings: &Surroundings) -> Host {
-    let wire = Wire::to(&server.url).await;
-    Host::Caldav(CaldavHost { server, wire, http: client(surroundings) })
-}
-
-/// SQLite and the Google emulator.
-pub(crate) async fn embedded(fact: &'static str) -> Option<World> {
-    let surroundings = Surroundings::real();
-    let host = google(&surroundings).await;
-    World::on(Parts::Embedded, host, surroundings, fact, false).await
-}
-
-/// PostgreSQL and the Google emulator. `None`: there is none, and that has been written down.
-pub(crate) async fn real(fact: &'static str) -> Option<World> {
-    let surroundings = Surroundings::real();
-    let host = google(&surroundings).await;
-    World::on(Parts::Real, host, surroundings, fact, false).await
-}
-
-/// PostgreSQL and Radicale.
-pub(crate) async fn radicale(fact: &'static str) -> Option<World> {
-    on_real_caldav(services::radicale(fact)?, fact).await
-}
-
-/// PostgreSQL and Xandikos.
-pub(crate) async fn xandikos(fact: &'static str) -> Option<World> {
-    on_real_caldav(services::xandikos(fact)?, fact).await
-}
-
-async fn on_real_caldav(server: CaldavServer, fact: &'static str) -> Option<World> {
-    let surroundings = Surroundings::real();
-    let host = caldav(server, &surroundings).await;
-    World::on(Parts::Real, host, surroundings, fact, false).await
-}
-
-/// SQLite, and a CalDAV server with these habits.
-pub(crate) async fn switched(fact: &'static str, server: DavServer) -> World {
-    let surroundings = Surroundings::real();
-    let host = caldav(server.account(), &surroundings).await;
-    let made = World::on(Parts::Embedded, host, surroundings, fact, false).await;
-    let mut world = made.expect("SQLite needs no service");
-    world.endings.push(Box::pin(async move { drop(server) }));
-    world
-}
-
-/// SQLite, and a CalDAV server that ignores `If-None-Match` (`SOGo`, Zimbra). The same bytes put twice
-/// are the same event: its ETags come from the content.
-pub(crate) async fn ignorant(fact: &'static str) -> Option<World> {
-    let server = DavServer::with(|it| {
-        (it.obeys_if_none_match, it.etags_from) = (false, EtagSource::Content);
-    });
-    Some(switched(fact, server.await).await)
-}
-
-/// SQLite, and a CalDAV server that wants an `If-Match` with each change (Open-Xchange).
-pub(crate) async fn demanding(fact: &'static str) -> Option<World> {
-    let server = DavServer::with(|it| it.overwrite = Overwrite::Refused).await;
-    Some(switched(fact, server).await)
-}
-
 impl World {
     /// In which workers in processes of their own take part.
     pub(crate) async fn for_processes(
@@ -184,7 +121,7 @@ impl World {
         let host = match kind {
             CalendarKind::Google => google(&surroundings).await,
             CalendarKind::Caldav => caldav(services::radicale(fact)?, &surroundings).await,
-            CalendarKind::Microsoft => unreachable!("this version has no adapter for it"),
+            CalendarKind::Microsoft => microsoft(&surroundings).await,
         };
         Self::on(parts, host, surroundings, fact, true).await
     }
@@ -232,6 +169,12 @@ impl World {
         match &self.host {
             Host::Google(google) => {
                 assert_eq!(google.calls().out_of_order(), 0, "the calendars went backwards");
+            }
+            Host::Microsoft(graph) => {
+                let is_immutable = |call: &emulator::CallRecord| {
+                    call.prefer.as_deref().is_some_and(|said| said.contains("ImmutableId"))
+                };
+                assert!(graph.calls().list.iter().all(is_immutable), "on every request");
             }
             Host::Caldav(caldav) => {
                 let calls = caldav.wire.calls();

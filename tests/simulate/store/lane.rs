@@ -218,7 +218,7 @@ fn read(
     })
 }
 
-/// What the calendar calls the event of this generation.
+/// What the calendar calls the event of this generation, if it stands there.
 fn known_as(
     tables: &Tables,
     connection: ConnectionId,
@@ -226,7 +226,8 @@ fn known_as(
     generation: i32,
 ) -> Option<String> {
     let event = tables.events.get(&connection)?.get(uid)?;
-    (event.generation == generation).then(|| event.external_id.clone())
+    let stands = event.generation == generation && event.sync_status != "CANCELLED";
+    stands.then(|| event.external_id.clone())
 }
 
 /// See [`calendar_sync::store::Store::stamp`].
