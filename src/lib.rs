@@ -39,6 +39,8 @@
 //! | a generation that was to be deleted is never used again, whatever is wanted (R12) | `emit`: `a_burned_generation_is_never_used_again`; `it`: `store_contract`, `what_is_burned_is_deleted_though_an_event_is_wanted_again` |
 //! | one bare 404 settles nothing for good (R12) | `emit`: `graph_has_used_up_the_name_of_what_was_there_and_is_not`; `it`: `an_event_that_is_not_found_for_a_moment_is_deleted_all_the_same` |
 //! | a database that fell back leaves nothing behind that it has forgotten (R18) | `it`: `store_contract`, `what_may_have_lost_its_stamp_is_looked_at`; `end_to_end`, `recovery` |
+//! | a generation that the database has forgotten is not used again (R12, R18) | `it`: `end_to_end`, `an_event_of_a_generation_that_was_forgotten_is_taken_over` |
+//! | `external_calendar_events` says what stands in the calendar | `it`: `store_contract`, `records`; `simulate`: the oracle |
 //! | a few faults, anywhere, end in the fold: revisions only rise, a revision has one effect in a generation, no stale fence writes (R1, R3, R9 to R15) | `model` |
 //! | one live event or none, through every fault that is drawn | `simulate`: `tests/run simulate` |
 //! | the core knows no async, I/O, clock or dice; SQL, Kafka and HTTP each have one place | `it`: `module_rule` |

@@ -86,6 +86,9 @@ pub(super) async fn fence(shared: &Shared, partitions: &[i32]) -> Result<Vec<Hel
     let topic = &shared.options.topic;
     let token = shared.surroundings.dice.token();
     crate::crash::point!("r1.assigned");
+    // A database that fell back refuses what was folded from later states: whoever fences again for
+    // that reads with care (rule R18), not only once the watch looks.
+    shared.store.notice_server().await?;
     let mut cursors = shared.store.fence(topic, partitions, token).await?;
     crate::crash::point!("r1.fenced");
     let identity = shared.asking.identity().await?;

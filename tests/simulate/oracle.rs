@@ -95,8 +95,17 @@ fn was_deleted_by_hand(account: &Account, names: &BTreeSet<&str>, since: Duratio
     })
 }
 
-/// Whether the host has changed what is compared since.
+/// Whether the host has changed what is compared since, or has taken our marker out of it last: nothing
+/// tells then what of it is whose.
 fn was_edited_by_hand(account: &Account, name: &str, since: Duration) -> bool {
+    let is_marked = |stood: &Stood| match stood {
+        Stood::Live(event) => event.marker.is_some(),
+        Stood::Nothing | Stood::Tombstone => false,
+    };
+    let last = last(account, name);
+    if last.is_some_and(|last| last.by == By::Host && last.at >= since && !is_marked(&last.after)) {
+        return true;
+    }
     account.server.history().iter().any(|change| match (&change.before, &change.after) {
         (Stood::Live(before), Stood::Live(after)) => {
             change.name == name

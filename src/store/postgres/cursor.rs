@@ -82,7 +82,7 @@ impl PostgresStore {
                  ORDER BY ical_uid, connection_id FOR UPDATE)
             UPDATE effects e
                SET verify_at = LEAST(e.verify_at, clock_timestamp()), verify_from_generation = 0,
-                   verify_stage = 0
+                   verify_stage = 0, verify_deletes = e.verify_deletes OR e.etag IS NULL
               FROM held
              WHERE e.ical_uid = held.ical_uid AND e.connection_id = held.connection_id";
         let operation = "note what the log is";

@@ -331,8 +331,8 @@ async fn why_not_written(
 async fn write_effects(tx: &mut Transaction<'static, Postgres>, batch: &Batch) -> Result<Written> {
     const WRITE: &str = "
         INSERT INTO effects AS e (connection_id, ical_uid, desired_revision, desired_digest,
-                                  verify_at)
-        SELECT c, u, r, d, CASE WHEN v THEN clock_timestamp() END
+                                  verify_at, verify_deletes)
+        SELECT c, u, r, d, CASE WHEN v THEN clock_timestamp() END, v
           FROM UNNEST($1::uuid[], $2::text[], $3::bigint[], $4::bytea[], $5::bool[])
                AS w (c, u, r, d, v)
         ON CONFLICT (connection_id, ical_uid) DO UPDATE
@@ -346,6 +346,7 @@ async fn write_effects(tx: &mut Transaction<'static, Postgres>, batch: &Batch) -
                     THEN e.verify_from_generation ELSE 0 END,
                verify_stage = CASE WHEN excluded.verify_at IS NULL THEN e.verify_stage ELSE 0 END,
                verify_at = LEAST(e.verify_at, excluded.verify_at),
+               verify_deletes = e.verify_deletes OR (excluded.verify_deletes AND e.etag IS NULL),
                updated_at = clock_timestamp()
          WHERE e.desired_revision < excluded.desired_revision
             OR (e.desired_revision = excluded.desired_revision

@@ -318,8 +318,9 @@ pub(super) async fn ask(
 ) -> sqlx::Result<()> {
     const ASK: &str = "
         INSERT INTO effects (ical_uid, connection_id, desired_revision, desired_digest,
-                             not_before, updated_at, verify_at, verify_from_generation)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?5, CASE WHEN ?6 THEN ?5 END, CASE WHEN ?6 THEN 0 END)
+                             not_before, updated_at, verify_at, verify_from_generation,
+                             verify_deletes)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?5, CASE WHEN ?6 THEN ?5 END, CASE WHEN ?6 THEN 0 END, ?6)
         ON CONFLICT (ical_uid, connection_id) DO UPDATE
            SET desired_revision = excluded.desired_revision,
                desired_digest = excluded.desired_digest, dead = FALSE, rejections = 0,
@@ -331,6 +332,7 @@ pub(super) async fn ask(
                verify_from_generation =
                     COALESCE(excluded.verify_from_generation, verify_from_generation),
                verify_stage = CASE WHEN excluded.verify_at IS NULL THEN verify_stage ELSE 0 END,
+               verify_deletes = verify_deletes OR (excluded.verify_deletes AND etag IS NULL),
                updated_at = excluded.updated_at
          WHERE excluded.desired_revision > desired_revision
             OR (excluded.desired_revision = desired_revision

@@ -86,7 +86,7 @@ pub(super) async fn note_log(
     const LOOK: &str = "
         UPDATE effects
            SET verify_at = MIN(COALESCE(verify_at, ?1), ?1), verify_from_generation = 0,
-               verify_stage = 0
+               verify_stage = 0, verify_deletes = verify_deletes OR etag IS NULL
          WHERE due OR updated_at > ?2";
     const OPERATION: &str = "note facts of the log";
     let mut tx = store.begin(OPERATION).await?;

@@ -29,8 +29,8 @@ pub(super) struct Ledger {
     pub(super) is_down: AtomicBool,
     /// How many times a freshly asked log end was noted.
     pub(super) log_ends: AtomicUsize,
-    /// How many times it was asked to fence.
-    pub(super) fences: AtomicUsize,
+    /// How many times it did not answer.
+    pub(super) silences: AtomicUsize,
 }
 
 fn new_cursor(topic: &str, partition: i32) -> Cursor {
@@ -53,6 +53,7 @@ fn new_cursor(topic: &str, partition: i32) -> Cursor {
 impl Ledger {
     fn answer(&self, operation: &'static str) -> Result<MutexGuard<'_, BTreeMap<i32, Cursor>>> {
         if self.is_down.load(Ordering::SeqCst) {
+            self.silences.fetch_add(1, Ordering::SeqCst);
             return Err(StoreError::Unavailable { operation, source: sqlx::Error::PoolTimedOut });
         }
         Ok(self.cursors.lock().unwrap())
@@ -106,7 +107,6 @@ impl Ledger {
 #[async_trait]
 impl Store for Ledger {
     async fn fence(&self, topic: &str, partitions: &[i32], token: Uuid) -> Result<Vec<Cursor>> {
-        self.fences.fetch_add(1, Ordering::SeqCst);
         let mut cursors = self.answer("fence partitions")?;
         Ok(partitions
             .iter()

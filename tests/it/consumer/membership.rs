@@ -1,6 +1,7 @@
 //! Joining, leaving, being fenced out.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use calendar_sync::consumer::{Phase, StartFrom};
 use rdkafka::Offset;
@@ -139,7 +140,7 @@ async fn leave(world: World) {
     first.leave().await;
     // Far below the session's time-out of 45 s.
     let taking_over = until("the second reads all", || second.reads() == 2);
-    let in_time = tokio::time::timeout(std::time::Duration::from_secs(15), taking_over).await;
+    let in_time = tokio::time::timeout(Duration::from_secs(15), taking_over).await;
     assert!(in_time.is_ok(), "the group was not left");
     second.leave().await;
 }
@@ -153,14 +154,17 @@ on_both_brokers!(
 async fn fence_without_database(world: World) {
     world.publish_all(2, 0..10).await;
     world.ledger.is_down.store(true, Ordering::SeqCst);
-    let first = world.join();
+    let mut options = world.options();
+    // Nothing but fencing asks the database.
+    options.identity_interval = Duration::from_hours(1);
+    let first = world.join_with(options.clone());
     until("both are its own", || first.owns() == 2).await;
-    until("it keeps trying", || world.ledger.fences.load(Ordering::SeqCst) > 3).await;
+    until("it keeps trying", || world.ledger.silences.load(Ordering::SeqCst) > 3).await;
     assert_eq!(first.reads(), 0);
     let trouble = first.snapshot().last_error.unwrap().text;
     assert!(trouble.contains("the database did not answer"), "{trouble}");
     // The group does not wait for it: somebody else joins and gets a share.
-    let second = world.join();
+    let second = world.join_with(options);
     until("they share", || first.owns() == 1 && second.owns() == 1).await;
     let phases = first.snapshot().partitions.into_values().map(|partition| partition.phase);
     assert!(phases.eq([Phase::Fencing]), "still being fenced");

@@ -191,9 +191,11 @@ async fn looked_at(env: &Env, lane: &LaneLease) -> BTreeMap<IcalUid, Option<Veri
     env.due(lane).await.into_iter().map(|owed| (owed.uid, owed.verify)).collect()
 }
 
-/// From the first name that its event can have, now, and for as long as after any open attempt.
-const ANEW: Option<Verify> =
-    Some(Verify { from_generation: 0, deletes: false, stage: 0, is_due: true });
+/// From the first name that its event can have, now, and for as long as after any open attempt. Without
+/// an ETag to guard it, it may have been deleted, too.
+fn anew(deletes: bool) -> Option<Verify> {
+    Some(Verify { from_generation: 0, deletes, stage: 0, is_due: true })
+}
 
 /// A tail that is lost lies in the log up to this end.
 fn fell_back() -> LogFacts {
@@ -213,7 +215,7 @@ pub(crate) async fn what_may_have_lost_its_stamp_is_looked_at(env: &Env) {
         assert_eq!(looked_at(env, &lane).await, BTreeMap::from([(uid("owed"), None)]));
     }
     assert_eq!(env.store.note_log(&fence, &fell_back()).await.answered(), Fenced::Written);
-    let both = BTreeMap::from([(uid("owed"), ANEW), (uid("settled"), ANEW)]);
+    let both = BTreeMap::from([(uid("owed"), anew(true)), (uid("settled"), anew(false))]);
     assert_eq!(looked_at(env, &lane).await, both);
 }
 
@@ -228,7 +230,7 @@ pub(crate) async fn what_was_settled_long_ago_is_not_looked_at(
     let fence = env.fence(1).await;
     assert_eq!(env.store.note_log(&fence, &fell_back()).await.answered(), Fenced::Written);
     let lane = env.lane(2).await;
-    assert_eq!(looked_at(env, &lane).await, BTreeMap::from([(uid("owed"), ANEW)]));
+    assert_eq!(looked_at(env, &lane).await, BTreeMap::from([(uid("owed"), anew(true))]));
 }
 
 /// Rule R18, while a worker runs. `falls_back` makes the database another one than it was.

@@ -128,7 +128,8 @@ pub(super) fn note_log(tx: &mut Tx<'_>, fence: &Fence, facts: &LogFacts) -> Fenc
     Fenced::Written
 }
 
-/// Rule R18: what owes something, or was changed lately.
+/// Rule R18: what owes something, or was changed lately. Where no ETag guards it, a delete that was
+/// forgotten may still land.
 fn look_at_what_may_be_lost(tx: &mut Tx<'_>) {
     let (now, since) = (tx.now, earlier(tx.now, LOST_STAMPS_WITHIN));
     for row in tx.tables.effects.values_mut().flat_map(BTreeMap::values_mut) {
@@ -136,6 +137,7 @@ fn look_at_what_may_be_lost(tx: &mut Tx<'_>) {
             row.verify_at = Some(row.verify_at.map_or(now, |at| at.min(now)));
             row.verify_from_generation = Some(0);
             row.verify_stage = 0;
+            row.verify_deletes |= row.etag.is_none();
         }
     }
 }

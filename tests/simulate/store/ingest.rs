@@ -210,6 +210,7 @@ pub(super) fn ask(tables: &mut Tables, effect: &Effect, now: i64) {
         let mut row = EffectRow::new(effect.revision, digest, now);
         row.verify_at = effect.verify.then_some(now);
         row.verify_from_generation = effect.verify.then_some(0);
+        row.verify_deletes = effect.verify;
         rows.insert(effect.uid.clone(), row);
         return;
     };
@@ -228,6 +229,7 @@ pub(super) fn ask(tables: &mut Tables, effect: &Effect, now: i64) {
         row.verify_at = Some(row.verify_at.map_or(now, |at| at.min(now)));
         row.verify_from_generation = Some(0);
         row.verify_stage = 0;
+        row.verify_deletes |= row.etag.is_none();
     }
 }
 
