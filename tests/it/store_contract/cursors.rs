@@ -193,8 +193,8 @@ async fn looked_at(env: &Env, lane: &LaneLease) -> BTreeMap<IcalUid, Option<Veri
 
 /// From the first name that its event can have, now, and for as long as after any open attempt. Without
 /// an ETag to guard it, it may have been deleted, too.
-fn anew(deletes: bool) -> Option<Verify> {
-    Some(Verify { from_generation: 0, deletes, stage: 0, is_due: true })
+fn anew(deletes: bool) -> Verify {
+    Verify { from_generation: 0, deletes, stage: 0, is_due: true, drift: None }
 }
 
 /// A tail that is lost lies in the log up to this end.
@@ -215,7 +215,8 @@ pub(crate) async fn what_may_have_lost_its_stamp_is_looked_at(env: &Env) {
         assert_eq!(looked_at(env, &lane).await, BTreeMap::from([(uid("owed"), None)]));
     }
     assert_eq!(env.store.note_log(&fence, &fell_back()).await.answered(), Fenced::Written);
-    let both = BTreeMap::from([(uid("owed"), anew(true)), (uid("settled"), anew(false))]);
+    let both =
+        BTreeMap::from([(uid("owed"), Some(anew(true))), (uid("settled"), Some(anew(false)))]);
     assert_eq!(looked_at(env, &lane).await, both);
 }
 
@@ -230,7 +231,7 @@ pub(crate) async fn what_was_settled_long_ago_is_not_looked_at(
     let fence = env.fence(1).await;
     assert_eq!(env.store.note_log(&fence, &fell_back()).await.answered(), Fenced::Written);
     let lane = env.lane(2).await;
-    assert_eq!(looked_at(env, &lane).await, BTreeMap::from([(uid("owed"), anew(true))]));
+    assert_eq!(looked_at(env, &lane).await, BTreeMap::from([(uid("owed"), Some(anew(true)))]));
 }
 
 /// Rule R18, while a worker runs. `falls_back` makes the database another one than it was.
