@@ -10,6 +10,9 @@ mod google;
 
 mod caldav;
 
+#[cfg(feature = "demo")]
+mod listing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
