@@ -47,6 +47,8 @@ mod scenarios;
 
 mod adoption;
 
+mod repair;
+
 mod broken;
 
 mod laws;
@@ -116,6 +118,22 @@ macro_rules! every_fact {
         facts!(
             $make,
             end_to_end,
+            repair,
+            [
+                an_event_deleted_by_hand_is_reported_and_left,
+                an_event_deleted_by_hand_comes_back_where_that_is_the_policy,
+                an_edit_by_hand_is_reported_and_left,
+                an_edit_by_hand_is_written_over_where_that_is_the_policy,
+                a_hosts_colour_and_reminder_are_no_drift,
+                a_copy_by_the_host_is_reported_and_left,
+                an_emptied_calendar_is_filled_again_once_a_person_has_said_so,
+                a_halted_sweep_holds_up_no_booking,
+                a_sweep_that_a_killed_worker_left_is_taken_over,
+            ]
+        );
+        facts!(
+            $make,
+            end_to_end,
             shown,
             [
                 the_names_that_a_calendar_gives_are_stored_and_lead_back_to_the_event,
@@ -165,6 +183,16 @@ macro_rules! every_other_fact {
                 a_calendar_that_refuses_connections_makes_no_dead_letter,
                 a_stop_is_obeyed_between_the_calls_of_one_effect,
                 a_worker_with_another_key_parks_nothing,
+            ]
+        );
+        facts!(
+            $make,
+            end_to_end,
+            repair,
+            [
+                a_late_create_of_a_burned_generation_is_removed,
+                what_got_lost_without_a_trace_comes_back_once_all_is_read,
+                events_of_a_database_that_was_lost_are_reported_and_left,
             ]
         );
         facts!(

@@ -1,6 +1,8 @@
 //! The calendars' side: what a host sees in her calendar, what was done to it, and what can go
 //! wrong with it. The Google emulator, or Radicale behind a line that can be disturbed.
 
+mod by_hand;
+
 mod google;
 
 use std::sync::Arc;
