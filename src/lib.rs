@@ -10,7 +10,8 @@
 //!    bookings, effects, journal and dead letters in one transaction of the [`store`].
 //! 3. [`emit`] leases a connection, decides what is owed on it ([`emit::decide`]), stores the exact
 //!    call, makes it through a [`calendar`], understands the answer ([`emit::outcome`]), and
-//!    records what was acknowledged.
+//!    records what was acknowledged. While nothing is due it reads the calendar through, and finds
+//!    what is otherwise than it was left ([`emit::drift`]).
 //! 4. [`ops`] is what operators and the booking application ask over HTTP: counters, and a booking
 //!    to be sent again.
 //! 5. [`cli`] builds all of this from the [`config`]; [`connection`] names accounts and seals their
@@ -40,6 +41,9 @@
 //! | one bare 404 settles nothing for good (R12) | `emit`: `graph_has_used_up_the_name_of_what_was_there_and_is_not`; `it`: `an_event_that_is_not_found_for_a_moment_is_deleted_all_the_same` |
 //! | a database that fell back leaves nothing behind that it has forgotten (R18) | `it`: `store_contract`, `what_may_have_lost_its_stamp_is_looked_at`; `end_to_end`, `recovery` |
 //! | a generation that the database has forgotten is not used again (R12, R18) | `it`: `end_to_end`, `an_event_of_a_generation_that_was_forgotten_is_taken_over` |
+//! | nothing is repaired by a listing alone: an event is read by its own name first (R20, L24) | `emit`: `drift`; `it`: `end_to_end`, `repair` |
+//! | a calendar that turns up empty halts repair, and is not filled again (R20, L24) | `it`: `end_to_end`, `an_emptied_calendar_is_filled_again_once_a_person_has_said_so` |
+//! | only what we could have made is removed, and only where its booking has another event (R20) | `emit`: `only_what_we_could_have_made_before_is_an_extra` and `what_no_row_tells_of_is_never_removed` |
 //! | `external_calendar_events` says what stands in the calendar | `it`: `store_contract`, `records`; `simulate`: the oracle |
 //! | a few faults, anywhere, end in the fold: revisions only rise, a revision has one effect in a generation, no stale fence writes (R1, R3, R9 to R15) | `model` |
 //! | one live event or none, through every fault that is drawn | `simulate`: `tests/run simulate` |

@@ -5,6 +5,8 @@
 
 pub mod discovery;
 
+mod list;
+
 mod multistatus;
 
 pub use multistatus::Access;
@@ -17,7 +19,9 @@ use url::Url;
 use uuid::{Uuid, uuid};
 
 use super::http::{self, Exchanged, Http, Request, Response};
-use super::{Account, Answer, Calendar, Call, Condition, Name, Reading, ical};
+use super::{
+    Account, Answer, Calendar, Call, Condition, Inspected, Listed, Listing, Name, Reading, ical,
+};
 
 /// The namespace of our hrefs: a released one never changes, or every event gets a second name.
 const HREFS: Uuid = uuid!("6f0d3c1e-5b0a-4d52-9a53-2f6f5c2f7d10");
@@ -143,18 +147,35 @@ impl Calendar for Caldav {
     }
 
     async fn read(&self, name: Name<'_>) -> Reading {
+        self.inspect(name).await.reading
+    }
+
+    async fn inspect(&self, name: Name<'_>) -> Inspected {
+        let unseen = |reading| Inspected { reading, content: None };
         let response = match self.get(name.given).await {
             Ok(response) => response,
-            Err(lost) => return Reading::Failed(lost),
+            Err(lost) => return unseen(Reading::Failed(lost)),
         };
         match response.status {
-            200 => live(response),
+            200 => {
+                let text = std::str::from_utf8(&response.body).ok();
+                let content = text.and_then(ical::read_content);
+                Inspected { content, ..unseen(live(response)) }
+            }
             404 | 410 => match self.look_for_collection().await {
-                Ok(response) => absent(response),
-                Err(lost) => Reading::Failed(lost),
+                Ok(response) => unseen(absent(response)),
+                Err(lost) => unseen(Reading::Failed(lost)),
             },
-            _ => Reading::Failed(answer(response)),
+            _ => unseen(Reading::Failed(answer(response))),
         }
+    }
+
+    fn tells_content(&self) -> bool {
+        true
+    }
+
+    async fn list(&self, listing: Listing<'_>) -> Listed {
+        self.list_events(listing).await
     }
 }
 

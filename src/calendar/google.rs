@@ -9,6 +9,8 @@
 //! host edits the event, so our revision would be refused after any edit by hand. The order of our
 //! own writes is held by the ETag, and our revision stands among the private properties.
 
+mod list;
+
 use async_trait::async_trait;
 use booking::{CalendarKind, ConnectionId, Content, Digest, IcalUid, Marker, Verb};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -23,7 +25,10 @@ use url::Url;
 use uuid::Uuid;
 
 use super::http::{self, Http, Request, Response};
-use super::{Account, Answer, Calendar, Call, Condition, Inspected, Name, Reading, ical, zone};
+use super::{
+    Account, Answer, Calendar, Call, Condition, Inspected, Listed, Listing, Name, Reading, ical,
+    zone,
+};
 
 /// The keys of the marker among the private extended properties: at most 44 characters, their
 /// values at most 1024.
@@ -72,9 +77,13 @@ impl Google {
     }
 
     async fn get(&self, url: Url) -> Result<Response, Answer> {
+        self.get_up_to(url, http::BODY_LEN_MAX).await
+    }
+
+    async fn get_up_to(&self, url: Url, len_max: usize) -> Result<Response, Answer> {
         let credentials = Some(&self.account.credentials);
         let request = Request { method: Method::GET, url, credentials, headers: vec![], body: &[] };
-        self.http.exchange(request).await.whole()
+        self.http.exchange_up_to(request, len_max).await.whole()
     }
 
     async fn write(&self, call: &Call<'_>) -> Result<Response, Answer> {
@@ -164,6 +173,14 @@ impl Calendar for Google {
 
     async fn read(&self, name: Name<'_>) -> Reading {
         self.inspect(name).await.reading
+    }
+
+    fn tells_content(&self) -> bool {
+        true
+    }
+
+    async fn list(&self, listing: Listing<'_>) -> Listed {
+        self.list_events(listing).await
     }
 
     async fn inspect(&self, name: Name<'_>) -> Inspected {

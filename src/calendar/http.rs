@@ -128,7 +128,7 @@ pub struct Response {
     pub retry_after: Option<Duration>,
     /// Where it redirects to, if it does.
     pub redirect: Option<Redirect>,
-    /// The body, at most [`BODY_LEN_MAX`] bytes.
+    /// The body, at most as many bytes as were asked for.
     pub body: Vec<u8>,
 }
 
@@ -157,6 +157,11 @@ impl Http {
 
     /// Sends a request and reads its answer, once.
     pub async fn exchange(&self, request: Request<'_>) -> Exchanged {
+        self.exchange_up_to(request, BODY_LEN_MAX).await
+    }
+
+    /// The same, with another bound on the answer's length, in bytes.
+    pub async fn exchange_up_to(&self, request: Request<'_>, len_max: usize) -> Exchanged {
         let prepared = match prepare(request) {
             Ok(prepared) => prepared,
             Err(error) => return Exchanged::Lost { sent: false, message: error.to_string() },
@@ -168,8 +173,8 @@ impl Http {
         let mut body = Vec::new();
         loop {
             match answer.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() > BODY_LEN_MAX => {
-                    let message = format!("the answer is longer than {BODY_LEN_MAX} bytes");
+                Ok(Some(chunk)) if body.len() + chunk.len() > len_max => {
+                    let message = format!("the answer is longer than {len_max} bytes");
                     return Exchanged::Lost { sent: true, message };
                 }
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),

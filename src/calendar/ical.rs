@@ -13,6 +13,10 @@
 //!   (see [`SPACES`]), and its lines are unfolded and folded again.
 //! - **Reading**: its parser recurses as deep as a stranger's text asks it to.
 
+mod shown;
+
+pub use shown::read_content;
+
 use booking::{ConnectionId, Content, Digest, IcalUid, Marker};
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use chrono_tz::Tz;

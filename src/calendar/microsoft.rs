@@ -11,6 +11,8 @@
 
 mod event;
 
+mod list;
+
 use async_trait::async_trait;
 use booking::{CalendarKind, ConnectionId, Content, IcalUid, Marker, Verb};
 use reqwest::Method;
@@ -21,7 +23,9 @@ use uuid::{Uuid, uuid};
 
 use self::event::{Event, Events, MARKER, NAME, SELECTED};
 use super::http::{self, Http, Request, Response};
-use super::{Account, Answer, Calendar, Call, Condition, Inspected, Name, Reading};
+use super::{
+    Account, Answer, Calendar, Call, Condition, Inspected, Listed, Listing, Name, Reading,
+};
 
 /// Graph's word for a `transactionId` that has made another event.
 pub const DUPLICATE: &str = "ErrorDuplicateTransactionId";
@@ -77,6 +81,13 @@ impl Microsoft {
         }
         let credentials = Some(&self.account.credentials);
         self.http.exchange(Request { method, url, credentials, headers, body }).await.whole()
+    }
+
+    async fn get_up_to(&self, url: Url, len_max: usize) -> Result<Response, Answer> {
+        let credentials = Some(&self.account.credentials);
+        let headers = vec![(PREFER, IMMUTABLE_IDS.to_owned())];
+        let request = Request { method: Method::GET, url, credentials, headers, body: &[] };
+        self.http.exchange_up_to(request, len_max).await.whole()
     }
 
     async fn get(&self, mut url: Url, query: &[(&str, &str)]) -> Result<Response, Answer> {
@@ -219,6 +230,10 @@ impl Calendar for Microsoft {
 
     async fn read(&self, name: Name<'_>) -> Reading {
         self.inspect(name).await.reading
+    }
+
+    async fn list(&self, listing: Listing<'_>) -> Listed {
+        self.list_events(listing).await
     }
 
     async fn inspect(&self, name: Name<'_>) -> Inspected {

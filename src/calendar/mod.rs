@@ -10,11 +10,15 @@ pub mod ical;
 
 pub mod zone;
 
+pub mod listing;
+
 pub mod caldav;
 
 pub mod google;
 
 pub mod microsoft;
+
+pub use listing::{Listed, ListedEvent, Listing, Next, Page};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -177,6 +181,18 @@ pub trait Calendar: Send + Sync + 'static {
     /// any booking shows.
     async fn inspect(&self, name: Name<'_>) -> Inspected {
         Inspected { reading: self.read(name).await, content: None }
+    }
+
+    /// Whether [`Calendar::inspect`] tells what an event shows: then one without a content shows
+    /// something that we do not write.
+    fn tells_content(&self) -> bool {
+        false
+    }
+
+    /// Lists our events: one page a call, in at most [`http::READ_CALLS_MAX`] requests.
+    async fn list(&self, listing: Listing<'_>) -> Listed {
+        let Listing { since: _, page: _ } = listing;
+        Listed::Unsupported
     }
 }
 

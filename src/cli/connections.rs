@@ -18,6 +18,7 @@ use super::columns::{Columns, printable};
 use super::discover::DiscoverCommand;
 use super::open::open_installation;
 use super::out::Out;
+use super::repair::{self, DriftArgs, ResumeArgs};
 use super::secret_input::SecretFrom;
 use super::work::sealer;
 use crate::calendar::Credentials;
@@ -39,6 +40,10 @@ pub enum ConnectionsCommand {
     List(ListArgs),
     /// Remove a connection
     Remove(RemoveArgs),
+    /// Show what is otherwise in a calendar than we left it
+    Drift(DriftArgs),
+    /// Go on with a sweep that has halted because too many events were gone
+    ResumeSweep(ResumeArgs),
 }
 
 /// Which kind of calendar.
@@ -203,6 +208,14 @@ impl ConnectionsCommand {
             Self::Remove(args) => {
                 let (store, _) = open_installation(settings, surroundings).await?;
                 remove(&args, store, out).await
+            }
+            Self::Drift(args) => {
+                let (store, _) = open_installation(settings, surroundings).await?;
+                repair::drift(&args, &*store, out).await
+            }
+            Self::ResumeSweep(args) => {
+                let (store, _) = open_installation(settings, surroundings).await?;
+                repair::resume(&args, &*store, out).await
             }
         }
     }
@@ -382,9 +395,9 @@ fn list(
         return Ok(());
     }
     let mut columns = Columns::new([
-        "ID", "PROVIDER", "KIND", "ACCOUNT", "CALENDAR", "STATE", "DEST", "DUE", "LIVE",
+        "ID", "PROVIDER", "KIND", "ACCOUNT", "CALENDAR", "STATE", "DEST", "DUE", "LIVE", "DRIFT",
     ]);
-    for CountedConnection { connection: one, pending, live } in connections {
+    for CountedConnection { connection: one, pending, live, drift, swept: _ } in connections {
         columns.row([
             one.id.to_string(),
             one.provider.to_string(),
@@ -395,12 +408,14 @@ fn list(
             if one.destination { "yes" } else { "-" }.to_owned(),
             pending.to_string(),
             live.to_string(),
+            drift.to_string(),
         ]);
     }
     for line in columns.lines() {
         writeln!(out, "{line}")?;
     }
     for CountedConnection { connection: one, .. } in connections {
+        repair::tell_halted(one, out)?;
         let Some(reason) = &one.parked_reason else { continue };
         let reason = printable(reason);
         if one.state == ConnectionState::Removing {
@@ -420,7 +435,7 @@ fn list(
 
 /// All but the credentials.
 fn to_json(counted: &CountedConnection) -> serde_json::Value {
-    let CountedConnection { connection, pending, live } = counted;
+    let CountedConnection { connection, pending, live, drift, swept } = counted;
     json!({
         "connection_id": connection.id,
         "provider_id": connection.provider,
@@ -433,6 +448,9 @@ fn to_json(counted: &CountedConnection) -> serde_json::Value {
         "destination": connection.destination,
         "pending": pending,
         "live": live,
+        "drift": drift,
+        "halted": connection.halted,
+        "swept": swept,
     })
 }
 

@@ -40,6 +40,8 @@ pub mod out;
 
 mod account;
 
+mod repair;
+
 mod columns;
 
 mod secret_input;

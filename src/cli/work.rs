@@ -18,7 +18,8 @@ use crate::connection::Sealer;
 use crate::connection::accounts::SealedAccounts;
 use crate::consumer::{self, Consumer, ConsumerOptions, KafkaOptions, Status};
 use crate::emit::backoff::Backoff;
-use crate::emit::{EmitOptions, Emitter};
+use crate::emit::drift::Policy;
+use crate::emit::{EmitOptions, Emitter, RepairOptions};
 use crate::ops::metrics::Metrics;
 use crate::ops::{self, Ops};
 use crate::store::{Gate, Installation, Store};
@@ -159,6 +160,15 @@ fn emit_options(settings: &Settings) -> EmitOptions {
         backoff: Backoff { delay_min: emit.backoff_min, delay_max: emit.backoff_max },
         rejections_max: i32::try_from(emit.rejections_max).unwrap_or(i32::MAX),
         verify_after: emit.verify_after.clone(),
+        repair: RepairOptions {
+            policy: match settings.repair.policy {
+                config::RepairPolicy::Repair => Policy::Repair,
+                config::RepairPolicy::Report => Policy::Report,
+                config::RepairPolicy::Leave => Policy::Leave,
+            },
+            interval: settings.repair.interval,
+            halt_share: settings.repair.halt_share,
+        },
     }
 }
 

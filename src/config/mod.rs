@@ -35,5 +35,5 @@ pub use kafka::{GroupProtocol, KafkaSettings, SecurityProtocol, StartFrom};
 pub use markdown::{MARKER_BEGIN, MARKER_END, table_markdown};
 pub use settings::{
     Backend, ContentSettings, EmitSettings, IngestSettings, LogFormat, LogSettings, OpsSettings,
-    RegistrySettings, SecretSettings, Settings, StoreSettings,
+    RegistrySettings, RepairPolicy, RepairSettings, SecretSettings, Settings, StoreSettings,
 };

@@ -31,6 +31,8 @@ pub struct Settings {
     pub ingest: IngestSettings,
     /// Sending.
     pub emit: EmitSettings,
+    /// What is otherwise in a calendar than we left it.
+    pub repair: RepairSettings,
     /// What calendars show.
     pub content: ContentSettings,
     /// What the database's installation must be (rule R17); `None`: whatever it is.
@@ -116,6 +118,28 @@ pub struct EmitSettings {
     pub rejections_max: u32,
     /// When an open attempt is looked up again (rule R14); at least one.
     pub verify_after: Vec<Duration>,
+}
+
+/// What is otherwise in a calendar than we left it (rule R20).
+#[derive(Debug, Clone)]
+pub struct RepairSettings {
+    /// What is done about what a host did by hand.
+    pub policy: RepairPolicy,
+    /// How often a calendar is swept; `None`: never.
+    pub interval: Option<Duration>,
+    /// From so many hundredths of its events gone on, repair halts.
+    pub halt_share: u32,
+}
+
+/// What is done about what a host did by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RepairPolicy {
+    /// It is overruled.
+    Repair,
+    /// It is left, and told.
+    Report,
+    /// It is left.
+    Leave,
 }
 
 /// What calendars show.
@@ -212,6 +236,7 @@ impl Settings {
                 outbox_limit: reader.number32("outbox.limit"),
             },
             emit: emit(reader),
+            repair: repair(reader),
             content: ContentSettings {
                 uid_domain: reader.domain("content.uid_domain"),
                 title: reader.template("content.title"),
@@ -290,6 +315,15 @@ fn emit(reader: &mut Reader<'_>) -> EmitSettings {
         backoff_max: reader.seconds("emit.backoff_max_s"),
         rejections_max: reader.number32("emit.rejections_max"),
         verify_after: reader.rising_seconds("emit.verify_after_s"),
+    }
+}
+
+fn repair(reader: &mut Reader<'_>) -> RepairSettings {
+    let policies = [RepairPolicy::Repair, RepairPolicy::Report, RepairPolicy::Leave];
+    RepairSettings {
+        policy: reader.choice("repair.policy", policies).unwrap_or(RepairPolicy::Report),
+        interval: Some(reader.seconds("repair.interval_s")).filter(|every| !every.is_zero()),
+        halt_share: reader.number32("repair.halt_share"),
     }
 }
 

@@ -140,8 +140,8 @@ pub const PROPERTIES: &str = "kafka.properties.";
 pub const PROPERTIES_VARIABLE: &str = "KAFKA_PROPERTIES_";
 
 /// The settings of one concern, in the order of the README.
-pub const SECTIONS: [&[Key]; 10] =
-    [KAFKA, REGISTRY, STORE, INGEST, EMIT, CONTENT, INSTALLATION, SECRETS, OPS, LIVING];
+pub const SECTIONS: [&[Key]; 11] =
+    [KAFKA, REGISTRY, STORE, INGEST, EMIT, REPAIR, CONTENT, INSTALLATION, SECRETS, OPS, LIVING];
 
 /// Every setting.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
@@ -295,6 +295,28 @@ const EMIT: &[Key] = &[
         Allowed::Rising { min: 1, max: 31_536_000, count_max: 8 },
         Some("3600,86400"),
         "When a call that was never answered is looked up again.",
+    ),
+];
+
+const REPAIR: &[Key] = &[
+    key(
+        "repair.policy",
+        Allowed::OneOf(&["repair", "report", "leave"]),
+        Some("report"),
+        "What is done about an event that a host has deleted or changed by hand: overrule it, tell of \
+         it, or say nothing. What got lost always comes back.",
+    ),
+    number(
+        "repair.interval_s",
+        (0, 31_536_000),
+        "21600",
+        "How often each calendar is read through for what is otherwise than it should be; 0: never.",
+    ),
+    number(
+        "repair.halt_share",
+        (1, 100),
+        "20",
+        "From so many per cent of a calendar's events gone on, repair halts and asks a person.",
     ),
 ];
 

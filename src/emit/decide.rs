@@ -7,7 +7,7 @@
 use booking::{CalendarKind, Content, Digest, Marker, Verb};
 
 use crate::calendar::{Condition, Reading};
-use crate::store::{InFlight, Owed, Verify};
+use crate::store::{DriftKind, InFlight, Owed, Verify};
 
 /// What to do about a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,8 +192,8 @@ pub fn settle(owed: &Owed, flight: &InFlight, reading: Reading) -> Settled {
 pub enum Verified {
     /// All is as applied, or differs in a way that is not ours to mend.
     Stands,
-    /// The host has removed the event, or hidden our marker: reported, not mended (rule R20).
-    Drifted(&'static str),
+    /// The event was removed, or hides our marker, by another hand than ours (rule R20).
+    Drifted(DriftKind),
     /// A late attempt has changed it: this is what is there.
     Differs {
         /// (revision, digest), `None` for nothing.
@@ -215,7 +215,7 @@ pub fn verified(owed: &Owed, open: &Verify, reading: Reading) -> Verified {
         }
         (Reading::Live { marker, etag, .. }, Some(applied)) => {
             match marker.filter(|marker| ours(marker, owed)) {
-                None => Verified::Drifted("our marker is not in the event"),
+                None => Verified::Drifted(DriftKind::Unmarked),
                 Some(marker) if is(&marker, applied.0, applied.1) => Verified::Stands,
                 Some(marker) => {
                     let present = Some(stands(owed, Some(marker)));
@@ -233,9 +233,7 @@ pub fn verified(owed: &Owed, open: &Verify, reading: Reading) -> Verified {
         (Reading::Absent, Some(_)) if open.deletes => {
             Verified::Differs { present: None, etag: None, gone: false }
         }
-        (Reading::Tombstone | Reading::Absent, Some(_)) => {
-            Verified::Drifted("the event is not there any more")
-        }
+        (Reading::Tombstone | Reading::Absent, Some(_)) => Verified::Drifted(DriftKind::Deleted),
         (Reading::Tombstone | Reading::Absent, None) => Verified::Stands,
     }
 }

@@ -223,7 +223,7 @@ fn a_delete_makes_room_for_nothing() {
 }
 
 fn open(deletes: bool) -> Verify {
-    Verify { from_generation: 0, deletes, stage: 0, is_due: true }
+    Verify { from_generation: 0, deletes, stage: 0, is_due: true, drift: None }
 }
 
 /// R14: the moment that the promise names.

@@ -47,6 +47,8 @@ pub(super) struct Drain<'a> {
     pub(super) calendar: Arc<dyn Calendar>,
     /// Whether the connection is being removed, and its events withdrawn.
     pub(super) is_removing: bool,
+    /// Whether its sweep waits for a person: nothing is repaired meanwhile.
+    pub(super) is_halted: bool,
     /// When the lease was asked for last, by the clock that counts suspension.
     leased_at: Mutex<Duration>,
     state: Mutex<State>,
@@ -136,6 +138,7 @@ impl Emitter {
             lease,
             calendar,
             is_removing: connection.state == ConnectionState::Removing,
+            is_halted: connection.halted.is_some(),
             leased_at: Mutex::new(before),
             state: Mutex::default(),
             over: AtomicBool::new(false),
@@ -195,6 +198,12 @@ impl Drain<'_> {
             let due = self.emitter.store.due(&self.lease, options.claim_batch).await?;
             crate::crash::point!("r10.due");
             if due.is_empty() {
+                // Only now, so that nothing that is due waits for it (rule R20). A lane that had work is
+                // not leased for a sweep.
+                let may_sweep = options.repair.interval.is_some() || round == 0;
+                if may_sweep && self.sweep(stop).await? {
+                    continue;
+                }
                 return Ok(if round == 0 { REST_WITHOUT_WORK } else { Duration::ZERO });
             }
             if !self.keep_lease().await? {

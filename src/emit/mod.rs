@@ -2,8 +2,9 @@
 //!
 //! Level-triggered: a lane sends what is desired and not yet applied, so a lost wake-up costs a
 //! moment, never an event. In reading order: [`decide`] (pure) says what to do about a row,
-//! [`outcome`] (pure) what an answer means, [`backoff`] (pure) how long to wait, [`lane`] does it
-//! under a lease, and this file keeps the lanes going.
+//! [`outcome`] (pure) what an answer means, [`backoff`] (pure) how long to wait, [`drift`] (pure) what
+//! is otherwise in a calendar than we left it, [`lane`] does it under a lease, and this file keeps the
+//! lanes going.
 
 pub mod frozen;
 
@@ -13,11 +14,15 @@ pub mod outcome;
 
 pub mod backoff;
 
+pub mod drift;
+
 pub mod lane;
 
 mod call;
 
 mod verify;
+
+mod sweep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +34,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::backoff::Backoff;
+use self::drift::Policy;
 use crate::calendar::Calendar;
 use crate::clock::Surroundings;
-use crate::store::{ConnectionRow, Gate, LaneLease, Store};
+use crate::store::{ConnectionRow, DriftKind, Gate, LaneLease, Store};
 
 /// How sending is done.
 #[derive(Debug, Clone)]
@@ -56,6 +62,19 @@ pub struct EmitOptions {
     pub rejections_max: i32,
     /// When an open attempt is verified: after the first wait, then after the next, ….
     pub verify_after: Vec<Duration>,
+    /// What is done about what is otherwise than we left it.
+    pub repair: RepairOptions,
+}
+
+/// How calendars are swept (rule R20).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepairOptions {
+    /// What is done about what the host did.
+    pub policy: Policy,
+    /// How long after a sweep the next one is due; `None`: none ever is.
+    pub interval: Option<Duration>,
+    /// From so many hundredths of the known events missing on, a sweep halts.
+    pub halt_share: u32,
 }
 
 /// Opens the calendar of a connection.
@@ -86,10 +105,24 @@ pub struct Run {
     pub duration: Duration,
 }
 
+/// Something that a sweep or a verification came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// A calendar is otherwise than we left it, and left so.
+    Drift(DriftKind),
+    /// It was otherwise, and is being put right.
+    Repair(DriftKind),
+    /// A sweep waits for a person.
+    Halted,
+}
+
 /// Counts what is done.
 pub trait RunMeter: Send + Sync + 'static {
     /// A drain has ended.
     fn ran(&self, run: Run);
+
+    /// Something was noticed.
+    fn noticed(&self, notice: Notice);
 }
 
 /// Keeps the lanes going.

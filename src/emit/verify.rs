@@ -6,11 +6,13 @@ use std::ops::Range;
 use booking::{Digest, Verb};
 use tokio_util::sync::CancellationToken;
 
-use super::decide::{Verified, forgets, read_as, stands, verified};
+use super::Notice;
+use super::decide::{Verified, forgets, read_as, stands};
+use super::drift::{Judged, Rule, judge};
 use super::lane::Drain;
 use super::outcome::{Outcome, Unread, outcome, unread};
 use crate::calendar::{Call, Condition, Name, Reading};
-use crate::store::{Finding, Owed, Result, Verify};
+use crate::store::{DriftNote, Finding, Owed, Result, Verify};
 
 /// So many generations before the present one are looked at, and so many after it.
 const GENERATIONS_MAX: i32 = 4;
@@ -62,21 +64,21 @@ impl Drain<'_> {
         }
         let external_id = self.external_id(owed, owed.generation);
         crate::crash::point!("r14.reading");
-        let reading = self.calendar.read(Self::name(owed, &external_id)).await;
+        let mut seen = self.calendar.inspect(Self::name(owed, &external_id)).await;
         crate::crash::point!("r14.read");
         let kind = self.calendar.kind();
-        let reading = read_as(kind, owed.applied.is_some(), reading);
+        seen.reading = read_as(kind, owed.applied.is_some(), seen.reading);
         let stage = usize::try_from(open.stage).unwrap_or(usize::MAX);
         let later = self.emitter.options.verify_after.get(stage.saturating_add(1)).copied();
-        let finding = match verified(owed, open, reading) {
+        let (policy, is_halted) = (self.emitter.options.repair.policy, self.is_halted);
+        let (rule, tells) = (Rule { policy, is_halted }, self.calendar.tells_content());
+        let judged = judge(owed, open, kind, &seen, tells, rule);
+        self.tell(owed, open, &external_id, &judged).await?;
+        let finding = match judged.found {
             Verified::Unread(reading) => return self.look_again(owed, reading).await,
-            Verified::Stands => Finding::Verified,
-            Verified::Drifted(how) => {
-                tracing::warn!(error_code = "drift", "left as the host made it: {how}");
-                Finding::Verified
-            }
+            // What the host did is left as she made it.
+            Verified::Stands | Verified::Drifted(_) => Finding::Verified,
             Verified::Differs { present, etag, gone } => {
-                tracing::warn!(error_code = "late_attempt", "a late attempt is being put right");
                 Finding::Differs { present, etag, passed: i32::from(gone) }
             }
         };
@@ -95,6 +97,42 @@ impl Drain<'_> {
             Later::Unread(reading) => self.look_again(owed, reading).await,
             Later::Leave => Ok(()),
         }
+    }
+
+    /// Tells people what is otherwise, once, and keeps it for them until it is settled. Before the
+    /// verification is written down: then it would not come again.
+    async fn tell(
+        &self,
+        owed: &Owed,
+        open: &Verify,
+        external_id: &str,
+        judged: &Judged,
+    ) -> Result<()> {
+        let left = match (&judged.found, judged.drift) {
+            (Verified::Drifted(_), Some(kind)) => Some(kind),
+            (Verified::Differs { .. }, Some(kind)) => {
+                tracing::warn!(
+                    error_code = "drift_repaired",
+                    kind = kind.name(),
+                    "an event that was otherwise than we left it is being put right"
+                );
+                self.notice(Notice::Repair(kind));
+                return Ok(());
+            }
+            (Verified::Differs { .. }, None) => {
+                tracing::warn!(error_code = "late_attempt", "a late attempt is being put right");
+                return Ok(());
+            }
+            (Verified::Stands, _) if open.drift.is_some() => None,
+            (Verified::Stands | Verified::Drifted(_) | Verified::Unread(_), _) => return Ok(()),
+        };
+        let (lane, uid) = (self.lease.clone(), owed.uid.clone());
+        let note = DriftNote { lane, uid, external_id: external_id.to_owned(), kind: left };
+        let is_news = self.emitter.store.note_drift(&note).await?;
+        if let (Some(kind), Some(true)) = (left, is_news) {
+            self.report(kind, Some(&owed.uid), external_id);
+        }
+        Ok(())
     }
 
     /// Removes what stands under the names of generations before the present one, as a late create

@@ -4,14 +4,16 @@ use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
-use crate::emit::{Run, RunMeter};
+use crate::emit::{Notice, Run, RunMeter};
+use crate::store::DriftKind;
 
 /// What [`Metrics::prometheus`] is: the text format of `OpenMetrics` 1.0, which Prometheus reads.
 pub const PROMETHEUS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -29,6 +31,21 @@ pub struct Metrics {
     failures: Counter,
     items: Items,
     latency_ms: Latency,
+    drift: Family<Kind, Counter>,
+    repairs: Family<Kind, Counter>,
+    sweeps_halted: Counter,
+}
+
+/// What a calendar showed otherwise: of a few kinds, and of no one's calendar.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+impl Kind {
+    fn of(kind: DriftKind) -> Self {
+        Self { kind: kind.name() }
+    }
 }
 
 impl Default for Metrics {
@@ -57,7 +74,24 @@ impl Default for Metrics {
             "How long such a drain took, in milliseconds",
             latency_ms.histogram.clone(),
         );
-        Self { registry, runs, failures, items, latency_ms }
+        let (drift, repairs) = (Family::<Kind, Counter>::default(), Family::default());
+        let sweeps_halted = Counter::default();
+        registry.register(
+            "calendar_sync_drift",
+            "Events found otherwise in a calendar than we left them, and left so",
+            drift.clone(),
+        );
+        registry.register(
+            "calendar_sync_repairs",
+            "Events found otherwise in a calendar than we left them, and put right",
+            repairs.clone(),
+        );
+        registry.register(
+            "calendar_sync_sweeps_halted",
+            "Sweeps that halted because too many events were gone",
+            sweeps_halted.clone(),
+        );
+        Self { registry, runs, failures, items, latency_ms, drift, repairs, sweeps_halted }
     }
 }
 
@@ -78,8 +112,20 @@ impl Metrics {
             "calendar_sync_failures_total": self.failures.get(),
             "calendar_sync_items_processed": self.items.0.get(),
             "calendar_sync_latency_ms": self.latency_ms.json(),
+            "calendar_sync_drift_total": by_kind(&self.drift),
+            "calendar_sync_repairs_total": by_kind(&self.repairs),
+            "calendar_sync_sweeps_halted_total": self.sweeps_halted.get(),
         })
     }
+}
+
+/// Each kind that was counted, and how often.
+fn by_kind(family: &Family<Kind, Counter>) -> Value {
+    let counted = DriftKind::ALL.into_iter().filter_map(|kind| {
+        let count = family.get(&Kind::of(kind))?.get();
+        Some((kind.name().to_owned(), json!(count)))
+    });
+    Value::Object(counted.collect())
 }
 
 impl RunMeter for Metrics {
@@ -88,6 +134,14 @@ impl RunMeter for Metrics {
         self.failures.inc_by(u64::from(run.failed));
         self.items.0.inc_by(u64::from(run.applied));
         self.latency_ms.observe(run.duration);
+    }
+
+    fn noticed(&self, notice: Notice) {
+        match notice {
+            Notice::Drift(kind) => self.drift.get_or_create(&Kind::of(kind)).inc(),
+            Notice::Repair(kind) => self.repairs.get_or_create(&Kind::of(kind)).inc(),
+            Notice::Halted => self.sweeps_halted.inc(),
+        };
     }
 }
 
@@ -177,6 +231,27 @@ mod tests {
         ] {
             assert!(lines.contains(&line), "`{line}` is not in:\n{text}");
         }
+    }
+
+    #[test]
+    fn what_was_noticed_is_told_by_its_kind() {
+        let metrics = Metrics::default();
+        metrics.noticed(Notice::Drift(DriftKind::Copy));
+        metrics.noticed(Notice::Drift(DriftKind::Copy));
+        metrics.noticed(Notice::Repair(DriftKind::Lost));
+        metrics.noticed(Notice::Halted);
+        let text = metrics.prometheus();
+        for line in [
+            "calendar_sync_drift_total{kind=\"copy\"} 2",
+            "calendar_sync_repairs_total{kind=\"lost\"} 1",
+            "calendar_sync_sweeps_halted_total 1",
+        ] {
+            assert!(text.lines().any(|it| it == line), "`{line}` is not in:\n{text}");
+        }
+        let json = metrics.json();
+        assert_eq!(json["calendar_sync_drift_total"], json!({ "copy": 2 }));
+        assert_eq!(json["calendar_sync_repairs_total"], json!({ "lost": 1 }));
+        assert_eq!(json["calendar_sync_sweeps_halted_total"], 1);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub mod types;
 
 pub mod sending;
 
+pub mod sweeping;
+
 pub mod postgres;
 
 #[cfg(feature = "demo")]
@@ -32,6 +34,7 @@ pub mod sqlite;
 
 pub use connect::{connect, migrate};
 pub use sending::*;
+pub use sweeping::*;
 pub use types::*;
 
 use std::time::Duration;
@@ -247,6 +250,44 @@ pub trait Store: Send + Sync + 'static {
     /// Rule R15: records what became of an attempt, under the row's token, with its row of
     /// `external_calendar_events`, in one transaction.
     async fn record(&self, record: &Record) -> Result<Fenced>;
+
+    // ---- repair ----
+
+    /// How far the sweep of a lane's connection is. A sweep whose hour has come makes an active
+    /// connection leasable ([`Store::lease`]), unless it is halted.
+    async fn sweep(&self, lane: &LaneLease) -> Result<Sweep>;
+
+    /// Takes a sweep a step on. Only under the lane's token.
+    async fn step_sweep(&self, lane: &LaneLease, step: &SweepStep) -> Result<Fenced>;
+
+    /// The rows of these UIDs, and those whose event has one of these names. Sorted by UID.
+    async fn swept_rows(
+        &self,
+        lane: &LaneLease,
+        uids: &[IcalUid],
+        external_ids: &[String],
+    ) -> Result<Vec<SweptRow>>;
+
+    /// Writes down what a page of the sweep under way says, all of it in one transaction, under the
+    /// lane's token. A row that waits for a verification keeps its hour. Answers the names of the
+    /// drift that was not known before; `None`: refused.
+    async fn sweep_page(&self, lane: &LaneLease, page: &SweptPage) -> Result<Option<Vec<String>>>;
+
+    /// What the sweep under way has not found so far.
+    async fn missing(&self, lane: &LaneLease) -> Result<Missing>;
+
+    /// Writes down what a verification says of a row's event, under the lane's token. Answers
+    /// whether that is news; `None`: refused.
+    async fn note_drift(&self, note: &DriftNote) -> Result<Option<bool>>;
+
+    /// A person's answer to a halt: all is read once more, at once, and nothing halts that. `false`
+    /// if the connection's sweep is not halted.
+    async fn resume_sweep(&self, id: ConnectionId) -> Result<bool>;
+
+    /// What is otherwise in a calendar than we left it, sorted by name, at most [`DRIFT_MAX`].
+    async fn drift(&self, id: ConnectionId) -> Result<Vec<Drift>>;
+
+    // ---- looking ----
 
     /// How many effects calendars that keep answering have not been sent yet, of those that the gate
     /// lets through, counted up to `limit`. A connection with an effect in backoff does not count,

@@ -6,7 +6,7 @@ use booking::{BookingId, CalendarKind, ConnectionId, Content, Digest, IcalUid, P
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{ConnectionState, StoreError};
+use super::{ConnectionState, DriftKind, StoreError};
 
 /// What the flags and allowlists let through (rule R8). Read at every claim.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -108,6 +108,8 @@ pub struct Verify {
     pub stage: i32,
     /// Whether its hour has come.
     pub is_due: bool,
+    /// What is known to be otherwise with the event since it was last acknowledged or listed.
+    pub drift: Option<DriftKind>,
 }
 
 /// What is about to be sent.

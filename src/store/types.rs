@@ -413,6 +413,8 @@ pub struct ConnectionRow {
     pub parked_reason: Option<String>,
     /// Whether its provider's bookings go to it.
     pub destination: bool,
+    /// Why its sweep waits for a person (rule R20).
+    pub halted: Option<String>,
 }
 
 /// A connection with its counts: all of its effects are read for them.
@@ -424,6 +426,10 @@ pub struct CountedConnection {
     pub pending: i64,
     /// Live events that it is known to hold.
     pub live: i64,
+    /// What is otherwise in its calendar than we left it.
+    pub drift: i64,
+    /// What came of its last sweep.
+    pub swept: Option<String>,
 }
 
 /// The state of a connection.

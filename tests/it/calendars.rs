@@ -15,6 +15,8 @@ mod caldav_answers;
 mod discovery;
 
 mod fidelity;
+#[cfg(feature = "demo")]
+mod listing;
 
 use std::sync::Arc;
 use std::time::Duration;

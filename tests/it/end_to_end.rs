@@ -50,6 +50,8 @@ mod quirks;
 
 mod adoption;
 
+mod repair;
+
 mod broken;
 
 mod laws;
@@ -147,6 +149,41 @@ macro_rules! every_fact {
     };
 }
 
+/// The facts about sweeps of every calendar whose events' names and markers can be listed.
+macro_rules! every_sweep_fact {
+    ($make:ident) => {
+        facts!(
+            $make,
+            end_to_end,
+            repair,
+            [
+                an_event_deleted_by_hand_is_reported_and_left,
+                an_event_deleted_by_hand_comes_back_where_that_is_the_policy,
+                a_hosts_colour_and_reminder_are_no_drift,
+                a_copy_by_the_host_is_reported_and_left,
+                an_emptied_calendar_is_filled_again_once_a_person_has_said_so,
+                a_halted_sweep_holds_up_no_booking,
+                a_sweep_that_a_killed_worker_left_is_taken_over,
+            ]
+        );
+    };
+}
+
+/// The facts about calendars that tell what their events show.
+macro_rules! every_edit_fact {
+    ($make:ident) => {
+        facts!(
+            $make,
+            end_to_end,
+            repair,
+            [
+                an_edit_by_hand_is_reported_and_left,
+                an_edit_by_hand_is_written_over_where_that_is_the_policy,
+            ]
+        );
+    };
+}
+
 /// The facts in which the calendar plays no part, or only Google's.
 macro_rules! every_other_fact {
     ($make:ident) => {
@@ -168,6 +205,16 @@ macro_rules! every_other_fact {
                 a_calendar_that_refuses_connections_makes_no_dead_letter,
                 a_stop_is_obeyed_between_the_calls_of_one_effect,
                 a_worker_with_another_key_parks_nothing,
+            ]
+        );
+        facts!(
+            $make,
+            end_to_end,
+            repair,
+            [
+                a_late_create_of_a_burned_generation_is_removed,
+                what_got_lost_without_a_trace_comes_back_once_all_is_read,
+                events_of_a_database_that_was_lost_are_reported_and_left,
             ]
         );
         facts!(
@@ -234,6 +281,12 @@ mod embedded {
     use super::world::embedded as make;
 
     every_fact!(make);
+    every_sweep_fact!(make);
+    mod edits {
+        use super::make;
+
+        every_edit_fact!(make);
+    }
 
     mod alone {
         use super::make;
@@ -247,6 +300,12 @@ mod real {
     use super::world::real as make;
 
     every_fact!(make);
+    every_sweep_fact!(make);
+    mod edits {
+        use super::make;
+
+        every_edit_fact!(make);
+    }
 
     mod alone {
         use super::make;
@@ -272,6 +331,7 @@ mod microsoft {
         use crate::end_to_end::world::graph as make;
 
         every_fact!(make);
+        every_sweep_fact!(make);
     }
 
     mod real {
@@ -301,6 +361,12 @@ mod radicale {
     use super::world::radicale as make;
 
     every_fact!(make);
+    every_sweep_fact!(make);
+    mod edits {
+        use super::make;
+
+        every_edit_fact!(make);
+    }
     every_caldav_fact!(make);
     every_service_fact!(make);
 }
@@ -309,6 +375,12 @@ mod xandikos {
     use super::world::xandikos as make;
 
     every_fact!(make);
+    every_sweep_fact!(make);
+    mod edits {
+        use super::make;
+
+        every_edit_fact!(make);
+    }
     every_caldav_fact!(make);
     every_service_fact!(make);
 }

@@ -15,6 +15,8 @@ mod lanes;
 
 mod records;
 
+mod sweeps;
+
 mod adoption;
 
 mod ahead;
@@ -159,6 +161,28 @@ macro_rules! every_fact {
                 a_new_revision_revives_a_dead_effect,
                 a_new_revision_does_not_die_with_the_former,
                 a_record_below_what_is_wanted_leaves_it_due,
+            ]
+        );
+        facts!(
+            $make,
+            store_contract,
+            sweeps,
+            [
+                a_sweep_that_is_due_asks_for_its_lane,
+                a_connection_that_is_parked_or_removed_is_not_swept,
+                a_sweep_goes_on_where_it_stood,
+                a_full_scan_misses_what_it_did_not_come_by,
+                a_deletion_that_was_told_is_missing_until_it_is_seen_again,
+                what_has_ended_or_was_deleted_by_us_is_not_missing,
+                what_stood_before_us_is_not_missing,
+                what_is_to_be_read_anyway_keeps_its_hour,
+                a_row_is_found_by_its_booking_and_by_its_events_name,
+                a_copy_is_news_once_and_goes_with_its_event,
+                a_drift_is_news_once_and_until_it_is_settled,
+                what_is_known_to_be_otherwise_is_read_again_if_asked_for,
+                no_more_drift_is_kept_than_the_bound,
+                a_halted_sweep_waits_for_a_person,
+                a_former_holder_sweeps_nothing,
             ]
         );
         facts!(

@@ -66,6 +66,7 @@ fn owed(log: &Log, booking: usize, row: &Row, is_patient: bool, verify_is_due: b
         deletes,
         stage: stage.into(),
         is_due: verify_is_due,
+        drift: None,
     });
     Owed {
         uid: log::uid_of(booking),

@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    ExternalEvent, Fence, Fenced, Finding, Gate, Installation, LaneLease, LegacyEvent, LogFacts,
-    NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States, Stop, Store,
-    StoreError, Taken,
+    Drift, DriftNote, ExternalEvent, Fence, Fenced, Finding, Gate, Installation, LaneLease,
+    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
+    Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -394,6 +394,45 @@ impl Store for Database {
             });
         };
         self.call("record", async |store| store.record(record).await, seen).await
+    }
+
+    async fn sweep(&self, lane: &LaneLease) -> Result<Sweep> {
+        self.call("sweep", async |store| store.sweep(lane).await, |_| {}).await
+    }
+
+    async fn step_sweep(&self, lane: &LaneLease, step: &SweepStep) -> Result<Fenced> {
+        let seen = |done: &Fenced| self.lane_write("step_sweep", lane, *done);
+        self.call("step_sweep", async |store| store.step_sweep(lane, step).await, seen).await
+    }
+
+    async fn swept_rows(
+        &self,
+        lane: &LaneLease,
+        uids: &[IcalUid],
+        external_ids: &[String],
+    ) -> Result<Vec<SweptRow>> {
+        let read = async |store: &ModelStore| store.swept_rows(lane, uids, external_ids).await;
+        self.call("swept_rows", read, |_| {}).await
+    }
+
+    async fn sweep_page(&self, lane: &LaneLease, page: &SweptPage) -> Result<Option<Vec<String>>> {
+        self.call("sweep_page", async |store| store.sweep_page(lane, page).await, |_| {}).await
+    }
+
+    async fn missing(&self, lane: &LaneLease) -> Result<Missing> {
+        self.call("missing", async |store| store.missing(lane).await, |_| {}).await
+    }
+
+    async fn note_drift(&self, note: &DriftNote) -> Result<Option<bool>> {
+        self.call("note_drift", async |store| store.note_drift(note).await, |_| {}).await
+    }
+
+    async fn resume_sweep(&self, id: ConnectionId) -> Result<bool> {
+        self.call("resume_sweep", async |store| store.resume_sweep(id).await, |_| {}).await
+    }
+
+    async fn drift(&self, id: ConnectionId) -> Result<Vec<Drift>> {
+        self.call("drift", async |store| store.drift(id).await, |_| {}).await
     }
 
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {

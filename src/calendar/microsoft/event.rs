@@ -15,6 +15,9 @@ pub(super) const NAME: &str = "String {6cfc4fd6-6c3a-4e0b-9b0e-8e1c0f3c8a57} Nam
 /// The marker, as JSON. Graph compares such values without regard to case, so it is read, and not
 /// searched for.
 pub(super) const MARKER: &str = "String {6cfc4fd6-6c3a-4e0b-9b0e-8e1c0f3c8a57} Name bookingMarker";
+/// Through which connection: the same of all that we put into a calendar, by which all of it is found.
+pub(super) const CONNECTION: &str =
+    "String {6cfc4fd6-6c3a-4e0b-9b0e-8e1c0f3c8a57} Name bookingConnection";
 /// The longest `ETag` that is kept, in bytes.
 const ETAG_LEN_MAX: usize = 512;
 /// The longest id that is kept, in bytes; immutable ids have some 150.
@@ -52,6 +55,7 @@ pub(super) fn insert_of(name: &str, marker: &Marker, content: &Content) -> Value
         "singleValueExtendedProperties": [
             { "id": NAME, "value": name },
             { "id": MARKER, "value": json!(text).to_string() },
+            { "id": CONNECTION, "value": marker.connection.to_string() },
         ],
     })
 }
@@ -223,6 +227,8 @@ struct Property {
 #[derive(Deserialize)]
 pub(super) struct Events {
     pub(super) value: Vec<Event>,
+    #[serde(rename = "@odata.nextLink")]
+    pub(super) next: Option<String>,
 }
 
 impl Event {
@@ -263,6 +269,11 @@ impl Event {
     fn property(&self, id: &str) -> Option<&str> {
         let mut all = self.single_value_extended_properties.iter();
         all.find(|property| property.id.eq_ignore_ascii_case(id))?.value.as_deref()
+    }
+
+    /// The name that it carries.
+    pub(super) fn given(&self) -> Option<String> {
+        self.property(NAME).map(ToOwned::to_owned)
     }
 
     /// Whether it carries this name: to the letter, which Graph's search does not look at.

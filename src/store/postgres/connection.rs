@@ -63,7 +63,7 @@ impl PostgresStore {
         new: &NewConnection,
     ) -> Result<Option<ConnectionState>> {
         const HOLD: &str = "
-            SELECT c.*, NULL::uuid AS destination FROM connections c
+            SELECT c.*, NULL::uuid AS destination, NULL::text AS halted FROM connections c
              WHERE connection_id = $1 FOR UPDATE";
         self.at("connection.hold_row").await;
         let row = sqlx::query(HOLD)
@@ -391,26 +391,33 @@ impl PostgresStore {
 
     pub(super) async fn read_connections(&self) -> Result<Vec<CountedConnection>> {
         const READ: &str = "
-            SELECT c.*, p.destination,
+            SELECT c.*, p.destination, s.halted, s.result AS swept,
+                   (SELECT count(*) FROM drift d
+                     WHERE d.connection_id = c.connection_id) AS drift,
                    (SELECT count(*) FROM effects e
                      WHERE e.connection_id = c.connection_id AND e.due) AS pending,
                    (SELECT count(*) FROM effects e
                      WHERE e.connection_id = c.connection_id
                        AND e.applied_digest IS NOT NULL) AS live
               FROM connections c JOIN providers p USING (provider_id)
+              LEFT JOIN sweeps s USING (connection_id)
              ORDER BY c.provider_id, c.connection_id";
         let rows =
             sqlx::query(READ).fetch_all(&self.pool).await.map_err(failed("read connections"))?;
         let counted = |row| {
             let connection = connection(row)?;
-            Ok(CountedConnection { connection, pending: row.get("pending"), live: row.get("live") })
+            let (pending, live) = (row.get("pending"), row.get("live"));
+            let (drift, swept) = (row.get("drift"), row.get("swept"));
+            Ok(CountedConnection { connection, pending, live, drift, swept })
         };
         rows.iter().map(counted).collect()
     }
 
     pub(super) async fn read_connection(&self, id: ConnectionId) -> Result<Option<ConnectionRow>> {
         const READ: &str = "
-            SELECT c.*, p.destination FROM connections c JOIN providers p USING (provider_id)
+            SELECT c.*, p.destination, s.halted
+              FROM connections c JOIN providers p USING (provider_id)
+              LEFT JOIN sweeps s USING (connection_id)
              WHERE c.connection_id = $1";
         let row = sqlx::query(READ)
             .bind(id.0)
@@ -436,5 +443,6 @@ fn connection(row: &PgRow) -> Result<ConnectionRow> {
         state: ConnectionState::parse(state).ok_or_else(|| wrong("state", state))?,
         parked_reason: row.get("parked_reason"),
         destination: row.get::<Option<Uuid>, _>("destination") == Some(id),
+        halted: row.get("halted"),
     })
 }

@@ -8,7 +8,9 @@ use sqlx::{Postgres, Row as _, Transaction};
 use uuid::Uuid;
 
 use super::connection::holds_removal_up;
+use super::drift;
 use super::rows::{self, bytes, digest, inconsistent};
+use super::sweep::row_drift;
 use super::{PostgresStore, failed, fenced, seconds};
 use crate::store::sending::backlog_share;
 use crate::store::{
@@ -70,6 +72,11 @@ impl PostgresStore {
                                     WHERE e.connection_id = l.connection_id
                                       AND NOT e.due AND NOT e.dead
                                       AND e.verify_at <= clock_timestamp())
+                        OR (c.state = 'active'
+                            AND EXISTS (SELECT 1 FROM sweeps s
+                                         WHERE s.connection_id = l.connection_id
+                                           AND s.halted IS NULL
+                                           AND s.due_at <= clock_timestamp()))
                         OR (c.state = 'removing' AND NOT ",
             holds_removal_up!(),
             "))
@@ -194,9 +201,12 @@ impl PostgresStore {
         // What is in flight first: it is settled before anything supersedes it (R13). A verification
         // waits until its row owes nothing: what is owed has its own time (`not_before`), and tells
         // as much of the calendar.
-        const DUE: &str = "
+        const DUE: &str = concat!(
+            "
             SELECT e.*, b.booking_id, b.provider_id, b.state, b.placed, b.version, x.external_event_id,
-                   COALESCE(e.verify_at <= clock_timestamp(), false) AS verify_due
+                   COALESCE(e.verify_at <= clock_timestamp(), false) AS verify_due, ",
+            row_drift!(),
+            " AS drift
               FROM (SELECT ical_uid FROM (
                         (SELECT ical_uid, (flight_verb IS NULL) AS later, not_before AS at
                            FROM effects
@@ -213,7 +223,8 @@ impl PostgresStore {
               LEFT JOIN external_calendar_events x
                      ON x.connection_id = e.connection_id AND x.ical_uid = e.ical_uid
                     AND x.generation = e.generation AND x.sync_status <> 'CANCELLED'
-             ORDER BY (e.flight_verb IS NULL), e.not_before, e.ical_uid";
+             ORDER BY (e.flight_verb IS NULL), e.not_before, e.ical_uid"
+        );
         self.at("due").await;
         let rows = sqlx::query(DUE)
             .bind(lane.connection.0)
@@ -353,6 +364,7 @@ fn owed(row: &PgRow) -> Result<Owed> {
     let applied_revision: Option<i64> = row.get("applied_revision");
     let booking: &str = row.get("booking_id");
     let desired = rows::wanted(row, &uid)?;
+    let drift = drift::kind(row, "drift", &uid)?;
     Ok(Owed {
         connection: ConnectionId(row.get("connection_id")),
         booking: BookingId::parse(booking)
@@ -374,6 +386,7 @@ fn owed(row: &PgRow) -> Result<Owed> {
             deletes: row.get("verify_deletes"),
             stage: row.get("verify_stage"),
             is_due: row.get("verify_due"),
+            drift,
         }),
         uid,
     })

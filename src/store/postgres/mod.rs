@@ -15,6 +15,8 @@ mod cursor;
 
 mod dead_letter;
 
+mod drift;
+
 mod ingest;
 
 mod installation;
@@ -26,6 +28,8 @@ mod record;
 mod rows;
 
 mod status;
+
+mod sweep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,9 +43,9 @@ use uuid::Uuid;
 
 use super::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent, LogFacts,
-    NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States, Stop, Store,
-    StoreError, Taken,
+    Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent,
+    LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States,
+    Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
 
 /// Where our own tables are: in a database of somebody else's, whose tables may have their names.
@@ -315,6 +319,36 @@ impl Store for PostgresStore {
     }
     async fn record(&self, record: &Record) -> Result<Fenced> {
         self.within("record an outcome", self.record_finding(record)).await
+    }
+    async fn sweep(&self, lane: &LaneLease) -> Result<Sweep> {
+        self.within("read how far a sweep is", self.read_sweep(lane)).await
+    }
+    async fn step_sweep(&self, lane: &LaneLease, step: &SweepStep) -> Result<Fenced> {
+        self.within("take a sweep on", self.take_sweep_on(lane, step)).await
+    }
+    async fn swept_rows(
+        &self,
+        lane: &LaneLease,
+        uids: &[IcalUid],
+        external_ids: &[String],
+    ) -> Result<Vec<SweptRow>> {
+        let reading = self.read_swept_rows(lane, uids, external_ids);
+        self.within("read the rows that a sweep comes by", reading).await
+    }
+    async fn sweep_page(&self, lane: &LaneLease, page: &SweptPage) -> Result<Option<Vec<String>>> {
+        self.within("write down a page of a sweep", self.write_sweep_page(lane, page)).await
+    }
+    async fn missing(&self, lane: &LaneLease) -> Result<Missing> {
+        self.within("count what a sweep did not find", self.count_missing(lane)).await
+    }
+    async fn note_drift(&self, note: &DriftNote) -> Result<Option<bool>> {
+        self.within("write down what is otherwise with an event", self.note_row_drift(note)).await
+    }
+    async fn resume_sweep(&self, id: ConnectionId) -> Result<bool> {
+        self.within("resume a sweep", self.resume_halted(id)).await
+    }
+    async fn drift(&self, id: ConnectionId) -> Result<Vec<Drift>> {
+        self.within("read what is otherwise in a calendar", self.read_drift(id)).await
     }
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {
         self.within("count the backlog", self.count_backlog(gate, limit)).await

@@ -36,8 +36,8 @@ macro_rules! under_row_token {
 }
 
 const PRESENT: &str = under_row_token!(
-    "applied_revision = $5, applied_digest = $6, etag = $7, attempts = 0, rejections = 0,
-     last_error = NULL, not_before = clock_timestamp(), dead = false,
+    "applied_revision = $5, applied_digest = $6, etag = $7, seen_at = clock_timestamp(),
+     attempts = 0, rejections = 0, last_error = NULL, not_before = clock_timestamp(), dead = false,
      flight_token = NULL, flight_verb = NULL, flight_revision = NULL, flight_digest = NULL,
      flight_body = NULL, flight_at = NULL, ahead_since = NULL"
 );

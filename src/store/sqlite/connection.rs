@@ -17,10 +17,10 @@ const PAGE: u32 = 500;
 macro_rules! select_connections {
     ($more:literal, $rest:literal) => {
         concat!(
-            "SELECT c.*, EXISTS (SELECT 1 FROM providers AS p
+            "SELECT c.*, s.halted, EXISTS (SELECT 1 FROM providers AS p
                                   WHERE p.destination = c.connection_id) AS destination",
             $more,
-            " FROM connections AS c ",
+            " FROM connections AS c LEFT JOIN sweeps AS s USING (connection_id) ",
             $rest
         )
     };
@@ -29,7 +29,9 @@ macro_rules! select_connections {
 /// See [`crate::store::Store::connections`].
 pub(super) async fn connections(store: &SqliteStore) -> Result<Vec<CountedConnection>> {
     const LIST: &str = select_connections!(
-        ", (SELECT COUNT(*) FROM effects AS e
+        ", s.result AS swept,
+           (SELECT COUNT(*) FROM drift AS d WHERE d.connection_id = c.connection_id) AS drift,
+           (SELECT COUNT(*) FROM effects AS e
              WHERE e.connection_id = c.connection_id AND e.due) AS pending,
            (SELECT COUNT(*) FROM effects AS e
              WHERE e.connection_id = c.connection_id
@@ -41,7 +43,8 @@ pub(super) async fn connections(store: &SqliteStore) -> Result<Vec<CountedConnec
     let counted = |row| {
         let values = Values::of(row, "connections", "connection_id");
         let (pending, live) = (values.get("pending")?, values.get("live")?);
-        Ok(CountedConnection { connection: read(row)?, pending, live })
+        let (drift, swept) = (values.get("drift")?, values.get("swept")?);
+        Ok(CountedConnection { connection: read(row)?, pending, live, drift, swept })
     };
     rows.iter().map(counted).collect()
 }
@@ -73,6 +76,7 @@ fn read(row: &SqliteRow) -> Result<ConnectionRow> {
         state: row.parsed("state", ConnectionState::parse)?,
         parked_reason: row.get("parked_reason")?,
         destination: row.get("destination")?,
+        halted: row.get("halted")?,
     })
 }
 

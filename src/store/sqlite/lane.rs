@@ -9,11 +9,12 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
 use super::row::{Values, list};
+use super::sweep::row_drift;
 use super::{SqliteStore, booking, connection, fault, fenced};
 use crate::store::sending::backlog_share;
 use crate::store::{
-    Fenced, Gate, InFlight, LaneLease, Owed, Result, Stamp, StoreError, Taken, UNREADABLE_DELAY,
-    Verify, later, log_unreadable,
+    DriftKind, Fenced, Gate, InFlight, LaneLease, Owed, Result, Stamp, StoreError, Taken,
+    UNREADABLE_DELAY, Verify, later, log_unreadable,
 };
 
 /// See [`crate::store::Store::lease`].
@@ -41,7 +42,11 @@ pub(super) async fn lease(
                            AND e.not_before <= ?4)
                 OR EXISTS (SELECT 1 FROM effects AS e
                             WHERE e.connection_id = c.connection_id AND NOT e.due AND NOT e.dead
-                              AND e.verify_at <= ?4))
+                              AND e.verify_at <= ?4)
+                OR (c.state = 'active'
+                    AND EXISTS (SELECT 1 FROM sweeps AS s
+                                 WHERE s.connection_id = c.connection_id AND s.halted IS NULL
+                                   AND s.due_at <= ?4)))
          ORDER BY c.connection_id < ?1, c.connection_id
          LIMIT 1"
     );
@@ -122,7 +127,7 @@ pub(super) async fn release(
 }
 
 /// Whether the lane is ours; with `at`: and its lease lasts at that moment.
-async fn is_ours(
+pub(super) async fn is_ours(
     conn: &mut SqliteConnection,
     lane: &LaneLease,
     at: Option<i64>,
@@ -175,8 +180,11 @@ pub(super) async fn take_over(
 
 /// See [`crate::store::Store::due`].
 pub(super) async fn due(store: &SqliteStore, lane: &LaneLease, limit: u32) -> Result<Vec<Owed>> {
-    const DUE: &str = "
-        SELECT e.*, COALESCE(e.verify_at <= ?2, FALSE) AS verify_is_due,
+    const DUE: &str = concat!(
+        "
+        SELECT e.*, COALESCE(e.verify_at <= ?2, FALSE) AS verify_is_due, ",
+        row_drift!(),
+        " AS drift,
                b.booking_id, b.provider_id, b.state, x.external_event_id
           FROM effects AS e JOIN bookings AS b ON b.ical_uid = e.ical_uid
           LEFT JOIN external_calendar_events AS x
@@ -186,7 +194,8 @@ pub(super) async fn due(store: &SqliteStore, lane: &LaneLease, limit: u32) -> Re
            AND ((e.due AND e.not_before <= ?2)
                 OR (NOT e.due AND NOT e.dead AND e.verify_at <= ?2))
          ORDER BY e.flight_verb IS NULL, e.not_before, e.ical_uid
-         LIMIT ?3";
+         LIMIT ?3"
+    );
     let rows = sqlx::query(DUE)
         .bind(lane.connection.to_string())
         .bind(store.now())
@@ -288,6 +297,7 @@ fn read_verify(row: &Values<'_>) -> Result<Option<Verify>> {
         deletes: row.get("verify_deletes")?,
         stage: row.get("verify_stage")?,
         is_due: row.get("verify_is_due")?,
+        drift: row.parsed_maybe("drift", DriftKind::parse)?,
     }))
 }
 

@@ -20,6 +20,8 @@ mod cursor;
 
 mod dead_letter;
 
+mod drift;
+
 mod lane;
 
 mod record;
@@ -27,6 +29,8 @@ mod record;
 mod row;
 
 mod status;
+
+mod sweep;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,14 +47,14 @@ use uuid::Uuid;
 use self::row::Values;
 use super::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent, LogFacts,
-    NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States, Stop, Store,
-    StoreError, Taken,
+    Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent,
+    LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States,
+    Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
 use crate::clock::Clock;
 
 /// The number of `schema.sql`: raise it with every change there.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 const SCHEMA_SQL: &str = include_str!("schema.sql");
 /// Tells our files from other people's: the letters `cals` (`PRAGMA application_id`).
 const APPLICATION: i64 = 0x6361_6c73;
@@ -373,6 +377,43 @@ impl Store for SqliteStore {
 
     async fn record(&self, record: &Record) -> Result<Fenced> {
         record::record(self, record).await
+    }
+
+    async fn sweep(&self, lane: &LaneLease) -> Result<Sweep> {
+        sweep::sweep(self, lane).await
+    }
+
+    async fn step_sweep(&self, lane: &LaneLease, step: &SweepStep) -> Result<Fenced> {
+        sweep::step_sweep(self, lane, step).await
+    }
+
+    async fn swept_rows(
+        &self,
+        lane: &LaneLease,
+        uids: &[IcalUid],
+        external_ids: &[String],
+    ) -> Result<Vec<SweptRow>> {
+        sweep::swept_rows(self, lane, uids, external_ids).await
+    }
+
+    async fn sweep_page(&self, lane: &LaneLease, page: &SweptPage) -> Result<Option<Vec<String>>> {
+        sweep::sweep_page(self, lane, page).await
+    }
+
+    async fn missing(&self, lane: &LaneLease) -> Result<Missing> {
+        sweep::missing(self, lane).await
+    }
+
+    async fn note_drift(&self, note: &DriftNote) -> Result<Option<bool>> {
+        drift::note_drift(self, note).await
+    }
+
+    async fn resume_sweep(&self, id: ConnectionId) -> Result<bool> {
+        sweep::resume_sweep(self, id).await
+    }
+
+    async fn drift(&self, id: ConnectionId) -> Result<Vec<Drift>> {
+        drift::drift(self, id).await
     }
 
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {

@@ -155,7 +155,7 @@ async fn find(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::R
 async fn present(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::Result<()> {
     const PRESENT: &str = settle!(
         "applied_revision = ?4, applied_digest = ?5, etag = ?6, attempts = 0, rejections = 0,
-         last_error = NULL, not_before = ?3, dead = FALSE"
+         last_error = NULL, not_before = ?3, dead = FALSE, seen_at = ?3"
     );
     const EVENT: &str = "
         INSERT INTO external_calendar_events

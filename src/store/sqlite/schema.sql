@@ -100,6 +100,8 @@ CREATE TABLE effects (
     verify_deletes         INTEGER NOT NULL DEFAULT 0,
     verify_stage           INTEGER NOT NULL DEFAULT 0,
     updated_at             INTEGER NOT NULL,
+    seen_at                INTEGER,                    -- acknowledged, or listed under its name
+    gone_at                INTEGER,                    -- told to be deleted
     -- Rule R9, written once: whatever statement changes a part of it, this follows.
     due INTEGER NOT NULL GENERATED ALWAYS AS (
         NOT dead AND (
@@ -113,6 +115,34 @@ CREATE TABLE effects (
 
 CREATE INDEX effects_due ON effects (connection_id, not_before) WHERE due;
 CREATE INDEX effects_verify ON effects (connection_id, verify_at) WHERE verify_at IS NOT NULL;
+
+-- Rule R20: how far the sweep of each connection is.
+CREATE TABLE sweeps (
+    connection_id TEXT PRIMARY KEY REFERENCES connections,
+    due_at        INTEGER,                             -- NULL: not planned
+    since         TEXT,                                -- NULL: the next one reads all
+    began_at      INTEGER,                             -- NULL: none is under way
+    is_full       INTEGER NOT NULL DEFAULT TRUE,
+    page          TEXT,
+    pages         INTEGER NOT NULL DEFAULT 0,
+    excused       INTEGER NOT NULL DEFAULT FALSE,      -- a person has answered a halt
+    halted        TEXT,
+    result        TEXT,
+    result_at     INTEGER
+) STRICT;
+
+-- What is otherwise in a calendar than we left it.
+CREATE TABLE drift (
+    connection_id TEXT NOT NULL REFERENCES connections,
+    external_id   TEXT NOT NULL,
+    ical_uid      TEXT,
+    kind          TEXT NOT NULL,
+    since         INTEGER NOT NULL,
+    seen_at       INTEGER NOT NULL,
+    PRIMARY KEY (connection_id, external_id)
+) STRICT;
+
+CREATE INDEX drift_by_row ON drift (connection_id, ical_uid);
 
 -- The times are texts, as in RFC 3339, in UTC: people read this table with the shell.
 CREATE TABLE external_calendar_events (

@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent, LogFacts,
-    NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States, Stop, Store,
-    StoreError, Taken, Witness,
+    Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent,
+    LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States,
+    Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken, Witness,
 };
 use chrono::DateTime;
 use uuid::Uuid;
@@ -246,6 +246,35 @@ impl Store for Ledger {
         unreachable!("{NOT_ASKED}")
     }
     async fn record(&self, _: &Record) -> Result<Fenced> {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn sweep(&self, _: &LaneLease) -> Result<Sweep> {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn step_sweep(&self, _: &LaneLease, _: &SweepStep) -> Result<Fenced> {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn swept_rows(
+        &self,
+        _: &LaneLease,
+        _: &[IcalUid],
+        _: &[String],
+    ) -> Result<Vec<SweptRow>> {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn sweep_page(&self, _: &LaneLease, _: &SweptPage) -> Result<Option<Vec<String>>> {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn missing(&self, _: &LaneLease) -> Result<Missing> {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn note_drift(&self, _: &DriftNote) -> Result<Option<bool>> {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn resume_sweep(&self, _: ConnectionId) -> Result<bool> {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn drift(&self, _: ConnectionId) -> Result<Vec<Drift>> {
         unreachable!("{NOT_ASKED}")
     }
     async fn backlog(&self, _: &Gate, _: u32) -> Result<u32> {

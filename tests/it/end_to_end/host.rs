@@ -3,6 +3,8 @@
 
 mod caldav;
 
+mod by_hand;
+
 mod google;
 
 mod microsoft;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use calendar_sync::emit::backoff::Backoff;
-use calendar_sync::emit::{EmitOptions, Emitter};
+use calendar_sync::emit::drift::Policy;
+use calendar_sync::emit::{EmitOptions, Emitter, RepairOptions};
 use calendar_sync::store::Gate;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,7 @@ pub(super) fn emit_options() -> EmitOptions {
         },
         rejections_max: REJECTIONS_MAX,
         verify_after: vec![Duration::from_hours(1)],
+        repair: RepairOptions { policy: Policy::Report, interval: None, halt_share: 20 },
     }
 }
 

@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent, LogFacts,
-    NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States, Stop, Store,
-    StoreError, Taken,
+    Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent,
+    LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States,
+    Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
 use futures::future::BoxFuture;
 use uuid::Uuid;
@@ -204,6 +204,35 @@ impl Store for Meddler {
     }
     async fn record(&self, record: &Record) -> Result<Fenced> {
         self.inner.record(record).await
+    }
+    async fn sweep(&self, lane: &LaneLease) -> Result<Sweep> {
+        self.inner.sweep(lane).await
+    }
+    async fn step_sweep(&self, lane: &LaneLease, step: &SweepStep) -> Result<Fenced> {
+        self.inner.step_sweep(lane, step).await
+    }
+    async fn swept_rows(
+        &self,
+        lane: &LaneLease,
+        uids: &[IcalUid],
+        external_ids: &[String],
+    ) -> Result<Vec<SweptRow>> {
+        self.inner.swept_rows(lane, uids, external_ids).await
+    }
+    async fn sweep_page(&self, lane: &LaneLease, page: &SweptPage) -> Result<Option<Vec<String>>> {
+        self.inner.sweep_page(lane, page).await
+    }
+    async fn missing(&self, lane: &LaneLease) -> Result<Missing> {
+        self.inner.missing(lane).await
+    }
+    async fn note_drift(&self, note: &DriftNote) -> Result<Option<bool>> {
+        self.inner.note_drift(note).await
+    }
+    async fn resume_sweep(&self, id: ConnectionId) -> Result<bool> {
+        self.inner.resume_sweep(id).await
+    }
+    async fn drift(&self, id: ConnectionId) -> Result<Vec<Drift>> {
+        self.inner.drift(id).await
     }
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {
         self.inner.backlog(gate, limit).await

@@ -194,7 +194,7 @@ async fn looked_at(env: &Env, lane: &LaneLease) -> BTreeMap<IcalUid, Option<Veri
 /// From the first name that its event can have, now, and for as long as after any open attempt. Without
 /// an ETag to guard it, it may have been deleted, too.
 fn anew(deletes: bool) -> Verify {
-    Verify { from_generation: 0, deletes, stage: 0, is_due: true }
+    Verify { from_generation: 0, deletes, stage: 0, is_due: true, drift: None }
 }
 
 /// A tail that is lost lies in the log up to this end.

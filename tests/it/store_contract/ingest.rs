@@ -258,7 +258,7 @@ pub(crate) async fn what_a_lost_tail_may_have_made_is_looked_for(env: &Env) {
         batch.effects = vec![Effect { verify: true, ..effect("a", revision, None) }];
         assert_eq!(env.store.commit(&batch).await.answered(), Committed::Done);
     };
-    let first = Verify { from_generation: 0, deletes: true, stage: 0, is_due: true };
+    let first = Verify { from_generation: 0, deletes: true, stage: 0, is_due: true, drift: None };
     look(0).await;
     let lane = env.lane(1).await;
     let owed = env.owed(&lane).await;

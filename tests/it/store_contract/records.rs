@@ -182,7 +182,7 @@ pub(crate) async fn an_open_attempt_is_verified_in_time(env: &Env) {
     // Nothing else is due: the verification alone asks for the lane.
     let lane = env.eventually("the verification's hour", || env.lease(2)).await;
     let owed = env.owed(&lane).await;
-    let verify = Verify { from_generation: 0, deletes: false, stage: 0, is_due: true };
+    let verify = Verify { from_generation: 0, deletes: false, stage: 0, is_due: true, drift: None };
     assert_eq!(owed.verify, Some(verify));
     assert!(owed.applied.is_some());
 }

@@ -1,5 +1,7 @@
 //! Connections and destinations: adding, renewing, parking and removing (rules R8 and R17).
 
+use std::collections::BTreeMap;
+
 use booking::{ConnectionId, IcalUid};
 use calendar_sync::store::{
     ConnectionRow, ConnectionState, CountedConnection, Fenced, LaneLease, NewConnection,
@@ -19,6 +21,8 @@ pub(super) fn connections(tables: &Tables) -> Vec<CountedConnection> {
         live: count(
             tables.lane_effects(*id).filter(|(_, row)| row.applied_digest.is_some()).count(),
         ),
+        drift: count(tables.drift.get(id).map_or(0, BTreeMap::len)),
+        swept: tables.sweeps.get(id).and_then(|row| row.result.clone()),
     };
     let mut all: Vec<_> = tables.connections.iter().map(counted).collect();
     all.sort_by_key(|counted| (counted.connection.provider, counted.connection.id));
@@ -42,6 +46,7 @@ fn read(tables: &Tables, id: ConnectionId, row: &StoredConnection) -> Connection
         state: row.state,
         parked_reason: row.parked_reason.clone(),
         destination: tables.providers.values().any(|destination| *destination == Some(id)),
+        halted: tables.sweeps.get(&id).and_then(|row| row.halted.clone()),
     }
 }
 

@@ -11,7 +11,7 @@ use calendar_sync::store::{
 use uuid::Uuid;
 
 use super::rows::{EffectRow, Flight, StoredConnection, Tables};
-use super::{Tx, adopt, connection};
+use super::{Tx, adopt, connection, sweep};
 
 /// See [`calendar_sync::store::Store::lease`].
 pub(super) fn lease(
@@ -33,9 +33,10 @@ pub(super) fn lease(
             && passes(gate, **id, row)
             && (lane.token.is_none() || lane.leased_until.is_some_and(|until| until <= now))
             && lane.rest_until.is_none_or(|until| until <= now)
-            && tables
+            && (tables
                 .lane_effects(**id)
                 .any(|(_, effect)| effect.is_due_at(now) || effect.is_verified_at(now))
+                || (row.state == ConnectionState::Active && sweep::is_due(tables, **id, now)))
     };
     let at_or_after = tables.connections.range(from..);
     let (connection, _) = at_or_after.chain(tables.connections.range(..from)).find(may_lease)?;
@@ -192,6 +193,7 @@ fn read(
         deletes: row.verify_deletes,
         stage: row.verify_stage,
         is_due: at <= now,
+        drift: sweep::row_drift(tables, connection, uid, row, now),
     });
     Ok(Owed {
         uid: uid.clone(),

@@ -29,6 +29,8 @@ mod dead_letter;
 
 mod status;
 
+mod sweep;
+
 mod look;
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -39,8 +41,9 @@ use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::clock::Clock;
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent, LogFacts,
-    NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States, Stop, Store, Taken,
+    Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent,
+    LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States,
+    Stop, Store, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
 use uuid::Uuid;
 
@@ -313,6 +316,46 @@ impl Store for ModelStore {
 
     async fn record(&self, record: &Record) -> Result<Fenced> {
         self.write(|tx| record::record(tx, record))
+    }
+
+    async fn sweep(&self, lane: &LaneLease) -> Result<Sweep> {
+        let now = self.now();
+        Ok(self.read(|tables| sweep::sweep(tables, now, lane)))
+    }
+
+    async fn step_sweep(&self, lane: &LaneLease, step: &SweepStep) -> Result<Fenced> {
+        Ok(self.write(|tx| sweep::step_sweep(tx, lane, step)))
+    }
+
+    async fn swept_rows(
+        &self,
+        lane: &LaneLease,
+        uids: &[IcalUid],
+        external_ids: &[String],
+    ) -> Result<Vec<SweptRow>> {
+        let now = self.now();
+        Ok(self.read(|tables| sweep::swept_rows(tables, now, lane, uids, external_ids)))
+    }
+
+    async fn sweep_page(&self, lane: &LaneLease, page: &SweptPage) -> Result<Option<Vec<String>>> {
+        Ok(self.write(|tx| sweep::sweep_page(tx, lane, page)))
+    }
+
+    async fn missing(&self, lane: &LaneLease) -> Result<Missing> {
+        let now = self.now();
+        Ok(self.read(|tables| sweep::missing(tables, now, lane)))
+    }
+
+    async fn note_drift(&self, note: &DriftNote) -> Result<Option<bool>> {
+        Ok(self.write(|tx| sweep::note_drift(tx, note)))
+    }
+
+    async fn resume_sweep(&self, id: ConnectionId) -> Result<bool> {
+        Ok(self.write(|tx| sweep::resume_sweep(tx, id)))
+    }
+
+    async fn drift(&self, id: ConnectionId) -> Result<Vec<Drift>> {
+        Ok(self.read(|tables| sweep::drift(tables, id)))
     }
 
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {

@@ -163,7 +163,7 @@ fn present(tx: &mut Tx<'_>, record: &Record) {
     (row.applied_revision, row.applied_digest) = (Some(*revision), Some(*digest));
     row.etag.clone_from(etag);
     (row.attempts, row.rejections, row.last_error) = (0, 0, None);
-    (row.not_before, row.dead) = (now, false);
+    (row.not_before, row.dead, row.seen_at) = (now, false, Some(now));
     let generation = row.generation;
     let connection = record.lane.connection;
     let Some(booking) = tx.tables.bookings.get(&record.uid) else {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use booking::{Booking, BookingId, CalendarKind, ConnectionId, Digest, IcalUid, ProviderId, Verb};
 use calendar_sync::store::{
-    ConnectionState, Cursor, DeadLetter, JournalEntry, StoreError, StoredBooking,
+    ConnectionState, Cursor, DeadLetter, DriftKind, JournalEntry, StoreError, StoredBooking,
 };
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -19,6 +19,9 @@ pub(super) struct Tables {
     pub(super) providers: BTreeMap<ProviderId, Option<ConnectionId>>,
     pub(super) connections: BTreeMap<ConnectionId, StoredConnection>,
     pub(super) lanes: BTreeMap<ConnectionId, LaneRow>,
+    pub(super) sweeps: BTreeMap<ConnectionId, SweepRow>,
+    /// By the event's name in the calendar.
+    pub(super) drift: BTreeMap<ConnectionId, BTreeMap<String, DriftRow>>,
     pub(super) bookings: BTreeMap<IcalUid, BookingRow>,
     /// The unique key of a booking's id: whose UID it has.
     pub(super) booking_ids: BTreeMap<BookingId, IcalUid>,
@@ -65,6 +68,28 @@ pub(super) struct LaneRow {
     pub(super) token: Option<Uuid>,
     pub(super) leased_until: Option<i64>,
     pub(super) rest_until: Option<i64>,
+}
+
+/// How far the sweep of a connection is; as it is before there is one: the next one reads all.
+#[derive(Clone, Default)]
+pub(super) struct SweepRow {
+    pub(super) due_at: Option<i64>,
+    pub(super) since: Option<String>,
+    pub(super) began_at: Option<i64>,
+    pub(super) is_full: bool,
+    pub(super) page: Option<String>,
+    pub(super) pages: i32,
+    pub(super) excused: bool,
+    pub(super) halted: Option<String>,
+    pub(super) result: Option<String>,
+}
+
+#[derive(Clone)]
+pub(super) struct DriftRow {
+    pub(super) uid: Option<IcalUid>,
+    pub(super) kind: DriftKind,
+    pub(super) since: i64,
+    pub(super) seen_at: i64,
 }
 
 #[derive(Clone)]
@@ -128,6 +153,10 @@ pub struct EffectRow {
     pub verify_stage: i32,
     /// When it was changed last.
     pub updated_at: i64,
+    /// When the calendar was last known to hold the event: acknowledged, or listed.
+    pub seen_at: Option<i64>,
+    /// When the calendar last told of its deletion.
+    pub gone_at: Option<i64>,
 }
 
 /// The columns `flight_…` of a row.
@@ -171,6 +200,8 @@ impl EffectRow {
             verify_deletes: false,
             verify_stage: 0,
             updated_at: now,
+            seen_at: None,
+            gone_at: None,
         }
     }
 

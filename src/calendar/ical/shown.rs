@@ -1,0 +1,181 @@
+//! PURE: what an event shows, as it is read back from a calendar's text: other clients write as they
+//! like, so this understands more than we write, and nothing that no booking shows.
+
+use booking::Content;
+use chrono::{DateTime, NaiveDateTime, TimeZone as _, Utc};
+use chrono_tz::Tz;
+
+use super::{ZONE, split, unescape, unfold};
+
+/// How a time is written, without the `Z` of UTC.
+const TIME: &str = "%Y%m%dT%H%M%S";
+
+/// What the one event in a calendar's text shows. `None`: something that no booking shows (a whole
+/// day, a series, a cancelled event), or nothing that can be understood.
+pub fn read_content(text: &str) -> Option<Content> {
+    let unfolded = unfold(text.trim_start_matches('\u{feff}'));
+    let mut event = Shown::default();
+    // The components that are open.
+    let mut depth = 0_usize;
+    let mut events = 0;
+    let mut is_inside = false;
+    for line in unfolded.split('\n') {
+        let (name, value) = split(line);
+        if name.eq_ignore_ascii_case("BEGIN") {
+            depth += 1;
+            if depth == 2 && value.trim().eq_ignore_ascii_case("VEVENT") {
+                events += 1;
+                is_inside = true;
+            }
+        } else if name.eq_ignore_ascii_case("END") {
+            depth = depth.saturating_sub(1);
+            is_inside &= depth >= 2;
+        } else if is_inside && depth == 2 {
+            // An alarm inside the event has properties of its own.
+            event.note(name, &line[..line.len() - value.len()], value);
+        }
+    }
+    if events == 1 { event.content() } else { None }
+}
+
+#[derive(Default)]
+struct Shown {
+    summary: Option<String>,
+    description: Option<String>,
+    location: Option<String>,
+    start: Option<(DateTime<Utc>, Tz)>,
+    end: Option<(DateTime<Utc>, Tz)>,
+    zone: Option<Tz>,
+    tentative: bool,
+    is_other: bool,
+}
+
+impl Shown {
+    /// `head`: the name with its parameters.
+    fn note(&mut self, name: &str, head: &str, value: &str) {
+        let text = || Some(unescape(value.trim_end_matches('\r')));
+        match name.to_ascii_uppercase().as_str() {
+            "SUMMARY" => self.summary = text(),
+            "DESCRIPTION" => self.description = text().filter(|text| !text.is_empty()),
+            "LOCATION" => self.location = text().filter(|text| !text.is_empty()),
+            "DTSTART" => self.start = moment(head, value.trim()),
+            "DTEND" => self.end = moment(head, value.trim()),
+            "STATUS" if value.trim().eq_ignore_ascii_case("CANCELLED") => self.is_other = true,
+            "STATUS" => self.tentative = value.trim().eq_ignore_ascii_case("TENTATIVE"),
+            "RRULE" | "RDATE" | "RECURRENCE-ID" => self.is_other = true,
+            ZONE => self.zone = value.trim().parse().ok(),
+            _ => {}
+        }
+    }
+
+    fn content(self) -> Option<Content> {
+        let (start, said) = self.start?;
+        let (end, _) = self.end?;
+        (!self.is_other).then(|| Content {
+            summary: self.summary.unwrap_or_default(),
+            description: self.description,
+            location: self.location,
+            start,
+            end,
+            zone: self.zone.unwrap_or(said),
+            tentative: self.tentative,
+        })
+    }
+}
+
+/// A moment, and the zone in which it is said (RFC 5545 §3.3.5): of an hour that is lived twice, the
+/// first is meant.
+fn moment(head: &str, value: &str) -> Option<(DateTime<Utc>, Tz)> {
+    if let Some(utc) = value.strip_suffix(['Z', 'z']) {
+        let time = NaiveDateTime::parse_from_str(utc, TIME).ok()?;
+        return Some((time.and_utc(), Tz::UTC));
+    }
+    let zone = zone(head)?;
+    let local = NaiveDateTime::parse_from_str(value, TIME).ok()?;
+    Some((zone.from_local_datetime(&local).earliest()?.to_utc(), zone))
+}
+
+/// The zone that a `TZID` names: by its IANA name, also where a client has put a path before it.
+fn zone(head: &str) -> Option<Tz> {
+    let named = head.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.eq_ignore_ascii_case("TZID").then(|| value.trim_end_matches(':').trim_matches('"'))
+    })?;
+    let path = |segments: usize| {
+        let from = named.rmatch_indices('/').nth(segments - 1).map_or(0, |(at, _)| at + 1);
+        named[from..].parse().ok()
+    };
+    named.parse().ok().or_else(|| path(2)).or_else(|| path(3))
+}
+
+#[cfg(test)]
+mod tests {
+    use booking::{ConnectionId, IcalUid, Marker};
+    use uuid::Uuid;
+
+    use super::super::write;
+    use super::*;
+
+    fn content() -> Content {
+        Content {
+            summary: "Massage, ; \\ and more".to_owned(),
+            description: Some("first\nsecond — ümläut ".repeat(9).trim().to_owned()),
+            location: Some("Room 1".to_owned()),
+            start: "2030-06-01T09:00:00Z".parse().unwrap(),
+            end: "2030-06-01T10:00:00Z".parse().unwrap(),
+            zone: Tz::Europe__Berlin,
+            tentative: true,
+        }
+    }
+
+    fn written(content: &Content) -> String {
+        let uid = IcalUid::parse("a@example.com").unwrap();
+        let connection = ConnectionId(Uuid::from_u128(1));
+        write(&Marker { uid, connection, revision: 3, digest: content.digest() }, content)
+    }
+
+    #[test]
+    fn what_we_write_is_read_back() {
+        let repeated = |start: &str, end: &str| Content {
+            start: start.parse().unwrap(),
+            end: end.parse().unwrap(),
+            ..content()
+        };
+        for content in [
+            content(),
+            Content { description: None, location: None, tentative: false, ..content() },
+            Content { zone: Tz::UTC, ..content() },
+            // The hour that is lived twice, and beyond the tables.
+            repeated("2030-10-27T00:30:00Z", "2030-10-27T01:30:00Z"),
+            repeated("2300-06-01T09:00:00Z", "2300-06-01T10:00:00Z"),
+        ] {
+            assert_eq!(read_content(&written(&content)), Some(content));
+        }
+    }
+
+    #[test]
+    fn what_a_client_has_changed_is_seen() {
+        let text = written(&content()).replace("Room 1", "Room 2");
+        assert_eq!(read_content(&text).unwrap().location.as_deref(), Some("Room 2"));
+        let named =
+            written(&content()).replace("TZID=Europe/Berlin", "TZID=\"/x.org/Europe/Berlin\"");
+        assert_eq!(read_content(&named).unwrap(), content());
+        let alarm = "BEGIN:VALARM\r\nSUMMARY:No\r\nEND:VALARM\r\nEND:VEVENT";
+        let alarmed = written(&content()).replace("END:VEVENT", alarm);
+        assert_eq!(read_content(&alarmed).unwrap(), content());
+    }
+
+    #[test]
+    fn what_no_booking_shows_is_none() {
+        let text = written(&content());
+        for line in ["RRULE:FREQ=DAILY", "STATUS:CANCELLED", "DTSTART;VALUE=DATE:20300601"] {
+            let other = text.replace("END:VEVENT", &format!("{line}\r\nEND:VEVENT"));
+            assert_eq!(read_content(&other), None, "{line}");
+        }
+        let event = &text[text.find("BEGIN:VEVENT").unwrap()..text.find("END:VCALENDAR").unwrap()];
+        assert_eq!(read_content(&text.replace("END:VCALENDAR", event)), None, "two of them");
+        for nonsense in ["", "BEGIN:VEVENT", "END:VEVENT\nEND:VEVENT", "DTSTART:1\n:\n"] {
+            assert_eq!(read_content(nonsense), None, "{nonsense}");
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The sweep of a connection (rule R20): its calendar's events are listed, a page at a time and only
+//! while nothing is due, and held against the rows.
+//!
+//! Nothing is mended here but one thing: an event under a name that is not its booking's any more is
+//! removed. Whatever else is found has its row read by its own name, as a verification.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use booking::{IcalUid, Verb};
+use tokio_util::sync::CancellationToken;
+
+use super::Notice;
+use super::drift::{Policy, Sight, guard, is_own, sight};
+use super::lane::Drain;
+use super::outcome::{Outcome, Unread, outcome, unread};
+use crate::calendar::{
+    Answer, Call, Condition, Listed, ListedEvent, Listing, Name, Next, Page, Reading,
+};
+use crate::store::{
+    DriftKind, Fenced, FoundDrift, Missing, Result, Sweep, SweepProgress, SweepStep, SweptPage,
+    SweptRow,
+};
+
+/// So many pages, and a sweep is given up: nobody's calendar is that long.
+const PAGES_MAX: i32 = 10_000;
+
+/// What became of an event that should not be there.
+enum Removal {
+    /// It is gone.
+    Done,
+    /// It is no more what was listed, or cannot be removed.
+    Left,
+    /// The calendar does not answer: the page is read again, later.
+    Later,
+}
+
+impl Drain<'_> {
+    /// Takes the sweep one step on, if its hour has come. Answers whether there is more to do at once.
+    pub(super) async fn sweep(&self, stop: &CancellationToken) -> Result<bool> {
+        let sweep = self.emitter.store.sweep(&self.lease).await?;
+        let Some(interval) = self.emitter.options.repair.interval else {
+            if sweep.is_due == Some(true) {
+                self.plan(None, None).await?;
+            }
+            return Ok(false);
+        };
+        if self.is_removing || sweep.halted.is_some() || self.is_over() || stop.is_cancelled() {
+            return Ok(false);
+        }
+        match (sweep.is_due, &sweep.progress) {
+            (Some(false), _) => Ok(false),
+            (None, _) => {
+                // One interval from now, and all of them spread.
+                let spread = 0.5 + self.emitter.surroundings.dice.unit();
+                self.plan(Some(interval.mul_f64(spread)), None).await?;
+                Ok(false)
+            }
+            (Some(true), None) => self.begin(false, None).await,
+            (Some(true), Some(progress)) if progress.pages >= PAGES_MAX => {
+                let result = format!("given up after {PAGES_MAX} pages");
+                tracing::error!(error_code = "sweep_given_up", "a sweep is {result}");
+                self.begin(true, Some(result)).await?;
+                self.plan(Some(interval), None).await?;
+                Ok(false)
+            }
+            (Some(true), Some(progress)) => self.read_page(&sweep, progress, interval).await,
+        }
+    }
+
+    async fn read_page(
+        &self,
+        sweep: &Sweep,
+        progress: &SweepProgress,
+        interval: Duration,
+    ) -> Result<bool> {
+        if !self.keep_lease().await? {
+            return Ok(false);
+        }
+        let since = sweep.since.as_deref().filter(|_| !progress.is_full);
+        let listing = Listing { since, page: progress.page.as_deref() };
+        match self.calendar.list(listing).await {
+            Listed::Page(page) => self.take_page(sweep, progress, page, interval).await,
+            Listed::Expired { message } => {
+                tracing::warn!(
+                    error_code = "sweep_token_expired",
+                    "the calendar does not know any more what has changed, and is read whole: \
+                     {message}"
+                );
+                let result = format!("the sync token had expired, all is read: {message}");
+                // Only a token is expected to expire; what expires within a scan is not tried at once.
+                let again = self.begin(true, Some(result)).await?;
+                if progress.is_full {
+                    self.plan(Some(self.emitter.options.backoff.delay_max), None).await?;
+                }
+                Ok(again && !progress.is_full)
+            }
+            Listed::Unsupported => {
+                let result = "this kind of calendar cannot be swept yet".to_owned();
+                self.plan(Some(interval), Some(result)).await?;
+                Ok(false)
+            }
+            Listed::CalendarGone { message } => {
+                self.trouble();
+                self.closed(&format!("the calendar is not there: {message}")).await?;
+                self.put_off(None, message).await
+            }
+            Listed::Failed(answer) => self.failed(&answer).await,
+        }
+    }
+
+    /// Writes down what a page says, and what follows from the last one.
+    async fn take_page(
+        &self,
+        sweep: &Sweep,
+        progress: &SweepProgress,
+        page: Page,
+        interval: Duration,
+    ) -> Result<bool> {
+        let Some(swept) = self.sort(&page).await? else {
+            return Ok(false);
+        };
+        let Some(news) = self.emitter.store.sweep_page(&self.lease, &swept).await? else {
+            return Ok(false);
+        };
+        for found in swept.found.iter().filter(|found| news.contains(&found.external_id)) {
+            self.report(found.kind, found.uid.as_ref(), &found.external_id);
+        }
+        match page.next {
+            Next::Page(_) => Ok(true),
+            Next::End { since } => self.end_sweep(sweep, progress, since, interval).await,
+        }
+    }
+
+    /// Holds a page against the rows. `None`: it is to be read again, later.
+    async fn sort(&self, page: &Page) -> Result<Option<SweptPage>> {
+        let uids: Vec<IcalUid> = page.events.iter().map(|it| it.marker.uid.clone()).collect();
+        let rows = self.emitter.store.swept_rows(&self.lease, &uids, &page.deleted).await?;
+        let rows: BTreeMap<IcalUid, SweptRow> =
+            rows.into_iter().map(|row| (row.uid.clone(), row)).collect();
+        let mut swept = SweptPage {
+            vanished: page.deleted.clone(),
+            next: match &page.next {
+                Next::Page(next) => Some(next.clone()),
+                Next::End { .. } => None,
+            },
+            ..SweptPage::default()
+        };
+        for event in &page.events {
+            let uid = &event.marker.uid;
+            let name = |generation| self.calendar.external_id(uid, generation);
+            match sight(event, rows.get(uid), name) {
+                Sight::Own => as_its_own(&mut swept, event, false),
+                Sight::Otherwise => as_its_own(&mut swept, event, true),
+                Sight::Copy => swept.found.push(beside(event, DriftKind::Copy)),
+                Sight::Orphan => swept.found.push(beside(event, DriftKind::Orphan)),
+                Sight::Extra { generation } => match self.remove_extra(event, generation).await? {
+                    Removal::Done => swept.vanished.push(event.id.clone()),
+                    Removal::Left => swept.found.push(beside(event, DriftKind::Extra)),
+                    Removal::Later => return Ok(None),
+                },
+            }
+        }
+        swept.gone = self.gone(page, &rows);
+        Ok(Some(swept))
+    }
+
+    /// The rows whose event was told to be deleted, though not by us.
+    fn gone(&self, page: &Page, rows: &BTreeMap<IcalUid, SweptRow>) -> Vec<IcalUid> {
+        let is_gone = |row: &&SweptRow| {
+            let name = |generation| self.calendar.external_id(&row.uid, generation);
+            let is_told = |id: &String| is_own(row, id, Some(id.as_str()), name);
+            row.applied.is_some() && page.deleted.iter().any(is_told)
+        };
+        rows.values().filter(is_gone).map(|row| row.uid.clone()).collect()
+    }
+
+    /// All was read: what is missing is read by its name, unless there is too much of it.
+    async fn end_sweep(
+        &self,
+        sweep: &Sweep,
+        progress: &SweepProgress,
+        since: Option<String>,
+        interval: Duration,
+    ) -> Result<bool> {
+        let repair = &self.emitter.options.repair;
+        let found @ Missing { known, missing } = self.emitter.store.missing(&self.lease).await?;
+        let halt = guard(found, repair.halt_share).filter(|_| !sweep.is_excused);
+        if let Some(reason) = halt {
+            tracing::error!(
+                error_code = "sweep_halted",
+                known,
+                missing,
+                "repair is halted until a person has seen to it: {reason}"
+            );
+            self.notice(Notice::Halted);
+            self.step(SweepStep::Halt { reason }).await?;
+            return Ok(false);
+        }
+        let (what, pages) = (if progress.is_full { "all" } else { "changes" }, progress.pages + 1);
+        tracing::info!(known, missing, pages, scan = what, "a sweep has ended");
+        let result = format!("read {what}: {missing} of {known} events missing");
+        let verify_drift = repair.policy == Policy::Repair;
+        self.step(SweepStep::End { since, after: interval, verify_drift, result }).await
+    }
+
+    /// Removes an event under a name that is not its booking's any more: read once more by itself, and
+    /// only as it was read.
+    async fn remove_extra(&self, event: &ListedEvent, generation: i32) -> Result<Removal> {
+        let given = event.given.as_deref().unwrap_or(&event.id);
+        let name = Name { given, server_id: Some(&event.id) };
+        if !self.keep_lease().await? {
+            return Ok(Removal::Later);
+        }
+        let etag = match self.calendar.read(name).await {
+            Reading::Absent | Reading::Tombstone => return Ok(Removal::Done),
+            Reading::Live { marker: Some(marker), etag: Some(etag), .. }
+                if marker.uid == event.marker.uid
+                    && marker.connection == event.marker.connection =>
+            {
+                etag
+            }
+            Reading::Live { .. } => return Ok(Removal::Left),
+            Reading::CalendarGone { .. } => return Ok(Removal::Later),
+            Reading::Failed(answer) => {
+                self.failed(&answer).await?;
+                return Ok(Removal::Later);
+            }
+        };
+        if !self.keep_lease().await? {
+            return Ok(Removal::Later);
+        }
+        tracing::warn!(
+            booking.uid = %event.marker.uid,
+            error_code = "extra_event",
+            generation,
+            "removing an event that stands under a name of another generation"
+        );
+        let (verb, condition) = (Verb::Delete, Condition::Match(etag));
+        let answer = self.calendar.send(&Call { verb, name, condition, body: &[] }).await;
+        match outcome(self.calendar.kind(), verb, &answer) {
+            Outcome::Applied { .. } | Outcome::AlreadyApplied => {
+                self.notice(Notice::Repair(DriftKind::Extra));
+                Ok(Removal::Done)
+            }
+            Outcome::Unknown { .. } | Outcome::Rejected { .. } => Ok(Removal::Left),
+            Outcome::Retry { .. } | Outcome::Unauthorised { .. } => {
+                self.failed(&answer).await?;
+                Ok(Removal::Later)
+            }
+        }
+    }
+
+    /// The calendar did not answer usably: the page is read again, later.
+    async fn failed(&self, answer: &Answer) -> Result<bool> {
+        self.trouble();
+        match unread(self.calendar.kind(), answer) {
+            Unread::Unauthorised { reason } => {
+                self.closed(&reason).await?;
+                self.put_off(None, reason).await
+            }
+            Unread::Retry { after, lane_wide, reason } => {
+                let least = self.emitter.options.backoff.delay_min;
+                if let Some(time) = after.or(lane_wide.then_some(least)) {
+                    self.rest(time);
+                }
+                self.put_off(after, reason).await
+            }
+        }
+    }
+
+    async fn put_off(&self, asked: Option<Duration>, reason: String) -> Result<bool> {
+        tracing::warn!(error_code = "sweep_put_off", "a sweep goes on later: {reason}");
+        let after = self.emitter.options.backoff.delay_max.max(asked.unwrap_or_default());
+        self.plan(Some(after), Some(format!("put off: {reason}"))).await?;
+        Ok(false)
+    }
+
+    async fn plan(&self, after: Option<Duration>, result: Option<String>) -> Result<bool> {
+        self.step(SweepStep::Plan { after, result }).await
+    }
+
+    async fn begin(&self, full: bool, result: Option<String>) -> Result<bool> {
+        self.step(SweepStep::Begin { full, result }).await
+    }
+
+    /// Whether the lane is still ours.
+    async fn step(&self, step: SweepStep) -> Result<bool> {
+        match self.emitter.store.step_sweep(&self.lease, &step).await? {
+            Fenced::Written => Ok(true),
+            Fenced::Refused => {
+                tracing::warn!(error_code = "lease_lost", "lost the lane while sweeping it");
+                self.end();
+                Ok(false)
+            }
+        }
+    }
+
+    /// Tells people of something that is otherwise, and left so.
+    pub(super) fn report(&self, kind: DriftKind, uid: Option<&IcalUid>, external_id: &str) {
+        if self.emitter.options.repair.policy == Policy::Leave && kind.is_of_a_row() {
+            return;
+        }
+        tracing::warn!(
+            booking.uid = uid.map(tracing::field::display),
+            external_event_id = external_id,
+            error_code = "drift",
+            kind = kind.name(),
+            "the calendar is otherwise than we left it, and left so"
+        );
+        self.notice(Notice::Drift(kind));
+    }
+
+    pub(super) fn notice(&self, notice: Notice) {
+        if let Some(meter) = &self.emitter.meter {
+            meter.noticed(notice);
+        }
+    }
+}
+
+/// The event of a row: whatever it was taken for before, it is that now.
+fn as_its_own(swept: &mut SweptPage, event: &ListedEvent, is_otherwise: bool) {
+    swept.seen.push(event.marker.uid.clone());
+    swept.vanished.push(event.id.clone());
+    if is_otherwise {
+        swept.verify.push(event.marker.uid.clone());
+    }
+}
+
+/// An event beside those of the rows.
+fn beside(event: &ListedEvent, kind: DriftKind) -> FoundDrift {
+    FoundDrift { external_id: event.id.clone(), uid: Some(event.marker.uid.clone()), kind }
+}

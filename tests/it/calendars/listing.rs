@@ -1,0 +1,245 @@
+//! What a calendar tells of all of our events, from a real Radicale, from the Google emulator, and from
+//! servers that are worse (rule R20).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use booking::{ConnectionId, Content, Marker, Verb};
+use calendar_sync::calendar::caldav::Caldav;
+use calendar_sync::calendar::google::Google;
+use calendar_sync::calendar::http::{Exchanged, Http, Request};
+use calendar_sync::calendar::{
+    Account, Answer, Calendar, Call, Condition, Credentials, Listed, Listing, Name, Next, Page,
+};
+use calendar_sync::clock::{Dice as _, SystemClock, SystemDice};
+use calendar_sync::emulator::GoogleEmulator;
+use calendar_sync::emulator::google::{ByHand, Options, Switches};
+use reqwest::Method;
+use uuid::Uuid;
+
+use super::stub::Stub;
+use super::{CONNECTION, account, client, content, marker, uid};
+use crate::services::{self, CaldavServer};
+
+const ALL: Listing<'_> = Listing { since: None, page: None };
+
+fn http() -> Http {
+    client(Duration::from_secs(20))
+}
+
+async fn emulator() -> (GoogleEmulator, Google) {
+    let options = Options::strict(Arc::new(SystemClock::start()));
+    let emulator = GoogleEmulator::start(options).await.expect("the emulator starts");
+    emulator.add_account("token", "host@example.com");
+    let account = Account {
+        connection: CONNECTION,
+        base_url: emulator.base_url(),
+        calendar: "host@example.com".to_owned(),
+        credentials: Credentials::Bearer { token: "token".into() },
+    };
+    (emulator, Google::new(account, http()))
+}
+
+async fn radicale(test: &str) -> Option<(Account, Caldav)> {
+    let CaldavServer { url, user, password } = services::radicale(test)?;
+    let account = Account {
+        connection: CONNECTION,
+        base_url: String::new(),
+        calendar: format!("{url}/{user}/{}", SystemDice.token()),
+        credentials: Credentials::Basic { username: user, password: password.into() },
+    };
+    let request = Request {
+        method: Method::from_bytes(b"MKCALENDAR").expect("a method"),
+        url: format!("{}/", account.calendar).parse().expect("a URL"),
+        credentials: Some(&account.credentials),
+        headers: Vec::new(),
+        body: b"",
+    };
+    match http().exchange(request).await {
+        Exchanged::Answered(response) => assert_eq!(response.status, 201),
+        Exchanged::Lost { message, .. } => panic!("{message}"),
+    }
+    let caldav = Caldav::new(account.clone(), http());
+    Some((account, caldav))
+}
+
+/// Makes the event of a booking; answers its name.
+async fn make(calendar: &dyn Calendar, name: &str, content: &Content) -> String {
+    make_for(calendar, CONNECTION, name, content).await
+}
+
+/// The same, with another connection in its marker.
+async fn make_for(
+    calendar: &dyn Calendar,
+    connection: ConnectionId,
+    name: &str,
+    content: &Content,
+) -> String {
+    let uid = uid(&format!("{name}@example.com"));
+    let id = calendar.external_id(&uid, 0);
+    let marker = Marker { uid, connection, ..marker(content, 0) };
+    let body = calendar.body(&id, &marker, content);
+    let call =
+        Call { verb: Verb::Create, name: Name::given(&id), condition: Condition::New, body: &body };
+    let answer = calendar.send(&call).await;
+    assert!(matches!(answer, Answer::Status { status: 200..=299, .. }), "{answer:?}");
+    id
+}
+
+async fn page(calendar: &dyn Calendar, listing: Listing<'_>) -> Page {
+    match calendar.list(listing).await {
+        Listed::Page(page) => page,
+        other @ (Listed::Expired { .. }
+        | Listed::Unsupported
+        | Listed::CalendarGone { .. }
+        | Listed::Failed(_)) => panic!("no page: {other:?}"),
+    }
+}
+
+/// The names of all our events, what was deleted, and since when to ask next.
+async fn listed(
+    calendar: &dyn Calendar,
+    since: Option<&str>,
+) -> (Vec<String>, Vec<String>, Option<String>) {
+    let (mut events, mut deleted) = (Vec::new(), Vec::new());
+    let mut next = None;
+    loop {
+        let found = page(calendar, Listing { since, page: next.as_deref() }).await;
+        events.extend(found.events.into_iter().map(|event| event.id));
+        deleted.extend(found.deleted);
+        match found.next {
+            Next::Page(page) => next = Some(page),
+            Next::End { since } => {
+                events.sort();
+                return (events, deleted, since);
+            }
+        }
+    }
+}
+
+async fn tells_all_and_then_its_changes(calendar: &dyn Calendar) {
+    let mut made = Vec::new();
+    // More than a page.
+    for number in 0..103 {
+        made.push(make(calendar, &format!("b{number}"), &content()).await);
+    }
+    made.sort();
+    let (events, deleted, since) = listed(calendar, None).await;
+    assert_eq!((events, deleted), (made.clone(), Vec::new()));
+    let since = since.expect("a sync token");
+    assert_eq!(listed(calendar, Some(&since)).await.0, [""; 0]);
+    let later = make(calendar, "later", &content()).await;
+    let name = Name::given(&made[0]);
+    let (verb, condition) = (Verb::Delete, Condition::Unconditional);
+    calendar.send(&Call { verb, name, condition, body: &[] }).await;
+    let (events, deleted, _) = listed(calendar, Some(&since)).await;
+    assert_eq!((events, deleted), (vec![later], vec![made[0].clone()]));
+}
+
+#[tokio::test]
+async fn google_tells_all_and_then_its_changes() {
+    let (emulator, google) = emulator().await;
+    tells_all_and_then_its_changes(&google).await;
+    emulator.stop().await;
+}
+
+#[tokio::test]
+async fn radicale_tells_all_and_then_its_changes() {
+    let Some((_, caldav)) = radicale("radicale_tells_all_and_then_its_changes").await else {
+        return;
+    };
+    tells_all_and_then_its_changes(&caldav).await;
+}
+
+/// A page can be empty though more follow.
+#[tokio::test]
+async fn an_empty_page_is_not_the_last_one() {
+    let (emulator, google) = emulator().await;
+    emulator.set_switches(Switches { empty_first_page: true, ..Switches::default() });
+    let id = make(&google, "a", &content()).await;
+    assert_eq!(listed(&google, None).await.0, [id]);
+    emulator.stop().await;
+}
+
+#[tokio::test]
+async fn an_expired_token_says_so() {
+    let (emulator, google) = emulator().await;
+    let (_, _, since) = listed(&google, None).await;
+    emulator.expire_sync_tokens("host@example.com");
+    for since in [since.as_deref(), Some("nonsense")] {
+        let answer = google.list(Listing { since, page: None }).await;
+        assert!(matches!(answer, Listed::Expired { .. }), "{answer:?}");
+    }
+    let answer = google.list(Listing { since: None, page: Some("1.2.x") }).await;
+    assert!(matches!(answer, Listed::Expired { .. }), "{answer:?}");
+    emulator.remove_calendar("host@example.com");
+    let answer = google.list(ALL).await;
+    assert!(matches!(answer, Listed::CalendarGone { .. }), "{answer:?}");
+    emulator.stop().await;
+
+    let Some((account, caldav)) = radicale("an_expired_token_says_so").await else { return };
+    let since = Some("http://radicale.org/ns/sync/nonsense");
+    let answer = caldav.list(Listing { since, page: None }).await;
+    assert!(matches!(answer, Listed::Expired { .. }), "{answer:?}");
+    let nowhere =
+        Caldav::new(Account { calendar: format!("{}-no", account.calendar), ..account }, http());
+    let answer = nowhere.list(ALL).await;
+    assert!(matches!(answer, Listed::CalendarGone { .. }), "{answer:?}");
+}
+
+/// Ours alone, with what a host has made of them.
+#[tokio::test]
+async fn only_our_events_are_listed_and_whether_they_show_what_they_say() {
+    let (emulator, google) = emulator().await;
+    let (kept, edited) =
+        (make(&google, "a", &content()).await, make(&google, "b", &content()).await);
+    let stripped = make(&google, "c", &content()).await;
+    make_for(&google, ConnectionId(Uuid::from_u128(99)), "d", &content()).await;
+    let change = |id: &str, change| emulator.change_by_hand("host@example.com", id, change);
+    assert!(change(&edited, ByHand::Retitle("Mine".to_owned())));
+    assert!(change(&kept, ByHand::Colour("7".to_owned())));
+    assert!(change(&stripped, ByHand::StripProperties));
+    let mut events = page(&google, ALL).await.events;
+    events.sort_by_key(|event| event.id != kept);
+    let told: Vec<_> = events.iter().map(|event| (event.id.as_str(), event.differs)).collect();
+    assert_eq!(told, [(kept.as_str(), Some(false)), (edited.as_str(), Some(true))]);
+    assert!(events.iter().all(|event| event.etag.is_some()));
+    emulator.stop().await;
+}
+
+const EVENTS: &str = "<multistatus xmlns='DAV:' xmlns:c='urn:ietf:params:xml:ns:caldav'>\
+     <response><href>/dav/</href><propstat><prop><getetag>\"0\"</getetag></prop>\
+     <status>HTTP/1.1 200 OK</status></propstat></response>\
+     <response><href>/dav/a.ics</href><propstat><prop><getetag>\"1\"</getetag>DATA</prop>\
+     <status>HTTP/1.1 200 OK</status></propstat></response></multistatus>";
+
+/// A server without sync-collection is read whole each time.
+#[tokio::test]
+async fn a_server_that_tells_no_changes_is_listed_whole() {
+    let text = calendar_sync::calendar::ical::write(&marker(&content(), 0), &content());
+    let members = EVENTS.replace("DATA", "");
+    let whole = EVENTS.replace("DATA", &format!("<c:calendar-data>{text}</c:calendar-data>"));
+    let stub =
+        Stub::saying(&[(403, "", ""), (207, "", &members), (207, "", &whole), (500, "", "")]).await;
+    let account = account("", &format!("{}/dav/", stub.url));
+    let caldav = Caldav::new(account, http());
+    let (events, deleted, since) = listed(&caldav, None).await;
+    assert_eq!((events, deleted, since), (vec!["a.ics".to_owned()], Vec::new(), None));
+    let methods: Vec<_> = stub.requests().iter().map(|seen| seen.line().to_owned()).collect();
+    assert_eq!(methods, ["REPORT /dav/", "PROPFIND /dav/", "REPORT /dav/"]);
+    let answer = caldav.list(ALL).await;
+    assert!(matches!(answer, Listed::Failed(Answer::Status { status: 500, .. })), "{answer:?}");
+}
+
+/// What was cut short is not all that there is: nothing may be missed by it.
+#[tokio::test]
+async fn a_full_list_that_was_cut_short_is_not_taken_for_all() {
+    let cut = "<multistatus xmlns='DAV:'><response><href>/dav/</href>\
+               <status>HTTP/1.1 507 Insufficient Storage</status></response>\
+               <sync-token>t</sync-token></multistatus>";
+    let none = "<multistatus xmlns='DAV:'/>";
+    let stub = Stub::saying(&[(207, "", cut), (207, "", none)]).await;
+    let account = account("", &format!("{}/dav/", stub.url));
+    assert_eq!(listed(&Caldav::new(account, http()), None).await.2, None);
+    assert!(stub.requests()[1].line().starts_with("PROPFIND"));
+}

@@ -1,0 +1,421 @@
+//! Facts of sweeps (rule R20): when one is due, what it misses, and what is kept for people.
+
+use std::time::Duration;
+
+use booking::{IcalUid, Verb};
+use calendar_sync::store::{
+    Adopted, AdoptedEvent, DRIFT_MAX, Drift, DriftKind, DriftNote, Fenced, Finding, FoundDrift,
+    LAST_STAGE, LaneLease, Missing, Owed, Sweep, SweepProgress, SweepStep, SweptPage,
+};
+use chrono::TimeDelta;
+use uuid::Uuid;
+
+use super::env::{Answered as _, Env, LONG, SHORT, connection, content, hour, present, token, uid};
+
+/// Connection 1, leased by 1, whose calendar has acknowledged these.
+async fn holding(env: &Env, names: &[&str]) -> LaneLease {
+    env.connect(1).await;
+    for name in names {
+        env.ask(name, 0, Some("Massage")).await;
+    }
+    let lane = env.lane(1).await;
+    for name in names {
+        env.apply(&lane, name, 0, "Massage").await;
+    }
+    pass(env).await;
+    lane
+}
+
+/// Some time passes.
+async fn pass(env: &Env) {
+    let mut looks = 0;
+    env.eventually("some time has passed", || {
+        looks += 1;
+        let passed = (looks > 1).then_some(());
+        async move { passed }
+    })
+    .await;
+}
+
+async fn step(env: &Env, lane: &LaneLease, step: SweepStep) -> Fenced {
+    let stepped = env.store.step_sweep(lane, &step).await.answered();
+    pass(env).await;
+    stepped
+}
+
+fn plan(after: Option<Duration>) -> SweepStep {
+    SweepStep::Plan { after, result: None }
+}
+
+fn begin(full: bool) -> SweepStep {
+    SweepStep::Begin { full, result: None }
+}
+
+fn end(since: Option<&str>) -> SweepStep {
+    let since = since.map(str::to_owned);
+    SweepStep::End { since, after: LONG, verify_drift: false, result: "read".to_owned() }
+}
+
+/// A sweep of connection 1 begins, whole or from `since`.
+async fn begun(env: &Env, lane: &LaneLease, since: Option<&str>) {
+    assert_eq!(step(env, lane, plan(Some(Duration::ZERO))).await, Fenced::Written);
+    assert_eq!(step(env, lane, begin(true)).await, Fenced::Written);
+    if since.is_some() {
+        write(env, lane, seeing(&["a", "b", "c"])).await;
+        assert_eq!(step(env, lane, end(since)).await, Fenced::Written);
+        assert_eq!(step(env, lane, begin(false)).await, Fenced::Written);
+    }
+    let progress = SweepProgress { is_full: since.is_none(), page: None, pages: 0 };
+    let sweep = env.store.sweep(lane).await.answered();
+    assert_eq!(sweep.progress, Some(progress));
+    assert_eq!(sweep.since.as_deref(), since);
+}
+
+fn uids(names: &[&str]) -> Vec<IcalUid> {
+    names.iter().copied().map(uid).collect()
+}
+
+fn seeing(names: &[&str]) -> SweptPage {
+    SweptPage { seen: uids(names), ..SweptPage::default() }
+}
+
+fn losing(names: &[&str]) -> SweptPage {
+    SweptPage { gone: uids(names), ..SweptPage::default() }
+}
+
+fn finding(external_id: &str, kind: DriftKind) -> SweptPage {
+    let found = FoundDrift { external_id: external_id.to_owned(), uid: Some(uid("a")), kind };
+    SweptPage { found: vec![found], ..SweptPage::default() }
+}
+
+/// Writes a page; answers what is news.
+async fn write(env: &Env, lane: &LaneLease, page: SweptPage) -> Vec<String> {
+    let news = env.store.sweep_page(lane, &page).await.answered().expect("the lane is ours");
+    pass(env).await;
+    news
+}
+
+async fn missing(env: &Env, lane: &LaneLease) -> (u64, u64) {
+    let Missing { known, missing } = env.store.missing(lane).await.answered();
+    (known, missing)
+}
+
+/// What waits to be read by its name.
+async fn to_be_read(env: &Env, lane: &LaneLease) -> Vec<IcalUid> {
+    let is_verified = |owed: &Owed| owed.verify.as_ref().is_some_and(|verify| verify.is_due);
+    let mut due = env.due(lane).await;
+    due.retain(is_verified);
+    let mut uids: Vec<_> = due.into_iter().map(|owed| owed.uid).collect();
+    uids.sort();
+    uids
+}
+
+async fn note(env: &Env, lane: &LaneLease, kind: Option<DriftKind>) -> Option<bool> {
+    let (uid, external_id) = (uid("a"), "booking-a.ics".to_owned());
+    let note = DriftNote { lane: lane.clone(), uid, external_id, kind };
+    let noted = env.store.note_drift(&note).await.answered();
+    pass(env).await;
+    noted
+}
+
+/// The names and kinds of what is otherwise.
+async fn drift(env: &Env) -> Vec<(String, DriftKind)> {
+    let found = env.store.drift(connection(1)).await.answered();
+    assert_eq!(env.counted(1).await.drift, i64::try_from(found.len()).expect("a few"));
+    found.into_iter().map(|Drift { external_id, kind, .. }| (external_id, kind)).collect()
+}
+
+pub(crate) async fn a_sweep_that_is_due_asks_for_its_lane(env: &Env) {
+    let lane = holding(env, &["a"]).await;
+    assert_eq!(env.store.sweep(&lane).await.answered(), Sweep::default());
+    assert_eq!(step(env, &lane, plan(Some(SHORT))).await, Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    // Nothing else is due: the sweep alone asks for the lane.
+    let lane = env.eventually("the sweep's hour", || env.lease(2)).await;
+    assert_eq!(env.store.sweep(&lane).await.answered().is_due, Some(true));
+    assert_eq!(env.due(&lane).await, []);
+    for (number, after) in [(3, Some(LONG)), (4, None)] {
+        assert_eq!(step(env, &lane, plan(after)).await, Fenced::Written);
+        let sweep = env.store.sweep(&lane).await.answered();
+        assert_eq!(sweep.is_due, after.map(|_| false));
+        if after.is_none() {
+            assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+        }
+        assert_eq!(env.lease(number).await, None);
+    }
+}
+
+pub(crate) async fn a_connection_that_is_parked_or_removed_is_not_swept(env: &Env) {
+    let lane = holding(env, &["a"]).await;
+    assert_eq!(step(env, &lane, plan(Some(Duration::ZERO))).await, Fenced::Written);
+    assert_eq!(env.store.park(&lane, "no").await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.lease(2).await, None);
+    env.connect(1).await;
+    assert!(env.lease_for(3, SHORT).await.is_some(), "it is connected again");
+    assert!(env.store.remove_connection(connection(1), false).await.answered());
+    assert_eq!(env.lease(4).await, None);
+}
+
+pub(crate) async fn a_sweep_goes_on_where_it_stood(env: &Env) {
+    let lane = holding(env, &["a"]).await;
+    begun(env, &lane, None).await;
+    let page = SweptPage { next: Some("2".to_owned()), ..seeing(&["a"]) };
+    assert_eq!(write(env, &lane, page).await, [""; 0]);
+    // The last page is kept until the sweep ends: it is read once more if nothing follows.
+    write(env, &lane, SweptPage::default()).await;
+    let sweep = env.store.sweep(&lane).await.answered();
+    let progress = SweepProgress { is_full: true, page: Some("2".to_owned()), pages: 2 };
+    assert_eq!((sweep.progress, sweep.since), (Some(progress), None));
+    assert_eq!(step(env, &lane, end(Some("t"))).await, Fenced::Written);
+    let sweep = env.store.sweep(&lane).await.answered();
+    assert_eq!((sweep.progress, sweep.since.as_deref()), (None, Some("t")));
+    assert_eq!(sweep.is_due, Some(false));
+    assert_eq!(env.counted(1).await.swept.as_deref(), Some("read"));
+    // Without one under way there is nothing to write and nothing to end.
+    assert_eq!(env.store.sweep_page(&lane, &seeing(&["a"])).await.answered(), None);
+    assert_eq!(step(env, &lane, end(None)).await, Fenced::Refused);
+    assert_eq!(step(env, &lane, begin(false)).await, Fenced::Written);
+    let sweep = env.store.sweep(&lane).await.answered();
+    assert_eq!(sweep.progress.map(|it| it.is_full), Some(false));
+    let expired = SweepStep::Begin { full: true, result: Some("expired".to_owned()) };
+    assert_eq!(step(env, &lane, expired).await, Fenced::Written);
+    let sweep = env.store.sweep(&lane).await.answered();
+    assert_eq!((sweep.progress.map(|it| it.is_full), sweep.since), (Some(true), None));
+    assert_eq!(env.counted(1).await.swept.as_deref(), Some("expired"));
+}
+
+pub(crate) async fn a_full_scan_misses_what_it_did_not_come_by(env: &Env) {
+    let lane = holding(env, &["a", "b"]).await;
+    begun(env, &lane, None).await;
+    assert_eq!(missing(env, &lane).await, (2, 2));
+    write(env, &lane, seeing(&["a"])).await;
+    // What is acknowledged while the sweep is under way need not be in its pages.
+    env.ask("c", 0, Some("Massage")).await;
+    env.apply(&lane, "c", 0, "Massage").await;
+    assert_eq!(missing(env, &lane).await, (3, 1));
+    assert_eq!(to_be_read(env, &lane).await, []);
+    assert_eq!(step(env, &lane, end(None)).await, Fenced::Written);
+    assert_eq!(to_be_read(env, &lane).await, uids(&["b"]));
+    let verify = env.owed(&lane).await.verify.expect("it is to be read");
+    assert_eq!((verify.stage, verify.deletes, verify.drift), (LAST_STAGE, false, None));
+    assert_eq!(env.record(&lane, "b", Finding::Verified).await, Fenced::Written);
+    assert_eq!(to_be_read(env, &lane).await, []);
+}
+
+pub(crate) async fn a_deletion_that_was_told_is_missing_until_it_is_seen_again(env: &Env) {
+    let lane = holding(env, &["a", "b", "c"]).await;
+    begun(env, &lane, Some("t")).await;
+    assert_eq!(missing(env, &lane).await, (3, 0));
+    write(env, &lane, losing(&["a", "b"])).await;
+    assert_eq!(missing(env, &lane).await, (3, 2));
+    write(env, &lane, seeing(&["b"])).await;
+    assert_eq!(missing(env, &lane).await, (3, 1));
+    assert_eq!(step(env, &lane, end(Some("u"))).await, Fenced::Written);
+    assert_eq!(to_be_read(env, &lane).await, uids(&["a"]));
+    // Another sweep is not told of it again.
+    assert_eq!(step(env, &lane, begin(false)).await, Fenced::Written);
+    assert_eq!(missing(env, &lane).await, (3, 0));
+}
+
+pub(crate) async fn what_has_ended_or_was_deleted_by_us_is_not_missing(env: &Env) {
+    let lane = holding(env, &["a", "b", "c"]).await;
+    let Finding::Present { digest, etag, external_id, provider_uid, .. } =
+        present("c", 1, "Massage")
+    else {
+        unreachable!("it is present")
+    };
+    env.ask("c", 1, Some("Massage")).await;
+    assert!(env.stamp(&lane, "c", (Verb::Update, 1, 0)).await);
+    let (start, end) = (hour(9) - TimeDelta::days(9_000), hour(10) - TimeDelta::days(9_000));
+    let ended =
+        Finding::Present { revision: 1, digest, etag, external_id, provider_uid, start, end };
+    assert_eq!(env.record(&lane, "c", ended).await, Fenced::Written);
+    env.ask("b", 1, None).await;
+    begun(env, &lane, None).await;
+    // It is wanted no more: whether it still stands is the lane's to say.
+    assert_eq!(missing(env, &lane).await, (1, 1));
+    assert!(env.stamp(&lane, "b", (Verb::Delete, 1, 0)).await);
+    assert_eq!(env.record(&lane, "b", Finding::Absent { revision: 1 }).await, Fenced::Written);
+    assert_eq!(missing(env, &lane).await, (1, 1));
+}
+
+/// No marker is in it, so that no listing tells of it.
+pub(crate) async fn what_stood_before_us_is_not_missing(env: &Env) {
+    let lane = holding(env, &["a"]).await;
+    let event = AdoptedEvent {
+        external_id: "theirs".to_owned(),
+        etag: None,
+        provider_uid: None,
+        digest: content("Massage").digest(),
+        revision: -1,
+    };
+    let adopted = Adopted { row: Uuid::nil(), uid: uid("b"), event: Some(event) };
+    let _ = env.store.adopt(connection(1), &[adopted]).await.answered();
+    env.ask("b", 0, Some("Massage")).await;
+    begun(env, &lane, None).await;
+    assert_eq!(missing(env, &lane).await, (1, 1));
+}
+
+/// Rule R14: what may land late is looked for once it cannot land any more.
+pub(crate) async fn what_is_to_be_read_anyway_keeps_its_hour(env: &Env) {
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    let lane = env.lane(1).await;
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    let open = env.record_open(&lane, "a", present("a", 0, "Massage"), Some(LONG)).await;
+    assert_eq!(open, Fenced::Written);
+    pass(env).await;
+    begun(env, &lane, None).await;
+    write(env, &lane, SweptPage { verify: uids(&["a"]), ..SweptPage::default() }).await;
+    assert_eq!(step(env, &lane, end(None)).await, Fenced::Written);
+    assert_eq!(to_be_read(env, &lane).await, []);
+}
+
+pub(crate) async fn a_row_is_found_by_its_booking_and_by_its_events_name(env: &Env) {
+    let lane = holding(env, &["a", "b", "c"]).await;
+    let ids = ["booking-c.ics".to_owned(), "nobodys".to_owned()];
+    let rows = env.store.swept_rows(&lane, &uids(&["a", "z"]), &ids).await.answered();
+    let found: Vec<_> = rows.iter().map(|row| row.uid.clone()).collect();
+    assert_eq!(found, uids(&["a", "c"]));
+    let row = &rows[1];
+    assert_eq!((row.generation, row.server_id.as_deref()), (0, Some("booking-c.ics")));
+    assert_eq!(row.applied, Some((0, content("Massage").digest())));
+    assert_eq!((&row.adopted_id, row.drift), (&None, None));
+}
+
+pub(crate) async fn a_copy_is_news_once_and_goes_with_its_event(env: &Env) {
+    let lane = holding(env, &["a"]).await;
+    begun(env, &lane, None).await;
+    for news in [&["copy"][..], &[]] {
+        assert_eq!(write(env, &lane, finding("copy", DriftKind::Copy)).await, news);
+    }
+    assert_eq!(write(env, &lane, finding("other", DriftKind::Orphan)).await, ["other"]);
+    write(env, &lane, seeing(&["a"])).await;
+    assert_eq!(step(env, &lane, end(Some("t"))).await, Fenced::Written);
+    let both = [("copy".to_owned(), DriftKind::Copy), ("other".to_owned(), DriftKind::Orphan)];
+    assert_eq!(drift(env).await, both);
+    // What has changed says nothing of what has not.
+    assert_eq!(step(env, &lane, begin(false)).await, Fenced::Written);
+    let vanished = vec!["other".to_owned(), "booking-a.ics".to_owned()];
+    write(env, &lane, SweptPage { vanished, ..SweptPage::default() }).await;
+    assert_eq!(step(env, &lane, end(Some("u"))).await, Fenced::Written);
+    assert_eq!(drift(env).await, both[..1]);
+    assert_eq!(step(env, &lane, begin(true)).await, Fenced::Written);
+    write(env, &lane, seeing(&["a"])).await;
+    assert_eq!(step(env, &lane, end(Some("v"))).await, Fenced::Written);
+    assert_eq!(drift(env).await, []);
+}
+
+pub(crate) async fn a_drift_is_news_once_and_until_it_is_settled(env: &Env) {
+    let lane = holding(env, &["a", "b"]).await;
+    begun(env, &lane, None).await;
+    for (kind, is_news) in [
+        (DriftKind::Edited, true),
+        (DriftKind::Edited, false),
+        (DriftKind::Deleted, true),
+        (DriftKind::Deleted, false),
+    ] {
+        assert_eq!(note(env, &lane, Some(kind)).await, Some(is_news));
+        assert_eq!(drift(env).await, [("booking-a.ics".to_owned(), kind)]);
+    }
+    // What is known to be deleted is not missed again.
+    assert_eq!(missing(env, &lane).await, (1, 1));
+    let rows = env.store.swept_rows(&lane, &uids(&["a"]), &[]).await.answered();
+    assert_eq!(rows[0].drift, Some(DriftKind::Deleted));
+    write(env, &lane, seeing(&["b"])).await;
+    assert_eq!(step(env, &lane, end(Some("t"))).await, Fenced::Written);
+    assert_eq!(drift(env).await.len(), 1, "nothing has settled it");
+    // The next update brings the event back.
+    env.ask("a", 1, Some("Haircut")).await;
+    assert!(env.stamp(&lane, "a", (Verb::Update, 1, 0)).await);
+    assert_eq!(env.record(&lane, "a", present("a", 1, "Haircut")).await, Fenced::Written);
+    pass(env).await;
+    let rows = env.store.swept_rows(&lane, &uids(&["a"]), &[]).await.answered();
+    assert_eq!(rows[0].drift, None);
+    assert_eq!(step(env, &lane, begin(false)).await, Fenced::Written);
+    assert_eq!(missing(env, &lane).await, (2, 0));
+    assert_eq!(step(env, &lane, end(Some("u"))).await, Fenced::Written);
+    assert_eq!(drift(env).await, []);
+    assert_eq!(note(env, &lane, Some(DriftKind::Lost)).await, Some(true));
+    assert_eq!(note(env, &lane, None).await, Some(false));
+    assert_eq!(drift(env).await, []);
+}
+
+/// Once the policy has changed, what was only reported is to be mended.
+pub(crate) async fn what_is_known_to_be_otherwise_is_read_again_if_asked_for(env: &Env) {
+    let lane = holding(env, &["a", "b"]).await;
+    assert_eq!(note(env, &lane, Some(DriftKind::Deleted)).await, Some(true));
+    begun(env, &lane, None).await;
+    write(env, &lane, seeing(&["b"])).await;
+    let result = "read".to_owned();
+    let ended = SweepStep::End { since: None, after: LONG, verify_drift: true, result };
+    assert_eq!(step(env, &lane, ended).await, Fenced::Written);
+    assert_eq!(to_be_read(env, &lane).await, uids(&["a"]));
+    assert_eq!(env.owed(&lane).await.verify.expect("to be read").drift, Some(DriftKind::Deleted));
+}
+
+pub(crate) async fn no_more_drift_is_kept_than_the_bound(env: &Env) {
+    let lane = holding(env, &["a"]).await;
+    begun(env, &lane, None).await;
+    let copy = |number| FoundDrift {
+        external_id: format!("copy-{number:04}"),
+        uid: None,
+        kind: DriftKind::Copy,
+    };
+    let found: Vec<_> = (0..DRIFT_MAX + 5).map(copy).collect();
+    let page = SweptPage { found, ..SweptPage::default() };
+    assert_eq!(write(env, &lane, page).await.len(), DRIFT_MAX as usize);
+    assert_eq!(note(env, &lane, Some(DriftKind::Edited)).await, Some(true));
+    assert_eq!(drift(env).await.len(), DRIFT_MAX as usize);
+}
+
+pub(crate) async fn a_halted_sweep_waits_for_a_person(env: &Env) {
+    let lane = holding(env, &["a"]).await;
+    assert!(!env.store.resume_sweep(connection(1)).await.answered());
+    begun(env, &lane, Some("t")).await;
+    let halt = SweepStep::Halt { reason: "empty".to_owned() };
+    assert_eq!(step(env, &lane, halt).await, Fenced::Written);
+    let sweep = env.store.sweep(&lane).await.answered();
+    assert_eq!((sweep.halted.as_deref(), sweep.progress), (Some("empty"), None));
+    assert_eq!(step(env, &lane, plan(Some(Duration::ZERO))).await, Fenced::Written);
+    assert_eq!(env.row(1).await.halted.as_deref(), Some("empty"));
+    assert_eq!(env.counted(1).await.connection.halted.as_deref(), Some("empty"));
+    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.lease(2).await, None);
+    assert!(env.store.resume_sweep(connection(1)).await.answered());
+    assert!(!env.store.resume_sweep(connection(1)).await.answered());
+    assert_eq!(env.row(1).await.halted, None);
+    let lane = env.lane(3).await;
+    let sweep = env.store.sweep(&lane).await.answered();
+    let expected = Sweep { is_due: Some(true), is_excused: true, ..Sweep::default() };
+    assert_eq!(sweep, expected);
+    // The person has answered for one sweep, and for all of it.
+    assert_eq!(step(env, &lane, begin(false)).await, Fenced::Written);
+    let progress = env.store.sweep(&lane).await.answered().progress;
+    assert_eq!(progress.map(|it| it.is_full), Some(true));
+    assert_eq!(step(env, &lane, end(Some("u"))).await, Fenced::Written);
+    assert!(!env.store.sweep(&lane).await.answered().is_excused);
+}
+
+pub(crate) async fn a_former_holder_sweeps_nothing(env: &Env) {
+    let lane = holding(env, &["a"]).await;
+    begun(env, &lane, None).await;
+    let stranger = LaneLease { token: token(9), ..lane.clone() };
+    for refused in [
+        plan(Some(LONG)),
+        begin(true),
+        end(Some("t")),
+        SweepStep::Halt { reason: "empty".to_owned() },
+    ] {
+        assert_eq!(step(env, &stranger, refused).await, Fenced::Refused);
+    }
+    let page = SweptPage { next: Some("2".to_owned()), ..finding("copy", DriftKind::Copy) };
+    assert_eq!(env.store.sweep_page(&stranger, &page).await.answered(), None);
+    assert_eq!(note(env, &stranger, Some(DriftKind::Edited)).await, None);
+    let progress = SweepProgress { is_full: true, page: None, pages: 0 };
+    let expected = Sweep { is_due: Some(true), progress: Some(progress), ..Sweep::default() };
+    assert_eq!(env.store.sweep(&lane).await.answered(), expected);
+    assert_eq!(missing(env, &lane).await, (1, 1));
+    assert_eq!(drift(env).await, []);
+}
