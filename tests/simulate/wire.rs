@@ -163,11 +163,20 @@ impl Wire {
         lost(sent && variant != Variant::UnknownTakenForFailed)
     }
 
-    /// The latest request that a worker knows to have been carried out.
+    /// The latest request whose doing a worker has an acknowledgement of. A repetition is answered as
+    /// well and changes nothing: what stands is of a request before it.
     fn acknowledge(&self, name: &str, request: u64) {
         let mut accounts = self.world.accounts();
-        let latest = accounts.0[self.account].acknowledged.entry(name.to_owned()).or_default();
-        *latest = request.max(*latest);
+        let account = &mut accounts.0[self.account];
+        let mut changes = account.server.history().iter().rev().filter(|one| one.name == name);
+        let made = changes.find_map(|one| match one.by {
+            By::Request(made) if made <= request => Some(made),
+            By::Request(_) | By::Host | By::Server => None,
+        });
+        if let Some(made) = made {
+            let latest = account.acknowledged.entry(name.to_owned()).or_default();
+            *latest = made.max(*latest);
+        }
     }
 }
 
