@@ -95,11 +95,18 @@ fn a_success_is_applied_and_nothing_else_is() {
 fn what_is_not_valid_is_rejected_without_a_look() {
     check(&[
         (&[Google, Caldav], &VERBS, &[400], &["", "timeRangeEmpty"], rejected(false)),
-        (&[Microsoft], &VERBS, &[400], &["", "ErrorInvalidRequest"], rejected(false)),
+        (&[Microsoft], &VERBS, &[400], &INVALID, rejected(false)),
         (&[Microsoft], &VERBS, &[400], &["ErrorDuplicateTransactionId"], unknown(false)),
         (&KINDS, &VERBS, &[413, 415, 422], &[""], rejected(false)),
         (&KINDS, &VERBS, &[405, 411, 414, 431], &[""], rejected(true)),
     ]);
+}
+
+/// Graph has answered "Account suspended", and kept what it was sent.
+#[test]
+fn what_graph_refuses_for_another_reason_is_read_back() {
+    let words = ["", "ErrorAccountSuspend", "ErrorInternalServerError"];
+    check(&[(&[Microsoft], &VERBS, &[400, 403], &words, rejected(true))]);
 }
 
 /// L17, L28.
@@ -114,6 +121,9 @@ fn a_403_is_classified_by_its_reason() {
         (&KINDS, &VERBS, &[403], &other, rejected(true)),
         (&[Caldav, Microsoft], &VERBS, &[403], &rate, rejected(true)),
         (&[Caldav], &VERBS, &[403], &["no-uid-conflict"], rejected(true)),
+        (&[Microsoft], &VERBS, &[403], &["ErrorAccessDenied", "accessDenied"], unauthorised()),
+        (&[Microsoft], &[Delete], &[403], &["ErrorCannotDeleteObject"], unknown(false)),
+        (&[Microsoft], &[Update], &[403], &["ErrorCannotDeleteObject"], rejected(true)),
     ]);
 }
 
