@@ -208,8 +208,9 @@ impl World {
             self.trail(&before);
         }
         self.store.restore(&chosen, History::Same);
-        // Nothing tells of a restore that the server does not show, if not a cursor that is behind.
-        let is_behind = self.positions() != before;
+        // Nothing tells of a restore that the server does not show, if not a cursor that is behind. One
+        // that stands where its log begins is behind nothing, whether or not it was written down.
+        let is_behind = read_from(self.positions()) != read_from(before);
         let is_unnoticed = self.unnoticed.load(Ordering::Relaxed);
         let shows = is_noticed || !is_behind || is_unnoticed;
         if shows {
@@ -278,4 +279,9 @@ impl World {
         let trace = self.trace.as_ref().map(|trace| lock(trace).clone());
         (lock(&self.wrongs).clone(), trace.unwrap_or_default())
     }
+}
+
+/// The partitions of which something was read, and how far.
+fn read_from(positions: Vec<(i32, Option<i64>)>) -> Vec<(i32, Option<i64>)> {
+    positions.into_iter().filter(|(_, at)| at.is_some_and(|at| at > 0)).collect()
 }
