@@ -73,7 +73,8 @@ impl Drain<'_> {
         let (policy, is_halted) = (self.emitter.options.repair.policy, self.is_halted);
         let (rule, tells) = (Rule { policy, is_halted }, self.calendar.tells_content());
         let judged = judge(owed, open, kind, &seen, tells, rule);
-        self.tell(owed, open, &external_id, &judged).await?;
+        let known_as = owed.server_id.as_deref().unwrap_or(&external_id);
+        self.tell(owed, open, known_as, &judged).await?;
         let finding = match judged.found {
             Verified::Unread(reading) => return self.look_again(owed, reading).await,
             // What the host did is left as she made it.

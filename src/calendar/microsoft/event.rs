@@ -271,9 +271,10 @@ impl Event {
         all.find(|property| property.id.eq_ignore_ascii_case(id))?.value.as_deref()
     }
 
-    /// The name that it carries.
+    /// The name that we gave it. A copy that the host made carries it too, and has no `transactionId`.
     pub(super) fn given(&self) -> Option<String> {
-        self.property(NAME).map(ToOwned::to_owned)
+        let name = self.property(NAME)?;
+        (self.transaction_id.as_deref() == Some(name)).then(|| name.to_owned())
     }
 
     /// Whether it carries this name: to the letter, which Graph's search does not look at.
