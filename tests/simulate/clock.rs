@@ -13,6 +13,10 @@ pub(crate) fn beginning() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2030, 1, 1, 0, 0, 0).single().expect("a time in UTC")
 }
 
+/// The simulation begins so much after its runtime: what is planned for an hour comes in the next
+/// millisecond, as timers do, and never in the one before.
+const LATE: Duration = Duration::from_micros(1);
+
 /// A machine's clock.
 #[derive(Debug)]
 pub(crate) struct SimClock {
@@ -24,7 +28,7 @@ impl SimClock {
     /// A clock that shows the right hour.
     #[expect(clippy::disallowed_methods, reason = "this is where the simulated time comes from")]
     pub(crate) fn begin() -> Self {
-        Self { began: Instant::now(), skew_ms: AtomicI64::new(0) }
+        Self { began: Instant::now() + LATE, skew_ms: AtomicI64::new(0) }
     }
 
     /// Another machine's clock, of the same beginning.

@@ -52,7 +52,11 @@ pub fn simulate(seed: u64, variant: Variant, is_traced: bool) -> Verdict {
     #[cfg(tokio_unstable)]
     builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
     let runtime = builder.build().expect("a runtime without threads");
+    // Within the runtime, so that its clock is the runtime's: outside, tokio tells the machine's hour,
+    // and a busy machine would let a seed go another way.
+    let within = runtime.enter();
     let world = World::new(Plan::draw(seed), variant, is_traced);
+    drop(within);
     let whole = Run::whole(Arc::clone(&world));
     // What is left of the tasks ends with the runtime.
     for panic in panics::noticed(move || runtime.block_on(whole)) {
