@@ -30,6 +30,7 @@
 //! | a log that is not the one that was read is not read on (R2) | `it`: `consumer` |
 //! | what cannot be read is a dead letter, kept whole, and the partition goes on (R4) | `it`: `pipeline` |
 //! | a commit holds only if nothing changed that it was folded from (R8, R16) | `it`: `races` |
+//! | nothing is committed by what a database has forgotten since it was read (R3, R18) | `it`: `store_contract`, `a_booking_that_was_forgotten_meanwhile_makes_a_batch_stale`; `pipeline`, `what_was_read_before_the_database_fell_back_is_not_committed` |
 //! | what is in flight is settled before anything supersedes it (R13) | `emit`: `what_is_in_flight_is_settled_before_anything_else` |
 //! | what was not applied gives way to what is wanted by now, where it cannot land unseen (R13, R14) | `emit`: `what_was_not_applied_makes_room_for_what_is_wanted_by_now`; `it`: `an_update_that_is_refused_makes_room_for_the_cancellation` |
 //! | nothing is sent before its time, and no row holds up another (R9) | `it`: `store_contract`, `a_verification_waits_for_what_is_owed_and_for_the_dead` and `a_take_over_keeps_the_backoff` |
