@@ -9,6 +9,8 @@ mod list;
 
 mod multistatus;
 
+mod xml;
+
 pub use multistatus::Access;
 
 use async_trait::async_trait;

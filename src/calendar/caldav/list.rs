@@ -7,22 +7,20 @@
 
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
-use roxmltree::{Document, Node, ParsingOptions};
+use roxmltree::Node;
 use url::Url;
 
 use super::super::http::{self, Request, Response};
 use super::super::{Answer, Listed, ListedEvent, Listing, Next, Page, ical};
+use super::xml::{self, child, text};
 use super::{CALDAV, Caldav, DAV, DEPTH, XML_TYPE, answer, not_calendars};
 
 /// How many events are read at once.
 const PAGE_LEN_MAX: usize = 100;
 /// The longest answer that is read, in bytes.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
-/// The most nodes that it may have. The parser needs some hundred bytes for each.
+/// The most nodes that it may have.
 const NODES_MAX: u32 = 300_000;
-/// The most namespaces that it may declare: what the parser needs for them grows with the square of
-/// their number.
-const NAMESPACES_MAX: usize = 4_096;
 /// The longest token that is kept, in bytes.
 const TOKEN_LEN_MAX: usize = 2_000;
 
@@ -264,66 +262,34 @@ fn read_members(response: &Response, collection: &Url) -> Told {
     }
 }
 
-/// PURE: all responses of a `multistatus` (RFC 4918 §14.16) about the collection and its members. The
-/// body is a stranger's: namespaces are obeyed, document types refused, and all of it is bounded.
+/// PURE: what a `multistatus` says of the collection and its members.
 fn members(body: &[u8], collection: &Url) -> Option<Members> {
-    let text = std::str::from_utf8(body).ok()?;
-    if text.matches("xmlns").count() > NAMESPACES_MAX {
-        return None;
-    }
-    let options = ParsingOptions { nodes_limit: NODES_MAX, ..ParsingOptions::default() };
-    let document = Document::parse_with_options(text, options).ok()?;
-    let root = document.root_element();
-    if !root.has_tag_name((DAV, "multistatus")) {
-        return None;
-    }
+    let document = xml::multistatus(body, NODES_MAX)?;
     let fits = |token: &String| (1..=TOKEN_LEN_MAX).contains(&token.len()) && !token.contains('\n');
-    let responses = root.children().filter(|node| node.has_tag_name((DAV, "response")));
+    let members = xml::responses(&document).filter_map(|response| member(response, collection));
     Some(Members {
-        list: responses.filter_map(|response| member(response, collection)).collect(),
-        sync_token: child(root, DAV, "sync-token").map(said).filter(fits),
+        list: members.collect(),
+        sync_token: child(document.root_element(), DAV, "sync-token").map(text).filter(fits),
     })
 }
 
 fn member(response: Node<'_, '_>, collection: &Url) -> Option<Member> {
-    let href = child(response, DAV, "href").map(said)?;
+    let href = child(response, DAV, "href").map(text)?;
     let path = collection.join(&href).ok()?.path().to_owned();
     let name = path.strip_prefix(collection.path())?.to_owned();
     if name.contains('/') || name.contains('\n') {
         // A collection in the collection.
         return None;
     }
-    let mut member = Member { name, href, ..Member::default() };
-    member.status = child(response, DAV, "status").and_then(status);
-    for propstat in response.children().filter(|node| node.has_tag_name((DAV, "propstat"))) {
-        if child(propstat, DAV, "status").and_then(status) != Some(200) {
-            continue;
-        }
-        if let Some(properties) = child(propstat, DAV, "prop") {
-            member.etag = child(properties, DAV, "getetag").map(said).or(member.etag);
-            member.data = child(properties, CALDAV, "calendar-data").map(said).or(member.data);
+    let mut member = Member { name, href, status: xml::status(response), ..Member::default() };
+    for property in xml::properties(response) {
+        if property.has_tag_name((DAV, "getetag")) {
+            member.etag = Some(text(property));
+        } else if property.has_tag_name((CALDAV, "calendar-data")) {
+            member.data = Some(text(property));
         }
     }
     Some(member)
-}
-
-/// `HTTP/1.1 200 OK`.
-fn status(node: Node<'_, '_>) -> Option<u16> {
-    said(node).split_ascii_whitespace().nth(1)?.parse().ok()
-}
-
-fn child<'a, 'input>(
-    node: Node<'a, 'input>,
-    namespace: &'static str,
-    name: &'static str,
-) -> Option<Node<'a, 'input>> {
-    node.children().find(move |child| child.has_tag_name((namespace, name)))
-}
-
-/// All of an element's own text: a comment, or a section of character data, cuts it in pieces.
-fn said(node: Node<'_, '_>) -> String {
-    let pieces = node.children().filter(Node::is_text).filter_map(|piece| piece.text());
-    pieces.collect::<String>().trim().to_owned()
 }
 
 fn escape(text: &str) -> String {

@@ -1,15 +1,13 @@
 //! PURE: what a `multistatus` (RFC 4918 §14.16) says of principals, homes and calendars. The body is a
 //! stranger's: namespaces are obeyed, document types refused, and size, nodes and namespaces bounded.
 
-use roxmltree::{Document, Node, ParsingOptions};
+use roxmltree::Node;
 
+use super::xml::{self, child, children, text};
 use super::{CALDAV, DAV};
 
-/// The most nodes that a body may have. The parser needs some hundred bytes for each.
+/// The most nodes that a body may have.
 const NODES_MAX: u32 = 50_000;
-/// The most namespaces that it may declare: elements inherit each other's, so that what the parser
-/// needs for them grows with the square of their number.
-const NAMESPACES_MAX: usize = 4_096;
 /// The longest name of a calendar that is kept, in characters.
 const NAME_LEN_MAX: usize = 200;
 /// The longest sync token that is kept, in bytes.
@@ -64,28 +62,16 @@ pub enum Access {
 
 /// All responses of a multistatus, in order. `None`: the body is no multistatus, or exceeds a bound.
 pub(super) fn read(body: &[u8]) -> Option<Vec<Member>> {
-    let text = std::str::from_utf8(body).ok()?;
-    if text.matches("xmlns").count() > NAMESPACES_MAX {
-        return None;
-    }
-    let options = ParsingOptions { nodes_limit: NODES_MAX, ..ParsingOptions::default() };
-    let document = Document::parse_with_options(text, options).ok()?;
-    let root = document.root_element();
-    if !root.has_tag_name((DAV, "multistatus")) {
-        return None;
-    }
-    Some(root.children().filter(|node| node.has_tag_name((DAV, "response"))).map(member).collect())
+    let document = xml::multistatus(body, NODES_MAX)?;
+    Some(xml::responses(&document).map(member).collect())
 }
 
 fn member(response: Node<'_, '_>) -> Member {
     let href = child(response, DAV, "href").map(text).unwrap_or_default();
-    let status = status_of(response);
+    let status = xml::status(response);
     let mut member = Member { href, status, takes_events: true, ..Member::default() };
-    let found = response.children().filter(|node| node.has_tag_name((DAV, "propstat")));
-    for propstat in found.filter(|propstat| status_of(*propstat) == Some(200)) {
-        for property in child(propstat, DAV, "prop").into_iter().flat_map(|prop| prop.children()) {
-            member.take(property);
-        }
+    for property in xml::properties(response) {
+        member.take(property);
     }
     member
 }
@@ -146,34 +132,6 @@ fn access(property: Node<'_, '_>) -> Access {
     } else {
         Access::ReadOnly
     }
-}
-
-/// `HTTP/1.1 200 OK`.
-fn status_of(node: Node<'_, '_>) -> Option<u16> {
-    let line = child(node, DAV, "status").map(text)?;
-    line.split_ascii_whitespace().nth(1)?.parse().ok()
-}
-
-fn child<'a, 'input>(
-    node: Node<'a, 'input>,
-    namespace: &'static str,
-    name: &'static str,
-) -> Option<Node<'a, 'input>> {
-    children(node, namespace, name).next()
-}
-
-fn children<'a, 'input>(
-    node: Node<'a, 'input>,
-    namespace: &'static str,
-    name: &'static str,
-) -> impl Iterator<Item = Node<'a, 'input>> {
-    node.children().filter(move |child| child.has_tag_name((namespace, name)))
-}
-
-/// All of an element's own text: a comment, or a section of character data, cuts it in pieces.
-fn text(node: Node<'_, '_>) -> String {
-    let pieces = node.children().filter(Node::is_text).filter_map(|piece| piece.text());
-    pieces.collect::<String>().trim().to_owned()
 }
 
 #[cfg(test)]
