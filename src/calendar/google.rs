@@ -50,26 +50,9 @@ impl Google {
         Self { account, http }
     }
 
-    /// `{base}/calendars/{calendar}`; ids are often mail addresses, and are percent-encoded.
-    fn calendar(&self) -> Result<Url, Answer> {
-        let unusable = || Answer::Lost {
-            sent: false,
-            message: "the API's address is not an http or https URL".to_owned(),
-        };
-        let mut url = Url::parse(&self.account.base_url).map_err(|_| unusable())?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(unusable());
-        }
-        url.path_segments_mut()
-            .map_err(|()| unusable())?
-            .pop_if_empty()
-            .extend(["calendars", &self.account.calendar]);
-        Ok(url)
-    }
-
     /// `…/events`, or one of them.
     fn events(&self, external_id: Option<&str>) -> Result<Url, Answer> {
-        let mut url = self.calendar()?;
+        let mut url = self.account.calendar_url()?;
         if let Ok(mut path) = url.path_segments_mut() {
             path.push("events").extend(external_id);
         }

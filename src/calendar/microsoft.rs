@@ -52,19 +52,10 @@ impl Microsoft {
 
     /// `{base}/calendars/{calendar}/events`, or one of them.
     fn events(&self, id: Option<&str>) -> Result<Url, Answer> {
-        let unusable = || Answer::Lost {
-            sent: false,
-            message: "the API's address is not an http or https URL".to_owned(),
-        };
-        let mut url = Url::parse(&self.account.base_url).map_err(|_| unusable())?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(unusable());
+        let mut url = self.account.calendar_url()?;
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.push("events").extend(id);
         }
-        url.path_segments_mut()
-            .map_err(|()| unusable())?
-            .pop_if_empty()
-            .extend(["calendars", &self.account.calendar, "events"])
-            .extend(id);
         Ok(url)
     }
 

@@ -26,6 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use booking::{CalendarKind, ConnectionId, Content, IcalUid, Marker, Verb};
 use secrecy::SecretString;
+use url::Url;
 
 /// What proves that we may write to a calendar.
 #[derive(Debug, Clone)]
@@ -56,6 +57,25 @@ pub struct Account {
     pub calendar: String,
     /// What proves that we may.
     pub credentials: Credentials,
+}
+
+impl Account {
+    /// `{base}/calendars/{calendar}`; ids are often mail addresses, and are percent-encoded.
+    fn calendar_url(&self) -> Result<Url, Answer> {
+        let unusable = || Answer::Lost {
+            sent: false,
+            message: "the API's address is not an http or https URL".to_owned(),
+        };
+        let mut url = Url::parse(&self.base_url).map_err(|_| unusable())?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(unusable());
+        }
+        url.path_segments_mut()
+            .map_err(|()| unusable())?
+            .pop_if_empty()
+            .extend(["calendars", &self.calendar]);
+        Ok(url)
+    }
 }
 
 /// How an external event is found.
