@@ -1,13 +1,11 @@
 //! `connections`: adds, finds, lists and removes calendar accounts.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use booking::{CalendarKind, ConnectionId, ProviderId};
 use clap::{Args, Subcommand};
-use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use url::Url;
 use uuid::Uuid;
@@ -19,9 +17,8 @@ use super::discover::DiscoverCommand;
 use super::open::open_installation;
 use super::out::Out;
 use super::repair::{self, DriftArgs, ResumeArgs};
-use super::secret_input::SecretFrom;
+use super::secret_input::{LoginArgs, TokenArgs};
 use super::work::sealer;
-use crate::calendar::Credentials;
 use crate::clock::Surroundings;
 use crate::config::Settings;
 use crate::connection::calendar_name;
@@ -96,15 +93,8 @@ pub struct CaldavArgs {
     /// The collection
     #[arg(long, value_name = "URL")]
     calendar_url: String,
-    /// The account
-    #[arg(long, value_name = "NAME")]
-    username: String,
-    #[arg(long, value_name = "FILE")]
-    #[arg(help = "A file that holds the (app) password; else CALENDAR_SYNC_PASSWORD is read")]
-    password_file: Option<PathBuf>,
-    /// Read the password from standard input
-    #[arg(long, conflicts_with = "password_file")]
-    password_stdin: bool,
+    #[command(flatten)]
+    login: LoginArgs,
 }
 
 /// `connections add google`.
@@ -141,17 +131,6 @@ pub struct MicrosoftArgs {
     base_url: String,
     #[command(flatten)]
     token: TokenArgs,
-}
-
-/// Where an access token comes from.
-#[derive(Debug, Args)]
-pub struct TokenArgs {
-    #[arg(long, value_name = "FILE")]
-    #[arg(help = "A file that holds the access token; else CALENDAR_SYNC_TOKEN is read")]
-    token_file: Option<PathBuf>,
-    /// Read the access token from standard input
-    #[arg(long, conflicts_with = "token_file")]
-    token_stdin: bool,
 }
 
 /// `connections list`.
@@ -226,19 +205,13 @@ impl CaldavArgs {
         let calendar = calendar_name(CalendarKind::Caldav, &self.calendar_url)
             .map_err(|error| UsageError(format!("--calendar-url: {error}")))?;
         warn_of_plain_http("--calendar-url", &calendar);
-        let username = one_line("--username", &self.username)?;
-        let password = SecretFrom {
-            what: "password",
-            file: self.password_file.as_deref(),
-            stdin: self.password_stdin,
-            variable: "CALENDAR_SYNC_PASSWORD",
-        };
+        let (username, credentials) = self.login.read()?;
         Ok(Account {
             kind: CalendarKind::Caldav,
-            subject: username.clone(),
+            subject: username,
             calendar,
             base_url: String::new(),
-            credentials: Credentials::Basic { username, password: password.read()? },
+            credentials,
         })
     }
 }
@@ -246,60 +219,33 @@ impl CaldavArgs {
 impl GoogleArgs {
     fn account(&self) -> anyhow::Result<Account> {
         let Self { calendar_id, subject, base_url, token, .. } = self;
-        token.account(CalendarKind::Google, calendar_id, subject, base_url)
+        account(CalendarKind::Google, calendar_id, subject, base_url, token)
     }
 }
 
 impl MicrosoftArgs {
     fn account(&self) -> anyhow::Result<Account> {
         let Self { calendar_id, subject, base_url, token, .. } = self;
-        token.account(CalendarKind::Microsoft, calendar_id, subject, base_url)
+        account(CalendarKind::Microsoft, calendar_id, subject, base_url, token)
     }
 }
 
-impl TokenArgs {
-    /// An account that such a token opens.
-    fn account(
-        &self,
-        kind: CalendarKind,
-        calendar_id: &str,
-        subject: &str,
-        base_url: &str,
-    ) -> anyhow::Result<Account> {
-        let calendar = calendar_name(kind, calendar_id)
-            .map_err(|error| UsageError(format!("--calendar-id: {error}")))?;
-        let base_url = crate::config::value::http_url(base_url)
-            .map_err(|problem| UsageError(format!("--base-url {problem}")))?;
-        let base_url = base_url.as_str().trim_end_matches('/').to_owned();
-        warn_of_plain_http("--base-url", &base_url);
-        let token = SecretFrom {
-            what: "token",
-            file: self.token_file.as_deref(),
-            stdin: self.token_stdin,
-            variable: "CALENDAR_SYNC_TOKEN",
-        };
-        Ok(Account {
-            kind,
-            subject: one_line("--subject", subject)?,
-            calendar,
-            base_url,
-            credentials: Credentials::Bearer { token: carried(token.read()?)? },
-        })
-    }
-}
-
-/// A token that a header can carry: sent as it is, it would fail each call before it was sent.
-/// (A password travels in Base64, whatever it holds.)
-fn carried(token: SecretString) -> anyhow::Result<SecretString> {
-    let stray = token.expose_secret().chars().position(|letter| !letter.is_ascii_graphic());
-    if let Some(at) = stray {
-        bail!(
-            "the token cannot be sent: its character {} is none of visible ASCII; was something \
-             pasted along with it, a quotation mark or a space?",
-            at + 1
-        );
-    }
-    Ok(token)
+/// An account that an access token opens.
+fn account(
+    kind: CalendarKind,
+    calendar_id: &str,
+    subject: &str,
+    base_url: &str,
+    token: &TokenArgs,
+) -> anyhow::Result<Account> {
+    let calendar = calendar_name(kind, calendar_id)
+        .map_err(|error| UsageError(format!("--calendar-id: {error}")))?;
+    let base_url = crate::config::value::http_url(base_url)
+        .map_err(|problem| UsageError(format!("--base-url {problem}")))?;
+    let base_url = base_url.as_str().trim_end_matches('/').to_owned();
+    warn_of_plain_http("--base-url", &base_url);
+    let subject = one_line("--subject", subject)?;
+    Ok(Account { kind, subject, calendar, base_url, credentials: token.read()? })
 }
 
 /// The longest user name or subject, in bytes.

@@ -2,17 +2,15 @@
 //! none and stores nothing.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::columns::{Columns, or_dash, printable};
-use super::connections::{one_line, warn_of_plain_http};
+use super::connections::warn_of_plain_http;
 use super::out::Out;
 use super::redrive::http;
-use super::secret_input::SecretFrom;
-use crate::calendar::Credentials;
+use super::secret_input::LoginArgs;
 use crate::calendar::caldav::Access;
 use crate::calendar::caldav::discovery::{FoundCalendar, discover};
 use crate::clock::Surroundings;
@@ -38,15 +36,8 @@ pub struct DiscoverCaldavArgs {
     /// The server: a URL or a host
     #[arg(long, value_name = "URL")]
     url: String,
-    /// The account
-    #[arg(long, value_name = "NAME")]
-    username: String,
-    #[arg(long, value_name = "FILE")]
-    #[arg(help = "A file that holds the (app) password; else CALENDAR_SYNC_PASSWORD is read")]
-    password_file: Option<PathBuf>,
-    /// Read the password from standard input
-    #[arg(long, conflicts_with = "password_file")]
-    password_stdin: bool,
+    #[command(flatten)]
+    login: LoginArgs,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -61,14 +52,7 @@ impl DiscoverCaldavArgs {
         out: &mut Out<impl Write + Send>,
     ) -> anyhow::Result<()> {
         warn_of_plain_http("--url", &self.url);
-        let username = one_line("--username", &self.username)?;
-        let password = SecretFrom {
-            what: "password",
-            file: self.password_file.as_deref(),
-            stdin: self.password_stdin,
-            variable: "CALENDAR_SYNC_PASSWORD",
-        };
-        let credentials = Credentials::Basic { username, password: password.read()? };
+        let (_, credentials) = self.login.read()?;
         let http = http(settings, surroundings)?;
         tell(&discover(&http, &self.url, &credentials).await?, self.json, out)?;
         Ok(())

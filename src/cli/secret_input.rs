@@ -3,13 +3,16 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use secrecy::SecretString;
+use clap::Args;
 use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::UsageError;
+use super::connections::one_line;
+use crate::calendar::Credentials;
 use crate::connection::seal::SECRET_LEN_MAX;
 
 /// Where a secret comes from.
@@ -44,6 +47,81 @@ impl SecretFrom<'_> {
             UsageError(advice).into()
         })
     }
+}
+
+/// Where an access token comes from.
+#[derive(Debug, Args)]
+pub(super) struct TokenArgs {
+    #[arg(long, value_name = "FILE")]
+    #[arg(help = "A file that holds the access token; else CALENDAR_SYNC_TOKEN is read")]
+    token_file: Option<PathBuf>,
+    /// Read the access token from standard input
+    #[arg(long, conflicts_with = "token_file")]
+    token_stdin: bool,
+}
+
+impl TokenArgs {
+    /// RFC 6750.
+    pub(super) fn read(&self) -> anyhow::Result<Credentials> {
+        bearer(self.token_file.as_deref(), self.token_stdin)
+    }
+}
+
+fn bearer(file: Option<&Path>, stdin: bool) -> anyhow::Result<Credentials> {
+    let token = SecretFrom { what: "token", file, stdin, variable: "CALENDAR_SYNC_TOKEN" };
+    Ok(Credentials::Bearer { token: carried(token.read()?)? })
+}
+
+/// An account that a password opens, or a token.
+#[derive(Debug, Args)]
+pub(super) struct LoginArgs {
+    /// The account
+    #[arg(long, value_name = "NAME")]
+    username: String,
+    #[arg(long, value_name = "FILE")]
+    #[arg(help = "A file that holds the (app) password; else CALENDAR_SYNC_PASSWORD is read")]
+    password_file: Option<PathBuf>,
+    /// Read the password from standard input
+    #[arg(long, conflicts_with = "password_file")]
+    password_stdin: bool,
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["password_file", "password_stdin"])]
+    #[arg(help = "A file that holds an access token, for servers that take one (RFC 6750)")]
+    token_file: Option<PathBuf>,
+    /// Read an access token from standard input
+    #[arg(long, conflicts_with_all = ["token_file", "password_file", "password_stdin"])]
+    token_stdin: bool,
+}
+
+impl LoginArgs {
+    /// The account's name, and what opens it.
+    pub(super) fn read(&self) -> anyhow::Result<(String, Credentials)> {
+        let username = one_line("--username", &self.username)?;
+        if self.token_stdin || self.token_file.is_some() {
+            return Ok((username, bearer(self.token_file.as_deref(), self.token_stdin)?));
+        }
+        let password = SecretFrom {
+            what: "password",
+            file: self.password_file.as_deref(),
+            stdin: self.password_stdin,
+            variable: "CALENDAR_SYNC_PASSWORD",
+        };
+        let password = password.read()?;
+        Ok((username.clone(), Credentials::Basic { username, password }))
+    }
+}
+
+/// A token that a header can carry: sent as it is, it would fail each call before it was sent.
+/// (A password travels in Base64, whatever it holds.)
+fn carried(token: SecretString) -> anyhow::Result<SecretString> {
+    let stray = token.expose_secret().chars().position(|letter| !letter.is_ascii_graphic());
+    if let Some(at) = stray {
+        bail!(
+            "the token cannot be sent: its character {} is none of visible ASCII; was something \
+             pasted along with it, a quotation mark or a space?",
+            at + 1
+        );
+    }
+    Ok(token)
 }
 
 fn read(input: impl Read) -> anyhow::Result<SecretString> {

@@ -92,7 +92,7 @@ pub enum DiscoveryError {
         origin: String,
     },
     /// The credentials are not accepted.
-    #[error("{origin} does not accept the user name and the password")]
+    #[error("{origin} does not accept the account's name with this password or token")]
     Unauthorised {
         /// Who was asked.
         origin: String,

@@ -122,6 +122,26 @@ async fn the_calendars_on_xandikos_are_found() {
     is_found(&server, home, &["", "/host/", "/host/calendars/calendar/"]).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_takes_tokens_is_asked_with_one() {
+    let (p, h, none) = (principal("/p/"), home("/h/"), multistatus(""));
+    let server = Stub::saying(&[(207, "", &p), (207, "", &h), (207, "", &none)]).await;
+    let url = server.url.clone();
+    let run = move || {
+        let discover = ["connections", "discover", "caldav", "--url", &url, "--username", "anna"];
+        let environment = [("DATABASE_URL", "sqlite::memory:"), ("SECRETS_KEY", KEY)];
+        let both = [&discover[..], &["--token-stdin", "--password-stdin"]].concat();
+        assert_eq!(program(&both, &environment, SECRET).status.code(), Some(2));
+        program(&[&discover[..], &["--token-stdin"]].concat(), &environment, SECRET)
+    };
+    let output = tokio::task::spawn_blocking(run).await.expect("it ran");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let token = format!("Bearer {SECRET}");
+    let seen = server.requests();
+    assert_eq!(seen.len(), 3);
+    assert!(seen.iter().all(|seen| seen.header("authorization") == Some(&*token)));
+}
+
 fn multistatus(responses: &str) -> String {
     format!(
         "<?xml version='1.0'?><d:multistatus xmlns:d='DAV:' \
@@ -286,8 +306,8 @@ async fn what_is_no_help_is_told_and_ends() {
         (&[(207, "", bomb); 2], "it names no principal"),
         (&[(207, "", "<multistatus xmlns='DAV:'>"); 2], "it names no principal"),
         (&[(503, "", "")], "503 Service Unavailable"),
-        (&[(401, "", "")], "does not accept the user name and the password"),
-        (&[(207, "", &nobody)], "does not accept the user name and the password"),
+        (&[(401, "", "")], "does not accept the account's name with this password or token"),
+        (&[(207, "", &nobody)], "does not accept the account's name with this password or token"),
         (&[(207, "", &bad_href)], "one of them is no URL"),
         (&[(207, "", &p), (207, "", &no_home)], "no calendar-home-set"),
         (&[(207, "", &p), (403, "", "")], "cannot say what the account's calendars are in: 403"),
