@@ -24,8 +24,9 @@ use crate::clock::Clock;
 pub const BODY_LEN_MAX: usize = 1024 * 1024;
 /// The longest pause that a `Retry-After` can ask for.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
-/// The most calls that one [`super::Calendar::read`] makes: the event, then its calendar. Each
-/// takes up to [`HttpOptions::call_timeout`].
+/// As long as so many calls, each of up to [`HttpOptions::call_timeout`], one
+/// [`super::Calendar::read`] takes at most: the event, then its calendar. One that asks more often ends
+/// within that time all the same ([`Http::within`]).
 pub const READ_CALLS_MAX: u32 = 2;
 /// The longest ETag that is kept, in bytes.
 const ETAG_LEN_MAX: usize = 512;
@@ -74,6 +75,7 @@ pub enum HttpError {
 #[derive(Clone)]
 pub struct Http {
     client: reqwest::Client,
+    call_timeout: Duration,
     clock: Arc<dyn Clock>,
 }
 
@@ -152,7 +154,20 @@ impl Http {
             .pool_idle_timeout(IDLE_CONNECTION_AGE_MAX);
         let builder = if proxy_from_environment { builder } else { builder.no_proxy() };
         let client = builder.build().map_err(HttpError::Build)?;
-        Ok(Self { client, clock })
+        Ok(Self { client, call_timeout, clock })
+    }
+
+    /// Ends some reading calls that have not ended in the time of `calls` of them.
+    pub async fn within<T>(
+        &self,
+        calls: u32,
+        reading: impl Future<Output = Result<T, Answer>>,
+    ) -> Result<T, Answer> {
+        let answered = tokio::time::timeout(self.call_timeout * calls, reading).await;
+        answered.unwrap_or_else(|_| {
+            let message = "several calls took too long together".to_owned();
+            Err(Answer::Lost { sent: true, message })
+        })
     }
 
     /// Sends a request and reads its answer, once.

@@ -22,7 +22,7 @@ use url::{Url, form_urlencoded};
 use uuid::{Uuid, uuid};
 
 use self::event::{Event, Events, MARKER, NAME, SELECTED};
-use super::http::{self, Http, Request, Response};
+use super::http::{self, Http, READ_CALLS_MAX, Request, Response};
 use super::{
     Account, Answer, Calendar, Call, Condition, Inspected, Listed, Listing, Name, Reading,
 };
@@ -35,8 +35,10 @@ const JSON_TYPE: &str = "application/json";
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// On every request: ids that stay when an event is moved to another calendar of the mailbox.
 const IMMUTABLE_IDS: &str = "IdType=\"ImmutableId\"";
-/// So many events of one name are looked at; of copies that the host made there can be many.
-const SAME_NAME_MAX: usize = 20;
+/// So many events of one name are asked for at once; of copies that the host made there can be many.
+const SAME_NAME_MAX: usize = 100;
+/// So many pages of a search are read.
+const SEARCH_PAGES_MAX: usize = 3;
 
 /// A calendar of a mailbox, opened on one account.
 pub struct Microsoft {
@@ -98,35 +100,61 @@ impl Microsoft {
         }
     }
 
-    /// By its name. Of several that carry it, as a host's copies do, the one that we posted; else the
-    /// first that was made.
+    /// By its name: the one that we posted under it; of several, as an id that was forgotten can make
+    /// them, the first. A host's copy carries the name too, and no `transactionId`: it is hers.
     async fn search(&self, name: &str) -> Result<Found, Answer> {
+        let mut url = self.named(name)?;
+        for _ in 0..SEARCH_PAGES_MAX {
+            let response = self.exchange(Method::GET, url, vec![], &[]).await?;
+            match response.status {
+                200 => {}
+                404 | 410 => {
+                    return match refusal(response) {
+                        Answer::Status { message, .. } | Answer::Lost { message, .. } => {
+                            Ok(Found::NoCalendar(message))
+                        }
+                    };
+                }
+                _ => return Err(refusal(response)),
+            }
+            let events = serde_json::from_slice::<Events>(&response.body)
+                .map_err(|_| not_graphs("a list of events"))?;
+            let named = events.value.into_iter().filter_map(Event::usable);
+            let posted = named.filter(|event| event.is_posted_as(name));
+            if let Some(first) = posted.min_by_key(Event::made_at) {
+                return Ok(Found::Event(Box::new(first)));
+            }
+            // A page may hold nothing, and link to one that does.
+            match events.next {
+                None => return Ok(Found::Nothing),
+                Some(link) => url = self.linked(&link)?,
+            }
+        }
+        Err(not_graphs("a search that ends"))
+    }
+
+    /// The search for an event of that name.
+    fn named(&self, name: &str) -> Result<Url, Answer> {
         // OData's way to write a quote in a text.
-        let name_text = name.replace('\'', "''");
+        let name = name.replace('\'', "''");
         let filter = format!(
-            "singleValueExtendedProperties/Any(ep: ep/id eq '{NAME}' and ep/value eq '{name_text}')"
+            "singleValueExtendedProperties/Any(ep: ep/id eq '{NAME}' and ep/value eq '{name}')"
         );
         let (expand, top) = (expanded(), SAME_NAME_MAX.to_string());
         let query =
             [("$filter", &*filter), ("$select", SELECTED), ("$expand", &expand), ("$top", &top)];
-        let response = self.get(self.events(None)?, &query).await?;
-        match response.status {
-            200 => {
-                let events = serde_json::from_slice::<Events>(&response.body)
-                    .map_err(|_| not_graphs("a list of events"))?;
-                let named = events.value.into_iter().take(SAME_NAME_MAX);
-                let named = named.filter_map(Event::usable).filter(|event| event.is_named(name));
-                let order = |event: &Event| (event.given().is_none(), event.made_at());
-                let first = named.min_by_key(order).map(Box::new);
-                Ok(first.map_or(Found::Nothing, Found::Event))
-            }
-            404 | 410 => match refusal(response) {
-                Answer::Status { message, .. } | Answer::Lost { message, .. } => {
-                    Ok(Found::NoCalendar(message))
-                }
-            },
-            _ => Err(refusal(response)),
-        }
+        let mut url = self.events(None)?;
+        url.set_query(Some(&encoded(&query)));
+        Ok(url)
+    }
+
+    /// Where a page says that the next one is: at this API and nowhere else, since credentials go
+    /// with it.
+    fn linked(&self, link: &str) -> Result<Url, Answer> {
+        let here = self.events(None)?;
+        let next = Url::parse(link).ok().filter(|next| next.origin() == here.origin());
+        let message = "the link to the next page leads elsewhere".to_owned();
+        next.ok_or(Answer::Lost { sent: false, message })
     }
 
     /// By its id if that is known, else by its name. An event that stood before us has no name.
@@ -137,9 +165,16 @@ impl Microsoft {
         {
             return Ok(Found::Event(Box::new(event)));
         }
-        // The search tells a calendar that is not there from an event that is not (L24). What has
-        // no name of ours is found by none.
-        self.search(name.given).await
+        // The search tells a calendar that is not there from an event that is not (L24). It looks
+        // through the whole mailbox: what the host has moved to another calendar is not in this one,
+        // and nothing can be written to it here.
+        match self.search(name.given).await? {
+            Found::Event(event) => {
+                let here = self.look_up(event.id()).await?;
+                Ok(here.map_or(Found::Nothing, |event| Found::Event(Box::new(event))))
+            }
+            other @ (Found::Nothing | Found::NoCalendar(_)) => Ok(other),
+        }
     }
 
     async fn write(&self, call: &Call<'_>) -> Result<Answer, Answer> {
@@ -184,7 +219,7 @@ impl Microsoft {
         if let Some(id) = name.server_id.or((!is_ours(name.given)).then_some(name.given)) {
             return Ok(id.to_owned());
         }
-        match self.search(name.given).await? {
+        match self.http.within(1, self.search(name.given)).await? {
             Found::Event(event) => Ok(event.id().to_owned()),
             Found::Nothing | Found::NoCalendar(_) => {
                 Err(unsent(404, NOT_FOUND, "not sent: the event was not found"))
@@ -230,7 +265,7 @@ impl Calendar for Microsoft {
     }
 
     async fn inspect(&self, name: Name<'_>) -> Inspected {
-        let (reading, content) = match self.find(name).await {
+        let (reading, content) = match self.http.within(READ_CALLS_MAX, self.find(name)).await {
             Ok(Found::Event(event)) => {
                 let reading = Reading::Live {
                     marker: event.marker(),

@@ -8,6 +8,8 @@ mod http;
 
 mod google;
 
+mod microsoft;
+
 mod caldav;
 
 mod caldav_answers;

@@ -45,7 +45,7 @@ pub(super) fn insert_of(name: &str, marker: &Marker, content: &Content) -> Value
     };
     json!({
         "transactionId": name,
-        "subject": content.summary,
+        "subject": subject_of(content),
         "body": { "contentType": "text", "content": content.description.as_deref().unwrap_or("") },
         "location": { "displayName": content.location.as_deref().unwrap_or("") },
         "start": moment(zone, start),
@@ -58,6 +58,25 @@ pub(super) fn insert_of(name: &str, marker: &Marker, content: &Content) -> Value
             { "id": CONNECTION, "value": marker.connection.to_string() },
         ],
     })
+}
+
+/// The longest subject, in UTF-16 units (Exchange Web Services, `Subject`: "limited to 255 characters").
+const SUBJECT_LEN_MAX: usize = 255;
+
+/// The title, as far as Exchange keeps one.
+fn subject_of(content: &Content) -> String {
+    const CUT: char = '…';
+    let len = |text: &str| text.encode_utf16().count();
+    if len(&content.summary) <= SUBJECT_LEN_MAX {
+        return content.summary.clone();
+    }
+    let mut left = SUBJECT_LEN_MAX - CUT.len_utf16();
+    let kept = content.summary.chars().take_while(|letter| {
+        let fits = letter.len_utf16() <= left;
+        left -= letter.len_utf16() * usize::from(fits);
+        fits
+    });
+    kept.chain([CUT]).collect()
 }
 
 /// The same event as a PATCH: the same frozen bytes give the same patch. A `transactionId` cannot be
@@ -277,9 +296,10 @@ impl Event {
         (self.transaction_id.as_deref() == Some(name)).then(|| name.to_owned())
     }
 
-    /// Whether it carries this name: to the letter, which Graph's search does not look at.
-    pub(super) fn is_named(&self, name: &str) -> bool {
-        self.property(NAME) == Some(name)
+    /// Whether it is the event that we posted under this name, to the letter, which Graph's search does
+    /// not look at. One that stood before us was posted by nobody here, and its name is an id of Graph's.
+    pub(super) fn is_posted_as(&self, name: &str) -> bool {
+        self.given().as_deref() == Some(name)
     }
 
     pub(super) fn marker(&self) -> Option<Marker> {

@@ -41,15 +41,12 @@ impl Microsoft {
         }
     }
 
-    /// The first page, or one that a page before linked to: at this API and nowhere else, since
-    /// credentials go with it.
+    /// The first page, or one that a page before linked to.
     fn page_at(&self, link: Option<&str>) -> Result<Url, Answer> {
-        let mut url = self.events(None)?;
         if let Some(link) = link {
-            let next = Url::parse(link).ok().filter(|next| next.origin() == url.origin());
-            let message = "the link to the next page leads elsewhere".to_owned();
-            return next.ok_or(Answer::Lost { sent: false, message });
+            return self.linked(link);
         }
+        let mut url = self.events(None)?;
         let filter = format!(
             "singleValueExtendedProperties/Any(ep: ep/id eq '{CONNECTION}' and ep/value eq '{}')",
             self.account.connection
@@ -66,7 +63,8 @@ impl Microsoft {
     }
 
     fn page(&self, events: Events) -> Listed {
-        let ours = events.value.into_iter().filter_map(|event| {
+        let Events { value, next } = events;
+        let ours = value.into_iter().filter_map(|event| {
             let event = event.usable()?;
             let marker = event.marker().filter(|it| it.connection == self.account.connection)?;
             Some(ListedEvent {
@@ -77,11 +75,14 @@ impl Microsoft {
                 marker,
             })
         });
-        let link = events.next.filter(|link| link.len() <= LINK_LEN_MAX);
-        Listed::Page(Page {
-            events: ours.collect(),
-            deleted: Vec::new(),
-            next: link.map_or(Next::End { since: None }, Next::Page),
-        })
+        let events = ours.collect();
+        let next = match next {
+            Some(link) if link.len() > LINK_LEN_MAX => {
+                return Listed::Failed(not_graphs("a list with a link that can be kept"));
+            }
+            Some(link) => Next::Page(link),
+            None => Next::End { since: None },
+        };
+        Listed::Page(Page { events, deleted: Vec::new(), next })
     }
 }

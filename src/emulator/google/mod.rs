@@ -191,6 +191,11 @@ impl GoogleEmulator {
         self.0.core.state().switches = switches;
     }
 
+    /// How it behaves now.
+    pub fn switches(&self) -> Switches {
+        self.0.core.state().switches.clone()
+    }
+
     /// Orders a fault.
     pub fn order(&self, rule: Rule) -> Ordered {
         self.0.core.faults.order(rule)

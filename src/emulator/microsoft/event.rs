@@ -14,6 +14,8 @@ use crate::emulator::call_log;
 
 /// How many keys each write of an event sets aside, for changes of the server's own.
 pub(super) const KEYS_PER_WRITE: u64 = 16;
+/// The longest subject, in UTF-16 units.
+const SUBJECT_LEN_MAX: usize = 255;
 
 /// A stored event.
 #[derive(Debug, Clone)]
@@ -163,6 +165,7 @@ impl Stored {
                 }
             }
         }
+        self.check_subject()?;
         self.check_range()
     }
 
@@ -171,6 +174,13 @@ impl Stored {
         if name == "location" {
             self.fields.remove("locations");
         }
+    }
+
+    /// Exchange keeps so much of a title (Exchange Web Services, `Subject`); what Graph says to more is
+    /// not established.
+    fn check_subject(&self) -> Result<(), ApiError> {
+        let len = self.text("subject").unwrap_or_default().encode_utf16().count();
+        if len > SUBJECT_LEN_MAX { Err(ApiError::property()) } else { Ok(()) }
     }
 
     /// The end not before the start; a whole day from midnight to midnight, in one zone.

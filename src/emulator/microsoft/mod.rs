@@ -221,6 +221,11 @@ impl MicrosoftEmulator {
         self.0.core.state().switches = switches;
     }
 
+    /// How it behaves now.
+    pub fn switches(&self) -> Switches {
+        self.0.core.state().switches.clone()
+    }
+
     /// Changes how many calls each account may make, from now on.
     pub fn set_limits(&self, limits: Limits) {
         self.0.set_limits(limits);

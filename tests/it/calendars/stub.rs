@@ -50,7 +50,19 @@ impl Stub {
     /// Starts it: the n-th connection gets the n-th reply; after the last, none is taken.
     pub(super) async fn replying(replies: Vec<Reply>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::at(listener, |_| replies)
+    }
+
+    /// The same with answers that name the server's own address.
+    pub(super) async fn linking(answers: impl FnOnce(&str) -> Vec<(u16, String)>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let reply = |(status, body): (u16, String)| said(status, "", &body);
+        Self::at(listener, |url| answers(url).into_iter().map(reply).collect())
+    }
+
+    fn at(listener: TcpListener, replies: impl FnOnce(&str) -> Vec<Reply>) -> Self {
         let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let replies = replies(&url);
         let requests = Arc::new(Mutex::new(Vec::new()));
         let mut tasks = JoinSet::new();
         let log = Arc::clone(&requests);
@@ -70,15 +82,7 @@ impl Stub {
 
     /// One JSON or XML answer after another.
     pub(super) async fn saying(answers: &[(u16, &str, &str)]) -> Self {
-        let reply = |&(status, headers, body): &(u16, &str, &str)| {
-            let len = body.len();
-            Reply::Bytes(
-                format!(
-                    "HTTP/1.1 {status} X\r\nContent-Length: {len}\r\nConnection: close\r\n{headers}\r\n{body}"
-                )
-                .into_bytes(),
-            )
-        };
+        let reply = |&(status, headers, body): &(u16, &str, &str)| said(status, headers, body);
         Self::replying(answers.iter().map(reply).collect()).await
     }
 
@@ -86,6 +90,13 @@ impl Stub {
     pub(super) fn requests(&self) -> Vec<Seen> {
         self.requests.lock().expect("no panic holds it").clone()
     }
+}
+
+/// A whole answer.
+fn said(status: u16, headers: &str, body: &str) -> Reply {
+    let len = body.len();
+    let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {len}\r\nConnection: close\r\n");
+    Reply::Bytes(format!("{head}{headers}\r\n{body}").into_bytes())
 }
 
 /// Reads one request; `None` for what is not one (a TLS greeting).
