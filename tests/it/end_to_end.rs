@@ -40,6 +40,8 @@ mod recovery;
 
 mod graph;
 
+mod mailbox;
+
 mod gates;
 
 mod asked;
@@ -325,6 +327,13 @@ mod real {
     }
 }
 
+mod contrary {
+    use super::world::contrary_google as make;
+
+    every_fact!(make);
+    every_sweep_fact!(make);
+}
+
 /// Microsoft Graph, on both stores.
 mod microsoft {
     mod embedded {
@@ -332,12 +341,32 @@ mod microsoft {
 
         every_fact!(make);
         every_sweep_fact!(make);
+        facts!(
+            make,
+            end_to_end,
+            mailbox,
+            [
+                a_copy_is_not_taken_for_the_event_that_she_has_deleted,
+                a_copy_of_an_earlier_generation_outlives_every_verification,
+                an_event_moved_to_another_calendar_holds_up_nothing,
+                a_title_that_is_too_long_for_exchange_is_cut,
+                an_etag_that_changes_by_itself_costs_a_reading_and_no_effect,
+            ]
+        );
     }
 
     mod real {
         use crate::end_to_end::world::graph_on_postgres as make;
 
         every_fact!(make);
+        every_sweep_fact!(make);
+    }
+
+    mod contrary {
+        use crate::end_to_end::world::contrary_graph as make;
+
+        every_fact!(make);
+        every_sweep_fact!(make);
     }
 }
 

@@ -13,7 +13,7 @@ use super::world::{Connected, PATIENCE, World, until};
 use crate::wait::found;
 
 /// Again and again, so that one of them comes after the late call, whenever that lands.
-const VERIFY_SOON: [Duration; 100] = [Duration::from_millis(300); 100];
+pub(super) const VERIFY_SOON: [Duration; 100] = [Duration::from_millis(300); 100];
 
 /// For a worker that is killed while a call of it is on its way: its lease must not last.
 fn briefly(options: &EmitOptions) -> EmitOptions {

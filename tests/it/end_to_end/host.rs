@@ -16,6 +16,7 @@ use booking::{CalendarKind, Verb};
 use calendar_sync::calendar::Credentials;
 use calendar_sync::clock::{Dice as _, SystemDice};
 use calendar_sync::emulator::google::ByHand;
+use calendar_sync::emulator::microsoft::Switches;
 use calendar_sync::emulator::{self, GoogleEmulator, MicrosoftEmulator};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -58,15 +59,15 @@ pub(crate) enum Ordered {
     Google(emulator::Ordered),
     Microsoft {
         order: emulator::Ordered,
-        /// Whose searches find nothing until then.
-        hidden_in: Option<MicrosoftEmulator>,
+        /// Whose searches find nothing until then, and how they are otherwise.
+        hidden: Option<(MicrosoftEmulator, Box<Switches>)>,
     },
     Wire(Arc<WireOrder>),
 }
 
 /// One at the emulator of Microsoft Graph.
 fn ordered(order: emulator::Ordered) -> Ordered {
-    Ordered::Microsoft { order, hidden_in: None }
+    Ordered::Microsoft { order, hidden: None }
 }
 
 impl Ordered {
@@ -90,10 +91,10 @@ impl Ordered {
     pub(crate) fn withdraw(&self) {
         match self {
             Self::Google(order) => order.withdraw(),
-            Self::Microsoft { order, hidden_in } => {
+            Self::Microsoft { order, hidden } => {
                 order.withdraw();
-                if let Some(graph) = hidden_in {
-                    microsoft::show_again(graph);
+                if let Some((graph, before)) = hidden {
+                    graph.set_switches((**before).clone());
                 }
             }
             Self::Wire(order) => order.withdraw(),

@@ -41,7 +41,8 @@ use crate::services;
 pub(crate) use crate::wait::{PATIENCE, until};
 use made::{caldav, google, microsoft};
 pub(crate) use made::{
-    demanding, embedded, graph, graph_on_postgres, ignorant, radicale, real, switched, xandikos,
+    contrary_google, contrary_graph, demanding, embedded, graph, graph_on_postgres, ignorant,
+    radicale, real, switched, xandikos,
 };
 
 /// The topic of the facts that do without a broker.
@@ -163,7 +164,7 @@ impl World {
         })
     }
 
-    /// Clears away. Whatever the fact was: Google's calendars never went backwards, and no CalDAV
+    /// Clears away. Whatever the fact was: no calendar of Google's or Graph's went backwards, and no CalDAV
     /// server was asked with `If-Match: *`, on which they disagree.
     pub(crate) async fn end(self) {
         match &self.host {
@@ -174,7 +175,9 @@ impl World {
                 let is_immutable = |call: &emulator::CallRecord| {
                     call.prefer.as_deref().is_some_and(|said| said.contains("ImmutableId"))
                 };
-                assert!(graph.calls().list.iter().all(is_immutable), "on every request");
+                let calls = graph.calls();
+                assert!(calls.list.iter().all(is_immutable), "on every request");
+                assert_eq!(calls.out_of_order(), 0, "the calendars went backwards");
             }
             Host::Caldav(caldav) => {
                 let calls = caldav.wire.calls();

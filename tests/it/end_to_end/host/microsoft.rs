@@ -29,18 +29,12 @@ pub(super) fn delete_by_hand(graph: &MicrosoftEmulator, id: &str) {
 
 /// It is found neither by its id nor by its name.
 pub(super) fn hide(graph: &MicrosoftEmulator, id: &str, not_found: super::Trouble) -> Ordered {
-    graph.set_switches(Switches {
-        search_lags: LONG,
-        search_lags_after_change: LONG,
-        ..Switches::default()
-    });
+    let before = graph.switches();
+    let lagging = Switches { search_lags: LONG, search_lags_after_change: LONG, ..before.clone() };
+    graph.set_switches(lagging);
     let rule = google::rule(super::EVERY, not_found).event(id);
     let rule = rule.verb(emulator::Verb::Get).verb(emulator::Verb::Delete);
-    Ordered::Microsoft { order: graph.order(rule), hidden_in: Some(graph.clone()) }
-}
-
-pub(super) fn show_again(graph: &MicrosoftEmulator) {
-    graph.set_switches(Switches::default());
+    Ordered::Microsoft { order: graph.order(rule), hidden: Some((graph.clone(), Box::new(before))) }
 }
 
 /// Our revision in it.

@@ -1,6 +1,7 @@
 //! Worlds by name: on which store, with whose calendars.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use calendar_sync::clock::Surroundings;
 use calendar_sync::emulator::google::Options;
@@ -47,6 +48,43 @@ pub(crate) async fn graph(fact: &'static str) -> Option<World> {
     let surroundings = Surroundings::real();
     let host = microsoft(&surroundings).await;
     World::on(Parts::Embedded, host, surroundings, fact, false).await
+}
+
+/// The same, which does otherwise wherever it is not established what Graph does.
+pub(crate) async fn contrary_graph(fact: &'static str) -> Option<World> {
+    use emulator::microsoft::{AfterDelete, DuplicateStatus, SearchScope, SecondDelete, Switches};
+
+    let world = graph(fact).await?;
+    let Host::Microsoft(graph) = &world.host else { unreachable!("it was made so") };
+    graph.set_switches(Switches {
+        duplicate_status: DuplicateStatus::Status409,
+        duplicate_names_event: true,
+        after_delete: AfterDelete::AnswersWithDeleted,
+        second_delete: SecondDelete::CannotDelete,
+        search_scope: SearchScope::Calendar,
+        search_lags: Duration::from_millis(20),
+        strays_are_found: true,
+        immutable_ids_always_understood: true,
+        empty_first_page: true,
+        ..Switches::default()
+    });
+    Some(world)
+}
+
+/// SQLite and the Google emulator, which does otherwise wherever Google's documents disagree.
+pub(crate) async fn contrary_google(fact: &'static str) -> Option<World> {
+    use emulator::google::{LowerSequence, Switches, TombstoneUpdate};
+
+    let world = embedded(fact).await?;
+    let Host::Google(google) = &world.host else { unreachable!("it was made so") };
+    google.set_switches(Switches {
+        tombstone_update: TombstoneUpdate::Revives,
+        lower_sequence: LowerSequence::Ignored,
+        bare_tombstones: true,
+        empty_first_page: true,
+        ..Switches::default()
+    });
+    Some(world)
 }
 
 /// PostgreSQL and the emulator of Microsoft Graph.
