@@ -139,7 +139,7 @@ pub enum Sight {
     /// The row's event is to be read by its name: what stands there, or under a later one, is
     /// otherwise than the row says.
     Otherwise,
-    /// It stands under a name that we could have given, and is not the row's event: a late create.
+    /// It stands under a name that its booking's event has left: a late create.
     Extra {
         /// Of which generation.
         generation: i32,
@@ -166,6 +166,11 @@ pub fn sight(event: &ListedEvent, row: Option<&SweptRow>, name: impl Fn(i32) -> 
             row.applied == applied && row.drift.is_none() && event.differs != Some(true);
         return if is_as_left { Sight::Own } else { Sight::Otherwise };
     }
+    // Under the row's own name, though by another id than it is known by: a calendar that makes its ids
+    // itself may give it a new one, as Graph does at an export and import.
+    if !row.stood_before_us() && is_named(&row.generation) {
+        return Sight::Otherwise;
+    }
     let last = row.generation.saturating_add(GENERATIONS_AHEAD);
     let first = last.saturating_sub(GENERATIONS_MAX).max(0);
     match (first..=last).find(is_named) {
@@ -182,6 +187,17 @@ pub fn is_own(row: &SweptRow, id: &str, given: Option<&str>, name: impl Fn(i32) 
         (None, Some(adopted)) if row.generation == 0 => adopted == id,
         (None, _) => given == Some(name(row.generation).as_str()),
     }
+}
+
+/// So many events under former names one sweep removes: late creates are rare, and what finds more of
+/// them than this may well be wrong about them.
+const REMOVALS_MAX: i32 = 50;
+
+/// Why a sweep halts before it removes one more event.
+pub fn removal_guard(removals: i32) -> Option<String> {
+    (removals >= REMOVALS_MAX).then(|| {
+        format!("{removals} events under names that their bookings have left were removed, and more are there")
+    })
 }
 
 /// So few missing events are the host's business, whatever their share.

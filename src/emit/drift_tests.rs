@@ -214,6 +214,7 @@ fn row(generation: i32) -> SweptRow {
         adopted_id: None,
         server_id: Some(name(generation)),
         applied: Some((0, content("x").digest())),
+        is_wanted: true,
         drift: None,
     }
 }
@@ -266,6 +267,22 @@ fn only_what_we_could_have_made_before_is_an_extra() {
     // The calendar made this one's id, and does not tell what it was given.
     let nameless = ListedEvent { given: None, ..listed("x") };
     assert_eq!(sight(&nameless, Some(&row(2)), name), Sight::Copy);
+}
+
+/// Graph gives an event a new id at an export and import, and in the archive.
+#[test]
+fn what_stands_under_the_rows_own_name_is_no_extra_whatever_its_id() {
+    let moved = ListedEvent { id: "new".to_owned(), ..listed(&name(2)) };
+    let row = SweptRow { server_id: Some("old".to_owned()), ..row(2) };
+    assert_eq!(sight(&moved, Some(&row), name), Sight::Otherwise);
+    let former = ListedEvent { given: Some(name(1)), ..moved };
+    assert_eq!(sight(&former, Some(&row), name), Sight::Extra { generation: 1 });
+}
+
+#[test]
+fn a_sweep_removes_no_more_than_the_bound() {
+    assert_eq!(removal_guard(REMOVALS_MAX - 1), None);
+    assert!(removal_guard(REMOVALS_MAX).is_some());
 }
 
 #[test]

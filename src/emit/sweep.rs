@@ -1,22 +1,21 @@
 //! The sweep of a connection (rule R20): its calendar's events are listed, a page at a time and only
 //! while nothing is due, and held against the rows.
 //!
-//! Nothing is mended here but one thing: an event under a name that is not its booking's any more is
-//! removed. Whatever else is found has its row read by its own name, as a verification.
+//! Nothing is mended here but one thing: an event under a name that its booking has left is removed
+//! ([`super::extra`]). Whatever else is found has its row read by its own name, as a verification.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use booking::{IcalUid, Verb};
+use booking::IcalUid;
 use tokio_util::sync::CancellationToken;
 
 use super::Notice;
-use super::drift::{Policy, Sight, guard, is_own, sight};
+use super::drift::{Policy, Sight, guard, is_own, removal_guard, sight};
+use super::extra::Removal;
 use super::lane::Drain;
-use super::outcome::{Outcome, Unread, outcome, unread};
-use crate::calendar::{
-    Answer, Call, Condition, Listed, ListedEvent, Listing, Name, Next, Page, Reading,
-};
+use super::outcome::{Unread, unread};
+use crate::calendar::{Answer, Listed, ListedEvent, Listing, Next, Page};
 use crate::store::{
     DriftKind, Fenced, FoundDrift, Missing, Result, Sweep, SweepProgress, SweepStep, SweptPage,
     SweptRow,
@@ -24,16 +23,6 @@ use crate::store::{
 
 /// So many pages, and a sweep is given up: nobody's calendar is that long.
 const PAGES_MAX: i32 = 10_000;
-
-/// What became of an event that should not be there.
-enum Removal {
-    /// It is gone.
-    Done,
-    /// It is no more what was listed, or cannot be removed.
-    Left,
-    /// The calendar does not answer: the page is read again, later.
-    Later,
-}
 
 impl Drain<'_> {
     /// Takes the sweep one step on, if its hour has come. Answers whether there is more to do at once.
@@ -117,7 +106,7 @@ impl Drain<'_> {
         page: Page,
         interval: Duration,
     ) -> Result<bool> {
-        let Some(swept) = self.sort(&page).await? else {
+        let Some(swept) = self.sort(sweep, progress, &page).await? else {
             return Ok(false);
         };
         let Some(news) = self.emitter.store.sweep_page(&self.lease, &swept).await? else {
@@ -132,8 +121,14 @@ impl Drain<'_> {
         }
     }
 
-    /// Holds a page against the rows. `None`: it is to be read again, later.
-    async fn sort(&self, page: &Page) -> Result<Option<SweptPage>> {
+    /// Holds a page against the rows. `None`: it is to be read again, later, or once a person has seen
+    /// to it.
+    async fn sort(
+        &self,
+        sweep: &Sweep,
+        progress: &SweepProgress,
+        page: &Page,
+    ) -> Result<Option<SweptPage>> {
         let uids: Vec<IcalUid> = page.events.iter().map(|it| it.marker.uid.clone()).collect();
         let rows = self.emitter.store.swept_rows(&self.lease, &uids, &page.deleted).await?;
         let rows: BTreeMap<IcalUid, SweptRow> =
@@ -154,11 +149,27 @@ impl Drain<'_> {
                 Sight::Otherwise => as_its_own(&mut swept, event, true),
                 Sight::Copy => swept.found.push(beside(event, DriftKind::Copy)),
                 Sight::Orphan => swept.found.push(beside(event, DriftKind::Orphan)),
-                Sight::Extra { generation } => match self.remove_extra(event, generation).await? {
-                    Removal::Done => swept.vanished.push(event.id.clone()),
-                    Removal::Left => swept.found.push(beside(event, DriftKind::Extra)),
-                    Removal::Later => return Ok(None),
-                },
+                Sight::Extra { generation } => {
+                    let removals = progress.removals + swept.removals;
+                    if let Some(reason) = removal_guard(removals).filter(|_| !sweep.is_excused) {
+                        self.halt(reason).await?;
+                        return Ok(None);
+                    }
+                    let row = rows.get(uid).expect("what no row tells of is no extra");
+                    match self.remove_extra(event, generation, row).await? {
+                        Removal::Done => {
+                            swept.removals += 1;
+                            swept.vanished.push(event.id.clone());
+                        }
+                        Removal::Vanished => swept.vanished.push(event.id.clone()),
+                        Removal::Left => swept.found.push(beside(event, DriftKind::Extra)),
+                        Removal::Alone => {
+                            swept.found.push(beside(event, DriftKind::Extra));
+                            swept.verify.push(uid.clone());
+                        }
+                        Removal::Later => return Ok(None),
+                    }
+                }
             }
         }
         swept.gone = self.gone(page, &rows);
@@ -187,14 +198,7 @@ impl Drain<'_> {
         let found @ Missing { known, missing } = self.emitter.store.missing(&self.lease).await?;
         let halt = guard(found, repair.halt_share).filter(|_| !sweep.is_excused);
         if let Some(reason) = halt {
-            tracing::error!(
-                error_code = "sweep_halted",
-                known,
-                missing,
-                "repair is halted until a person has seen to it: {reason}"
-            );
-            self.notice(Notice::Halted);
-            self.step(SweepStep::Halt { reason }).await?;
+            self.halt(reason).await?;
             return Ok(false);
         }
         let (what, pages) = (if progress.is_full { "all" } else { "changes" }, progress.pages + 1);
@@ -204,55 +208,18 @@ impl Drain<'_> {
         self.step(SweepStep::End { since, after: interval, verify_drift, result }).await
     }
 
-    /// Removes an event under a name that is not its booking's any more: read once more by itself, and
-    /// only as it was read.
-    async fn remove_extra(&self, event: &ListedEvent, generation: i32) -> Result<Removal> {
-        let given = event.given.as_deref().unwrap_or(&event.id);
-        let name = Name { given, server_id: Some(&event.id) };
-        if !self.keep_lease().await? {
-            return Ok(Removal::Later);
-        }
-        let etag = match self.calendar.read(name).await {
-            Reading::Absent | Reading::Tombstone => return Ok(Removal::Done),
-            Reading::Live { marker: Some(marker), etag: Some(etag), .. }
-                if marker.uid == event.marker.uid
-                    && marker.connection == event.marker.connection =>
-            {
-                etag
-            }
-            Reading::Live { .. } => return Ok(Removal::Left),
-            Reading::CalendarGone { .. } => return Ok(Removal::Later),
-            Reading::Failed(answer) => {
-                self.failed(&answer).await?;
-                return Ok(Removal::Later);
-            }
-        };
-        if !self.keep_lease().await? {
-            return Ok(Removal::Later);
-        }
-        tracing::warn!(
-            booking.uid = %event.marker.uid,
-            error_code = "extra_event",
-            generation,
-            "removing an event that stands under a name of another generation"
+    /// Nothing is repaired until a person has seen to it.
+    async fn halt(&self, reason: String) -> Result<bool> {
+        tracing::error!(
+            error_code = "sweep_halted",
+            "repair is halted until a person has seen to it: {reason}"
         );
-        let (verb, condition) = (Verb::Delete, Condition::Match(etag));
-        let answer = self.calendar.send(&Call { verb, name, condition, body: &[] }).await;
-        match outcome(self.calendar.kind(), verb, &answer) {
-            Outcome::Applied { .. } | Outcome::AlreadyApplied => {
-                self.notice(Notice::Repair(DriftKind::Extra));
-                Ok(Removal::Done)
-            }
-            Outcome::Unknown { .. } | Outcome::Rejected { .. } => Ok(Removal::Left),
-            Outcome::Retry { .. } | Outcome::Unauthorised { .. } => {
-                self.failed(&answer).await?;
-                Ok(Removal::Later)
-            }
-        }
+        self.notice(Notice::Halted);
+        self.step(SweepStep::Halt { reason }).await
     }
 
     /// The calendar did not answer usably: the page is read again, later.
-    async fn failed(&self, answer: &Answer) -> Result<bool> {
+    pub(super) async fn failed(&self, answer: &Answer) -> Result<bool> {
         self.trouble();
         match unread(self.calendar.kind(), answer) {
             Unread::Unauthorised { reason } => {

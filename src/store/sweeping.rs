@@ -89,7 +89,7 @@ pub struct Sweep {
 }
 
 /// A sweep under way.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SweepProgress {
     /// Whether it reads all that there is, not only what has changed.
     pub is_full: bool,
@@ -97,6 +97,8 @@ pub struct SweepProgress {
     pub page: Option<String>,
     /// Pages that were dealt with.
     pub pages: i32,
+    /// Events that it has removed.
+    pub removals: i32,
 }
 
 /// A step from one sweep to the next.
@@ -147,8 +149,17 @@ pub struct SweptRow {
     pub server_id: Option<String>,
     /// What the calendar has acknowledged.
     pub applied: Option<(i64, Digest)>,
+    /// Whether an event is wanted.
+    pub is_wanted: bool,
     /// What is known to be otherwise with its event.
     pub drift: Option<DriftKind>,
+}
+
+impl SweptRow {
+    /// Whether its event is one that stood before us, under a name that we have not given.
+    pub fn stood_before_us(&self) -> bool {
+        self.adopted_id.is_some() && self.generation == 0
+    }
 }
 
 /// What one page of a listing says.
@@ -164,6 +175,8 @@ pub struct SweptPage {
     pub found: Vec<FoundDrift>,
     /// Names under which nothing stands any more beside the rows' events.
     pub vanished: Vec<String>,
+    /// How many of them were removed by the sweep.
+    pub removals: i32,
     /// Where to read on; `None`: this was the last page, and it is read again if nothing follows.
     pub next: Option<String>,
 }

@@ -92,6 +92,7 @@ impl PostgresStore {
             is_full: row.get("is_full"),
             page: row.get("page"),
             pages: row.get("pages"),
+            removals: row.get("removals"),
         };
         Ok(Sweep {
             is_due: row.get("is_due"),
@@ -114,7 +115,7 @@ impl PostgresStore {
             UPDATE sweeps
                SET began_at = clock_timestamp(), is_full = $2 OR excused OR since IS NULL,
                    since = CASE WHEN $2 OR excused THEN NULL ELSE since END, page = NULL, pages = 0,
-                   result = COALESCE($3, result),
+                   removals = 0, result = COALESCE($3, result),
                    result_at = CASE WHEN $3 IS NULL THEN result_at ELSE clock_timestamp() END
              WHERE connection_id = $1";
         const HALT: &str = "
@@ -207,7 +208,7 @@ impl PostgresStore {
         const READ: &str = concat!(
             "
             SELECT e.ical_uid, e.generation, e.adopted_id, e.applied_revision, e.applied_digest,
-                   x.external_event_id, ",
+                   e.desired_digest IS NOT NULL AS is_wanted, x.external_event_id, ",
             row_drift!(),
             " AS drift
               FROM effects e
@@ -239,7 +240,7 @@ impl PostgresStore {
         page: &SweptPage,
     ) -> Result<Option<Vec<String>>> {
         const PAGE: &str = "
-            UPDATE sweeps SET page = COALESCE($2, page), pages = pages + 1
+            UPDATE sweeps SET page = COALESCE($2, page), pages = pages + 1, removals = removals + $3
              WHERE connection_id = $1 AND began_at IS NOT NULL";
         const ROWS: &str = "
             WITH held AS (
@@ -272,7 +273,8 @@ impl PostgresStore {
         self.at("sweep.page").await;
         let connection = lane.connection.0;
         let failed = failed(OPERATION);
-        let paged = sqlx::query(PAGE).bind(connection).bind(&page.next).execute(&mut *tx).await;
+        let paged = sqlx::query(PAGE).bind(connection).bind(&page.next).bind(page.removals);
+        let paged = paged.execute(&mut *tx).await;
         if paged.map_err(&failed)?.rows_affected() == 0 {
             return Ok(None);
         }
@@ -370,6 +372,7 @@ fn swept_row(row: &PgRow) -> Result<SweptRow> {
         adopted_id: row.get("adopted_id"),
         server_id: row.get("external_event_id"),
         applied: applied.zip(digest(row, "applied_digest")?),
+        is_wanted: row.get("is_wanted"),
         drift: kind(row, "drift", &uid)?,
         uid,
     })

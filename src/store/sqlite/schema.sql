@@ -125,6 +125,7 @@ CREATE TABLE sweeps (
     is_full       INTEGER NOT NULL DEFAULT TRUE,
     page          TEXT,
     pages         INTEGER NOT NULL DEFAULT 0,
+    removals      INTEGER NOT NULL DEFAULT 0,
     excused       INTEGER NOT NULL DEFAULT FALSE,      -- a person has answered a halt
     halted        TEXT,
     result        TEXT,

@@ -90,6 +90,7 @@ pub(super) async fn sweep(store: &SqliteStore, lane: &LaneLease) -> Result<Sweep
             is_full: row.get("is_full")?,
             page: row.get("page")?,
             pages: row.get("pages")?,
+            removals: row.get("removals")?,
         }),
     };
     Ok(Sweep {
@@ -117,7 +118,7 @@ pub(super) async fn step_sweep(
         UPDATE sweeps
            SET began_at = ?2, is_full = (?3 OR excused OR since IS NULL),
                since = CASE WHEN ?3 OR excused THEN NULL ELSE since END, page = NULL, pages = 0,
-               result = COALESCE(?4, result),
+               removals = 0, result = COALESCE(?4, result),
                result_at = CASE WHEN ?4 IS NULL THEN result_at ELSE ?2 END
          WHERE connection_id = ?1";
     const HALT: &str = "
@@ -217,7 +218,7 @@ pub(super) async fn swept_rows(
     const READ: &str = concat!(
         "
         SELECT e.ical_uid, e.generation, e.adopted_id, e.applied_revision, e.applied_digest,
-               x.external_event_id, ",
+               e.desired_digest IS NOT NULL AS is_wanted, x.external_event_id, ",
         row_drift!(),
         " AS drift
           FROM effects AS e
@@ -250,6 +251,7 @@ pub(super) async fn swept_rows(
             adopted_id: row.get("adopted_id")?,
             server_id: row.get("external_event_id")?,
             applied: row.get::<Option<i64>>("applied_revision")?.zip(applied),
+            is_wanted: row.get("is_wanted")?,
             drift: row.parsed_maybe("drift", DriftKind::parse)?,
         })
     };
@@ -282,7 +284,7 @@ async fn write_page(
     now: i64,
 ) -> sqlx::Result<Option<Vec<String>>> {
     const PAGE: &str = "
-        UPDATE sweeps SET page = COALESCE(?2, page), pages = pages + 1
+        UPDATE sweeps SET page = COALESCE(?2, page), pages = pages + 1, removals = removals + ?3
          WHERE connection_id = ?1 AND began_at IS NOT NULL";
     const SEEN: &str = "
         UPDATE effects SET seen_at = ?2
@@ -299,6 +301,7 @@ async fn write_page(
     );
     let connection = lane.connection.to_string();
     let paged = sqlx::query(PAGE).bind(connection.clone()).bind(page.next.clone());
+    let paged = paged.bind(page.removals);
     if paged.execute(&mut *conn).await?.rows_affected() == 0 {
         return Ok(None);
     }

@@ -65,7 +65,7 @@ async fn begun(env: &Env, lane: &LaneLease, since: Option<&str>) {
         assert_eq!(step(env, lane, end(since)).await, Fenced::Written);
         assert_eq!(step(env, lane, begin(false)).await, Fenced::Written);
     }
-    let progress = SweepProgress { is_full: since.is_none(), page: None, pages: 0 };
+    let progress = SweepProgress { is_full: since.is_none(), ..SweepProgress::default() };
     let sweep = env.store.sweep(lane).await.answered();
     assert_eq!(sweep.progress, Some(progress));
     assert_eq!(sweep.since.as_deref(), since);
@@ -160,12 +160,12 @@ pub(crate) async fn a_connection_that_is_parked_or_removed_is_not_swept(env: &En
 pub(crate) async fn a_sweep_goes_on_where_it_stood(env: &Env) {
     let lane = holding(env, &["a"]).await;
     begun(env, &lane, None).await;
-    let page = SweptPage { next: Some("2".to_owned()), ..seeing(&["a"]) };
+    let page = SweptPage { next: Some("2".to_owned()), removals: 2, ..seeing(&["a"]) };
     assert_eq!(write(env, &lane, page).await, [""; 0]);
     // The last page is kept until the sweep ends: it is read once more if nothing follows.
-    write(env, &lane, SweptPage::default()).await;
+    write(env, &lane, SweptPage { removals: 1, ..SweptPage::default() }).await;
     let sweep = env.store.sweep(&lane).await.answered();
-    let progress = SweepProgress { is_full: true, page: Some("2".to_owned()), pages: 2 };
+    let progress = SweepProgress { is_full: true, page: Some("2".to_owned()), pages: 2, removals: 3 };
     assert_eq!((sweep.progress, sweep.since), (Some(progress), None));
     assert_eq!(step(env, &lane, end(Some("t"))).await, Fenced::Written);
     let sweep = env.store.sweep(&lane).await.answered();
@@ -177,7 +177,7 @@ pub(crate) async fn a_sweep_goes_on_where_it_stood(env: &Env) {
     assert_eq!(step(env, &lane, end(None)).await, Fenced::Refused);
     assert_eq!(step(env, &lane, begin(false)).await, Fenced::Written);
     let sweep = env.store.sweep(&lane).await.answered();
-    assert_eq!(sweep.progress.map(|it| it.is_full), Some(false));
+    assert_eq!(sweep.progress, Some(SweepProgress::default()), "nothing of it was read");
     let expired = SweepStep::Begin { full: true, result: Some("expired".to_owned()) };
     assert_eq!(step(env, &lane, expired).await, Fenced::Written);
     let sweep = env.store.sweep(&lane).await.answered();
@@ -281,7 +281,10 @@ pub(crate) async fn a_row_is_found_by_its_booking_and_by_its_events_name(env: &E
     let row = &rows[1];
     assert_eq!((row.generation, row.server_id.as_deref()), (0, Some("booking-c.ics")));
     assert_eq!(row.applied, Some((0, content("Massage").digest())));
-    assert_eq!((&row.adopted_id, row.drift), (&None, None));
+    assert_eq!((&row.adopted_id, row.drift, row.is_wanted), (&None, None, true));
+    env.ask("c", 1, None).await;
+    let rows = env.store.swept_rows(&lane, &uids(&["c"]), &[]).await.answered();
+    assert!(!rows[0].is_wanted);
 }
 
 pub(crate) async fn a_copy_is_news_once_and_goes_with_its_event(env: &Env) {
@@ -413,7 +416,7 @@ pub(crate) async fn a_former_holder_sweeps_nothing(env: &Env) {
     let page = SweptPage { next: Some("2".to_owned()), ..finding("copy", DriftKind::Copy) };
     assert_eq!(env.store.sweep_page(&stranger, &page).await.answered(), None);
     assert_eq!(note(env, &stranger, Some(DriftKind::Edited)).await, None);
-    let progress = SweepProgress { is_full: true, page: None, pages: 0 };
+    let progress = SweepProgress { is_full: true, ..SweepProgress::default() };
     let expected = Sweep { is_due: Some(true), progress: Some(progress), ..Sweep::default() };
     assert_eq!(env.store.sweep(&lane).await.answered(), expected);
     assert_eq!(missing(env, &lane).await, (1, 1));

@@ -15,7 +15,12 @@ pub(super) fn sweep(tables: &Tables, now: i64, lane: &LaneLease) -> Sweep {
     let Some(row) = tables.sweeps.get(&lane.connection) else {
         return Sweep::default();
     };
-    let progress = SweepProgress { is_full: row.is_full, page: row.page.clone(), pages: row.pages };
+    let progress = SweepProgress {
+        is_full: row.is_full,
+        page: row.page.clone(),
+        pages: row.pages,
+        removals: row.removals,
+    };
     Sweep {
         is_due: row.due_at.map(|at| at <= now),
         since: row.since.clone(),
@@ -53,6 +58,7 @@ pub(super) fn step_sweep(tx: &mut Tx<'_>, lane: &LaneLease, step: &SweepStep) ->
             row.is_full = *full || row.excused || row.since.is_none();
             row.since = row.since.take().filter(|_| !(*full || row.excused));
             (row.began_at, row.page, row.pages) = (Some(now), None, 0);
+            row.removals = 0;
             row.tell(result.as_ref());
         }
         SweepStep::Halt { reason } => {
@@ -217,6 +223,7 @@ pub(super) fn swept_rows(
             .filter(|event| event.generation == row.generation)
             .map(|event| event.external_id.clone()),
         applied: row.applied_revision.zip(row.applied_digest),
+        is_wanted: row.desired_digest.is_some(),
         drift: row_drift(tables, connection, uid, row, now),
     })
     .collect()
@@ -235,6 +242,7 @@ pub(super) fn sweep_page(
     let sweep = tx.tables.sweeps.get_mut(&connection).filter(|row| row.began_at.is_some())?;
     sweep.page = page.next.clone().or(sweep.page.take());
     sweep.pages += 1;
+    sweep.removals += page.removals;
     for uid in &page.seen {
         if let Some(row) = tx.tables.effect_mut(connection, uid) {
             row.seen_at = Some(now);

@@ -1,0 +1,5 @@
+-- Repair (R20): what bounds a sweep. Expands only: the version before this one runs on it as well.
+
+ALTER TABLE sweeps
+    -- Events that the sweep under way has removed.
+    ADD COLUMN removals integer NOT NULL DEFAULT 0;
