@@ -80,8 +80,10 @@ impl Drain<'_> {
                 self.notice(Notice::Repair(DriftKind::Extra));
                 Ok(Removal::Done)
             }
-            Outcome::Unknown { .. } | Outcome::Rejected { .. } => Ok(Removal::Left),
-            Outcome::Retry { .. } | Outcome::Unauthorised { .. } => {
+            Outcome::Rejected { .. } => Ok(Removal::Left),
+            // What has changed is all that the next sweep is told, and this has not: it is tried again,
+            // from what is read then.
+            Outcome::Unknown { .. } | Outcome::Retry { .. } | Outcome::Unauthorised { .. } => {
                 self.failed(&answer).await?;
                 Ok(Removal::Later)
             }

@@ -11,7 +11,7 @@ use calendar_sync::store::DriftKind;
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 
-use super::host::{Host, Shown, Trouble};
+use super::host::{Host, Shown, Trouble, UNAVAILABLE};
 use super::story::{Story, hour, provider};
 use super::world::{Connected, World, client, until};
 
@@ -290,6 +290,20 @@ pub(super) async fn a_late_create_of_a_burned_generation_is_removed(world: &mut 
     assert_eq!((removed.verb, &removed.id), (Verb::Delete, &first));
     assert!(removed.if_match.is_some(), "only as it was read");
     assert_eq!(counted(world, "calendar_sync_repairs_total", "extra"), 1);
+}
+
+/// Fails with: `emit/extra.rs`, `remove_extra`: `Outcome::Unknown` beside `Outcome::Rejected`.
+pub(super) async fn a_late_create_whose_removal_was_not_answered_is_removed_all_the_same(
+    world: &mut World,
+) {
+    sweep(world, Policy::Report);
+    let (host, mut stories) = holding(world, &["a"]).await;
+    let (_, second) = late_create(world, &host, &mut stories[0]).await;
+    let trouble = world.host.order_at(&host.place, UNAVAILABLE);
+    let is_gone = async || world.shown(&host).await.len() == 1;
+    sweeping(world, "it is removed", is_gone).await;
+    assert_eq!((trouble.hits(), world.only(&host).await.id), (1, second));
+    assert_eq!(drift(world, &host).await, []);
 }
 
 /// Fails with: `emit/extra.rs`, `remove_extra`: without the match on `read_own`.
