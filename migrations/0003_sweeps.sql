@@ -2,4 +2,6 @@
 
 ALTER TABLE sweeps
     -- Events that the sweep under way has removed.
-    ADD COLUMN removals integer NOT NULL DEFAULT 0;
+    ADD COLUMN removals integer NOT NULL DEFAULT 0,
+    -- So many sweeps in a row have read changes alone.
+    ADD COLUMN partial  integer NOT NULL DEFAULT 0;

@@ -80,6 +80,8 @@ pub struct Sweep {
     pub is_due: Option<bool>,
     /// Where the calendar's changes were read to.
     pub since: Option<String>,
+    /// So many sweeps in a row have read changes alone.
+    pub partial: i32,
     /// What is under way.
     pub progress: Option<SweepProgress>,
     /// A person has seen to a halt: this sweep does not halt again.

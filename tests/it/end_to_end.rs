@@ -216,6 +216,7 @@ macro_rules! every_other_fact {
                 a_late_create_whose_removal_was_not_answered_is_removed_all_the_same,
                 the_only_event_of_a_booking_is_not_removed_though_its_name_is_another,
                 what_got_lost_without_a_trace_comes_back_once_all_is_read,
+                what_got_lost_without_a_trace_comes_back_in_the_end,
                 events_of_a_database_that_was_lost_are_reported_and_left,
             ]
         );

@@ -97,6 +97,7 @@ impl PostgresStore {
         Ok(Sweep {
             is_due: row.get("is_due"),
             since: row.get("since"),
+            partial: row.get("partial"),
             progress: row.get::<Option<DateTime<Utc>>, _>("began_at").map(|_| progress),
             is_excused: row.get("excused"),
             halted: row.get("halted"),
@@ -173,6 +174,7 @@ impl PostgresStore {
         const END: &str = "
             UPDATE sweeps
                SET since = $2, due_at = clock_timestamp() + make_interval(secs => $3),
+                   partial = CASE WHEN is_full THEN 0 ELSE partial + 1 END,
                    began_at = NULL, page = NULL, excused = false, result = $4,
                    result_at = clock_timestamp()
              WHERE connection_id = $1 AND began_at IS NOT NULL";

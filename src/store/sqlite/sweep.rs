@@ -96,6 +96,7 @@ pub(super) async fn sweep(store: &SqliteStore, lane: &LaneLease) -> Result<Sweep
     Ok(Sweep {
         is_due: row.get("is_due")?,
         since: row.get("since")?,
+        partial: row.get("partial")?,
         progress,
         is_excused: row.get("excused")?,
         halted: row.get("halted")?,
@@ -154,8 +155,8 @@ pub(super) async fn step_sweep(
 
 const END: &str = "
     UPDATE sweeps
-       SET since = ?3, due_at = ?4, began_at = NULL, page = NULL, excused = FALSE, result = ?5,
-           result_at = ?2
+       SET since = ?3, due_at = ?4, partial = CASE WHEN is_full THEN 0 ELSE partial + 1 END,
+           began_at = NULL, page = NULL, excused = FALSE, result = ?5, result_at = ?2
      WHERE connection_id = ?1 AND began_at IS NOT NULL";
 
 /// Has what was not found read by its name; where asked, also what is known to be otherwise.

@@ -24,6 +24,7 @@ pub(super) fn sweep(tables: &Tables, now: i64, lane: &LaneLease) -> Sweep {
     Sweep {
         is_due: row.due_at.map(|at| at <= now),
         since: row.since.clone(),
+        partial: row.partial,
         progress: row.began_at.map(|_| progress),
         is_excused: row.excused,
         halted: row.halted.clone(),
@@ -74,6 +75,7 @@ pub(super) fn step_sweep(tx: &mut Tx<'_>, lane: &LaneLease, step: &SweepStep) ->
             settle(tx.tables, lane.connection, now);
             let row = tx.tables.sweeps.get_mut(&lane.connection).expect("it is under way");
             row.since.clone_from(since);
+            row.partial = if row.is_full { 0 } else { row.partial + 1 };
             row.due_at = Some(later(now, *after));
             (row.began_at, row.page, row.excused) = (None, None, false);
             row.tell(Some(result));
