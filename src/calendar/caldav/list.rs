@@ -4,6 +4,9 @@
 //! Which members there are is told in one answer, and asked again for each page: the events of a page
 //! are those after the last one of the page before, in the order of their names. A server's own way to
 //! cut that answer in pieces is not asked for: some lose changes by it.
+//!
+//! What is not in the answer counts as missing later. So an answer that is not understood in all its
+//! parts is none: a server that writes its addresses otherwise than we do has not lost its events.
 
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
@@ -12,8 +15,8 @@ use url::Url;
 
 use super::super::http::{self, Request, Response};
 use super::super::{Answer, Listed, ListedEvent, Listing, Next, Page, ical};
-use super::xml::{self, child, text};
-use super::{CALDAV, Caldav, DAV, DEPTH, XML_TYPE, answer, not_calendars};
+use super::xml::{self, child, children, text};
+use super::{CALDAV, Caldav, DAV, DEPTH, XML_TYPE, answer};
 
 /// How many events are read at once.
 const PAGE_LEN_MAX: usize = 100;
@@ -23,6 +26,8 @@ const BYTES_MAX: usize = 8 * 1024 * 1024;
 const NODES_MAX: u32 = 300_000;
 /// The longest token that is kept, in bytes.
 const TOKEN_LEN_MAX: usize = 2_000;
+/// The longest name of an event that is kept, in bytes.
+const NAME_LEN_MAX: usize = 1_024;
 
 const MEMBERS: &str = r#"<?xml version="1.0" encoding="utf-8"?>
 <propfind xmlns="DAV:"><prop><getetag/></prop></propfind>"#;
@@ -57,10 +62,10 @@ impl<'a> Place<'a> {
     }
 }
 
-/// What one `response` says.
+/// What one `response` says of a member.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Member {
-    /// The last segment of its href; empty for the collection itself.
+    /// The last segment of its href, as it is meant: without its percent-encoding.
     name: String,
     /// Its href, as it stands there.
     href: String,
@@ -68,12 +73,27 @@ struct Member {
     data: Option<String>,
     /// The status of the whole of it.
     status: Option<u16>,
+    /// That of its properties, where none is told with a 200.
+    untold: Option<u16>,
+}
+
+impl Member {
+    fn is_gone(&self) -> bool {
+        matches!(self.status, Some(404 | 410))
+    }
+
+    /// Whether nothing was read of it because it is not there any more.
+    fn has_gone(&self) -> bool {
+        self.is_gone() || (self.data.is_none() && matches!(self.untold, Some(404 | 410)))
+    }
 }
 
 /// What a `multistatus` says.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Members {
     list: Vec<Member>,
+    /// The status of the collection itself.
+    own: Option<u16>,
     sync_token: Option<String>,
 }
 
@@ -149,20 +169,29 @@ impl Caldav {
         place: &Place<'_>,
         members: Members,
     ) -> Listed {
-        let Members { mut list, sync_token } = members;
-        let is_full = listing.since.is_none();
-        // The server had enough (507 for the collection itself): of all, that is not all.
-        let is_cut = list.iter().any(|it| it.name.is_empty() && it.status == Some(507));
-        if place.syncs && is_full && is_cut {
-            return nothing(Place::of_all("").page());
+        let Members { mut list, own, sync_token } = members;
+        match own {
+            None | Some(200..=299) => {}
+            // The server had enough (507 for the collection itself, RFC 6578 §3.6): of all, that is not
+            // all. Of changes, the token tells where to go on.
+            Some(507) if place.syncs && listing.since.is_none() => {
+                return nothing(Place::of_all("").page());
+            }
+            Some(507) if place.syncs => {}
+            // Xandikos says so of a collection that is not there.
+            Some(status @ (404 | 410)) => {
+                return Listed::CalendarGone { message: http::status_text(status) };
+            }
+            Some(status) => {
+                return Listed::Failed(not_understood(&format!("of the calendar {status} is told")));
+            }
         }
-        list.retain(|member| !member.name.is_empty() && member.name.as_str() > place.after);
+        list.retain(|member| member.name.as_str() > place.after);
         list.sort_by(|one, other| one.name.cmp(&other.name));
         list.dedup_by(|one, other| one.name == other.name);
         let rest = list.split_off(list.len().min(PAGE_LEN_MAX));
         let last = list.last().map(|member| member.name.clone()).unwrap_or_default();
-        let is_deleted = |member: &Member| matches!(member.status, Some(404 | 410));
-        let (deleted, live): (Vec<_>, Vec<_>) = list.into_iter().partition(is_deleted);
+        let (deleted, live): (Vec<_>, Vec<_>) = list.into_iter().partition(Member::is_gone);
         let events = match self.read_events(collection, &live).await {
             Ok(events) => events,
             Err(listed) => return listed,
@@ -197,12 +226,19 @@ impl Caldav {
         if response.status != 207 {
             return Err(refused(response));
         }
-        match read_members(&response, collection) {
-            Told::Members(found) => {
-                Ok(found.list.into_iter().filter_map(|member| self.event(member)).collect())
-            }
-            Told::Else(listed) => Err(listed),
+        let found = match read_members(&response, collection) {
+            Told::Members(found) => found.list,
+            Told::Else(listed) => return Err(listed),
+        };
+        let is_told = |asked: &&Member| {
+            let mut of_it = found.iter().filter(|found| found.name == asked.name);
+            of_it.any(|found| found.data.is_some() || found.has_gone())
+        };
+        let untold = members.len() - members.iter().filter(is_told).count();
+        if untold > 0 {
+            return Err(Listed::Failed(not_understood(&format!("{untold} events are not told"))));
         }
+        Ok(found.into_iter().filter_map(|member| self.event(member)).collect())
     }
 
     /// A member that carries our marker.
@@ -255,33 +291,95 @@ fn refused(response: Response) -> Listed {
     }
 }
 
+/// Who said it, and whether the calendar has heard of it, nobody knows.
+fn not_understood(what: &str) -> Answer {
+    Answer::Lost { sent: true, message: format!("207 Multi-Status, but {what}") }
+}
+
 fn read_members(response: &Response, collection: &Url) -> Told {
     match members(&response.body, collection) {
-        Some(members) => Told::Members(members),
-        None => Told::Else(Listed::Failed(not_calendars("no multistatus"))),
+        Ok(members) => Told::Members(members),
+        Err(what) => Told::Else(Listed::Failed(not_understood(what))),
     }
 }
 
-/// PURE: what a `multistatus` says of the collection and its members.
-fn members(body: &[u8], collection: &Url) -> Option<Members> {
-    let document = xml::multistatus(body, NODES_MAX)?;
+/// PURE: what a `multistatus` says of the collection and its members, or why that is not known.
+fn members(body: &[u8], collection: &Url) -> Result<Members, &'static str> {
+    let document = xml::multistatus(body, NODES_MAX).ok_or("it cannot be read")?;
     let fits = |token: &String| (1..=TOKEN_LEN_MAX).contains(&token.len()) && !token.contains('\n');
-    let members = xml::responses(&document).filter_map(|response| member(response, collection));
-    Some(Members {
-        list: members.collect(),
-        sync_token: child(document.root_element(), DAV, "sync-token").map(text).filter(fits),
-    })
+    let sync_token = child(document.root_element(), DAV, "sync-token").map(text).filter(fits);
+    let mut members = Members { sync_token, ..Members::default() };
+    for response in xml::responses(&document) {
+        let href = child(response, DAV, "href").map(text).ok_or("a response is about nothing")?;
+        match target(collection, &href) {
+            Target::Collection => members.own = xml::status(response).or(members.own),
+            Target::Member(name) => members.list.push(member(response, name, href)),
+            Target::Below => {}
+            Target::Elsewhere => return Err("it tells of another collection"),
+        }
+    }
+    Ok(members)
 }
 
-fn member(response: Node<'_, '_>, collection: &Url) -> Option<Member> {
-    let href = child(response, DAV, "href").map(text)?;
-    let path = collection.join(&href).ok()?.path().to_owned();
-    let name = path.strip_prefix(collection.path())?.to_owned();
-    if name.contains('/') || name.contains('\n') {
-        // A collection in the collection.
-        return None;
+/// What an href is about.
+#[derive(Debug, PartialEq, Eq)]
+enum Target {
+    Collection,
+    /// A member of this name.
+    Member(String),
+    /// A collection in the collection, or what is in it; or a name that no event of ours has.
+    Below,
+    Elsewhere,
+}
+
+/// Addresses are compared by what they mean: `@` and `%40` are one (RFC 3986 §6.2.2), the host and a
+/// slash at the end of a collection are what a server makes of them.
+fn target(collection: &Url, href: &str) -> Target {
+    let Ok(url) = collection.join(href) else {
+        return Target::Elsewhere;
+    };
+    let segments = |url: &Url| -> Vec<String> {
+        url.path().trim_start_matches('/').split('/').map(decoded).collect()
+    };
+    let mut home = segments(collection);
+    if home.last().is_some_and(String::is_empty) {
+        home.pop();
     }
+    let path = segments(&url);
+    let Some(rest) = path.strip_prefix(&home[..]) else {
+        return Target::Elsewhere;
+    };
+    match rest {
+        [] => Target::Collection,
+        [name] if name.is_empty() => Target::Collection,
+        [name] if name.len() <= NAME_LEN_MAX && !name.contains(char::is_control) => {
+            Target::Member(name.clone())
+        }
+        _ => Target::Below,
+    }
+}
+
+/// A segment without its percent-encoding (RFC 3986 §2.1); as it stands where that is no text.
+fn decoded(segment: &str) -> String {
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let hex = |byte: u8| char::from(byte).to_digit(16).and_then(|it| u8::try_from(it).ok());
+        let escaped = match (first, after) {
+            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| (high << 4) | low),
+            _ => None,
+        };
+        bytes.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| segment.to_owned())
+}
+
+fn member(response: Node<'_, '_>, name: String, href: String) -> Member {
     let mut member = Member { name, href, status: xml::status(response), ..Member::default() };
+    let told = children(response, DAV, "propstat").filter_map(xml::status);
+    let told: Vec<u16> = told.collect();
+    member.untold = told.first().copied().filter(|_| !told.contains(&200));
     for property in xml::properties(response) {
         if property.has_tag_name((DAV, "getetag")) {
             member.etag = Some(text(property));
@@ -289,7 +387,7 @@ fn member(response: Node<'_, '_>, collection: &Url) -> Option<Member> {
             member.data = Some(text(property));
         }
     }
-    Some(member)
+    member
 }
 
 fn escape(text: &str) -> String {
@@ -304,7 +402,7 @@ mod tests {
         "http://dav.example.com/anna/work/".parse().unwrap()
     }
 
-    fn read(inner: &str) -> Option<Members> {
+    fn read(inner: &str) -> Result<Members, &'static str> {
         let body = format!(
             "<d:multistatus xmlns:d='DAV:' xmlns:c='urn:ietf:params:xml:ns:caldav'>{inner}\
              </d:multistatus>"
@@ -322,13 +420,11 @@ mod tests {
              <d:response><d:href>http://dav.example.com/anna/work/b.ics</d:href>\
              <d:status>HTTP/1.1 404 Not Found</d:status></d:response>\
              <d:response><d:href>/anna/work/sub/c.ics</d:href></d:response>\
-             <d:response><d:href>/anna/d.ics</d:href></d:response>\
              <d:sync-token>http://x/7</d:sync-token>",
         )
         .unwrap();
         let of = |name: &str| found.list.iter().find(|member| member.name == name).unwrap();
-        assert_eq!(found.list.len(), 3);
-        assert_eq!(of("").status, Some(507));
+        assert_eq!((found.list.len(), found.own), (2, Some(507)));
         assert_eq!(of("a.ics").etag.as_deref(), Some("\"1\""));
         assert_eq!(of("a.ics").data.as_deref(), Some("BEGIN:V&"));
         assert_eq!(of("b.ics").status, Some(404));
@@ -347,15 +443,49 @@ mod tests {
     }
 
     #[test]
+    fn an_address_means_the_same_however_it_is_written() {
+        let work: Url = "http://dav.example.com/a@b/my%20work/".parse().unwrap();
+        for href in ["/a@b/my%20work/", "/a%40b/my%20work", "http://other/%61%40b/my work/", "."] {
+            assert_eq!(target(&work, href), Target::Collection, "{href}");
+        }
+        for (href, name) in [
+            ("/a%40b/my%20work/x.ics", "x.ics"),
+            ("x%7Ey%c3%a9.ics", "x~yé.ics"),
+            ("x%zz%4", "x%zz%4"),
+            ("%ff.ics", "%ff.ics"),
+        ] {
+            assert_eq!(target(&work, href), Target::Member(name.to_owned()), "{href}");
+        }
+        for href in ["sub/", "sub/x.ics", "x%00.ics", &"x".repeat(NAME_LEN_MAX + 1)] {
+            assert_eq!(target(&work, href), Target::Below, "{href}");
+        }
+        for href in ["/", "/x.ics", "/a@b/x.ics", "/a@b/my%20works/x.ics", "http://["] {
+            assert_eq!(target(&work, href), Target::Elsewhere, "{href}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_another_collection_is_not_told_of_this_one() {
+        for inner in [
+            "<d:response><d:href>/anna/d.ics</d:href></d:response>",
+            "<d:response><d:status>HTTP/1.1 200 OK</d:status></d:response>",
+        ] {
+            assert!(read(inner).is_err(), "{inner}");
+        }
+        assert_eq!(read(""), Ok(Members::default()));
+    }
+
+    #[test]
     fn hostile_bodies_are_no_multistatus() {
         let names: Vec<String> = (0..5_000).map(|n| format!("<a xmlns:n{n}='u'>")).collect();
         let inherited = format!("{}{}", names.concat(), "</a>".repeat(5_000));
         for inner in [&inherited, &"<a>".repeat(200_000), &"<a/>".repeat(400_000)] {
-            assert_eq!(read(inner), None, "{inner:.60}");
+            assert_eq!(read(inner), Err("it cannot be read"), "{inner:.60}");
         }
         let entity = "<!DOCTYPE m [<!ENTITY e 'x'>]><multistatus xmlns='DAV:'>&e;</multistatus>";
         for body in ["", "<html/>", "<multistatus/>", entity] {
-            assert_eq!(members(body.as_bytes(), &collection()), None, "{body}");
+            let found = members(body.as_bytes(), &collection());
+            assert_eq!(found, Err("it cannot be read"), "{body}");
         }
     }
 

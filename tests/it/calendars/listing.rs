@@ -243,3 +243,48 @@ async fn a_full_list_that_was_cut_short_is_not_taken_for_all() {
     assert_eq!(listed(&Caldav::new(account, http()), None).await.2, None);
     assert!(stub.requests()[1].line().starts_with("PROPFIND"));
 }
+
+/// What cannot be understood is no empty calendar: all that should be there would be missing.
+#[tokio::test]
+async fn a_listing_that_is_not_understood_is_none() {
+    let of = |href: &str, status: &str| {
+        format!(
+            "<multistatus xmlns='DAV:'><response><href>{href}</href><status>HTTP/1.1 {status}\
+             </status></response></multistatus>"
+        )
+    };
+    let refused = of("/dav/a.ics", "403 Forbidden");
+    for (members, events) in [
+        (of("/elsewhere/a.ics", "200 OK"), None),
+        (of("/dav", "500 Oops"), None),
+        (EVENTS.replace("DATA", ""), Some("<multistatus xmlns='DAV:'/>")),
+        (EVENTS.replace("DATA", ""), Some(&*refused)),
+    ] {
+        let mut answers = vec![(207, "", &*members)];
+        answers.extend(events.map(|events| (207, "", events)));
+        let stub = Stub::saying(&answers).await;
+        let caldav = Caldav::new(account("", &format!("{}/dav/", stub.url)), http());
+        let listed = caldav.list(ALL).await;
+        assert!(matches!(listed, Listed::Failed(Answer::Lost { .. })), "{members}: {listed:?}");
+    }
+}
+
+/// An address that the server writes in another way, and what went between the two questions.
+#[tokio::test]
+async fn events_are_known_by_what_their_addresses_mean() {
+    let text = calendar_sync::calendar::ical::write(&marker(&content(), 0), &content());
+    let members = EVENTS.replace("DATA", "").replace(
+        "</multistatus>",
+        "<response><href>/dav/b.ics</href></response></multistatus>",
+    );
+    let gone = "<response><href>/d%61v/b%2eics</href><status>HTTP/1.1 404 Not Found</status>\
+                </response></multistatus>";
+    let whole = EVENTS
+        .replace("DATA", &format!("<c:calendar-data>{text}</c:calendar-data>"))
+        .replace("/dav/a.ics", "/%64av/%61.ics")
+        .replace("</multistatus>", gone);
+    let stub = Stub::saying(&[(207, "", &members), (207, "", &whole)]).await;
+    let caldav = Caldav::new(account("", &format!("{}/dav", stub.url)), http());
+    let (events, deleted, _) = listed(&caldav, None).await;
+    assert_eq!((events, deleted), (vec!["a.ics".to_owned()], Vec::new()));
+}
