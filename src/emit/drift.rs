@@ -67,7 +67,12 @@ pub fn judge(
             DriftKind::Lost
         }
         Verified::Drifted(drift) => drift,
-        found @ (Verified::Stands | Verified::Differs { .. } | Verified::Unread(_)) => {
+        // A delete of ours may have landed late, or the calendar was emptied: nobody can tell, and until
+        // a person has, nothing is put back (L24).
+        Verified::Differs { present: None, .. } if rule.is_halted => {
+            return Judged { found: Verified::Halted, drift: None };
+        }
+        found @ (Verified::Stands | Verified::Differs { .. } | Verified::Halted | Verified::Unread(_)) => {
             return Judged { found, drift: None };
         }
     };

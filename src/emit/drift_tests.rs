@@ -139,6 +139,24 @@ fn what_got_lost_comes_back_whatever_the_policy() {
     assert_eq!(judged(&owed, CalendarKind::Google, &seen, HALTED), left(DriftKind::Lost));
 }
 
+/// L24: also what a late delete of ours may have removed, as a failover asks of all rows that have no
+/// strong ETag.
+#[test]
+fn nothing_that_is_gone_is_put_back_while_repair_is_halted() {
+    let owed = settled();
+    let open = Verify { from_generation: 0, deletes: true, stage: 0, is_due: true, drift: None };
+    for (kind, reading) in
+        [(CalendarKind::Google, Reading::Tombstone), (CalendarKind::Caldav, Reading::Absent)]
+    {
+        let seen = without(reading);
+        let halted = judge(&owed, &open, kind, &seen, true, HALTED);
+        assert_eq!(halted, Judged { found: Verified::Halted, drift: None });
+        let Judged { found, drift } = judge(&owed, &open, kind, &seen, true, REPORT);
+        assert!(matches!(found, Verified::Differs { present: None, .. }), "{found:?}");
+        assert_eq!(drift, None);
+    }
+}
+
 /// One day Google forgets a deleted event.
 #[test]
 fn what_was_known_to_be_deleted_is_not_taken_for_lost_later() {
