@@ -12,6 +12,10 @@ use super::outcome::{Outcome, outcome};
 use crate::calendar::{Call, Condition, ListedEvent, Name, Reading};
 use crate::store::{DriftKind, Result, SweptRow};
 
+/// So many times a page is put off for a removal that is not known to have been made; then the sweep goes
+/// on without it.
+const TRIES_MAX: i32 = 3;
+
 /// What became of an event that should not be there.
 pub(super) enum Removal {
     /// It was removed.
@@ -27,12 +31,13 @@ pub(super) enum Removal {
 }
 
 impl Drain<'_> {
-    /// Removes the event of a former generation.
+    /// Removes the event of a former generation. `failures`: so many times its page was put off.
     pub(super) async fn remove_extra(
         &self,
         event: &ListedEvent,
         generation: i32,
         row: &SweptRow,
+        failures: i32,
     ) -> Result<Removal> {
         match (row.applied, row.is_wanted) {
             // None is wanted, and none stands under the booking's own name.
@@ -81,6 +86,7 @@ impl Drain<'_> {
                 Ok(Removal::Done)
             }
             Outcome::Rejected { .. } => Ok(Removal::Left),
+            Outcome::Unknown { .. } if failures >= TRIES_MAX => Ok(Removal::Left),
             // What has changed is all that the next sweep is told, and this has not: it is tried again,
             // from what is read then.
             Outcome::Unknown { .. } | Outcome::Retry { .. } | Outcome::Unauthorised { .. } => {

@@ -24,6 +24,9 @@ use crate::store::{
 /// So many sweeps in a row read changes alone, then one reads all: what has vanished without a trace is
 /// in no list of changes. With the default interval that is once a week.
 const PARTIAL_MAX: i32 = 27;
+/// So many times in a row a page cannot be read, and the sweep begins anew: where to read on may be what
+/// is wrong.
+const FAILURES_MAX: i32 = 8;
 /// So many pages, and a sweep is given up: nobody's calendar is that long.
 const PAGES_MAX: i32 = 10_000;
 
@@ -49,14 +52,15 @@ impl Drain<'_> {
                 Ok(false)
             }
             (Some(true), None) => self.begin(sweep.partial >= PARTIAL_MAX, None).await,
-            (Some(true), Some(progress)) if progress.pages >= PAGES_MAX => {
-                let result = format!("given up after {PAGES_MAX} pages");
-                tracing::error!(error_code = "sweep_given_up", "a sweep is {result}");
-                self.begin(true, Some(result)).await?;
-                self.plan(Some(interval), None).await?;
-                Ok(false)
-            }
-            (Some(true), Some(progress)) => self.read_page(&sweep, progress, interval).await,
+            (Some(true), Some(progress)) => match given_up(progress) {
+                None => self.read_page(&sweep, progress, interval).await,
+                Some(result) => {
+                    tracing::error!(error_code = "sweep_given_up", "a sweep is begun anew: {result}");
+                    self.begin(true, Some(format!("begun anew: {result}"))).await?;
+                    self.plan(Some(interval), None).await?;
+                    Ok(false)
+                }
+            },
         }
     }
 
@@ -159,7 +163,7 @@ impl Drain<'_> {
                         return Ok(None);
                     }
                     let row = rows.get(uid).expect("what no row tells of is no extra");
-                    match self.remove_extra(event, generation, row).await? {
+                    match self.remove_extra(event, generation, row, progress.failures).await? {
                         Removal::Done => {
                             swept.removals += 1;
                             swept.vanished.push(event.id.clone());
@@ -242,7 +246,7 @@ impl Drain<'_> {
     async fn put_off(&self, asked: Option<Duration>, reason: String) -> Result<bool> {
         tracing::warn!(error_code = "sweep_put_off", "a sweep goes on later: {reason}");
         let after = self.emitter.options.backoff.delay_max.max(asked.unwrap_or_default());
-        self.plan(Some(after), Some(format!("put off: {reason}"))).await?;
+        self.step(SweepStep::PutOff { after, result: format!("put off: {reason}") }).await?;
         Ok(false)
     }
 
@@ -300,4 +304,28 @@ fn as_its_own(swept: &mut SweptPage, event: &ListedEvent, is_otherwise: bool) {
 /// An event beside those of the rows.
 fn beside(event: &ListedEvent, kind: DriftKind) -> FoundDrift {
     FoundDrift { external_id: event.id.clone(), uid: Some(event.marker.uid.clone()), kind }
+}
+
+/// Why a sweep does not go on where it is: where to read on may be what is wrong.
+fn given_up(progress: &SweepProgress) -> Option<String> {
+    if progress.pages >= PAGES_MAX {
+        return Some(format!("{PAGES_MAX} pages were read, and there are more"));
+    }
+    (progress.failures >= FAILURES_MAX)
+        .then(|| format!("a page could not be read {FAILURES_MAX} times in a row"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_that_gets_nowhere_is_begun_anew() {
+        let at = |pages, failures| {
+            given_up(&SweepProgress { pages, failures, ..SweepProgress::default() }).is_some()
+        };
+        assert!(!at(PAGES_MAX - 1, FAILURES_MAX - 1));
+        assert!(at(PAGES_MAX, 0));
+        assert!(at(0, FAILURES_MAX));
+    }
 }

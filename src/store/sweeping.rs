@@ -101,6 +101,8 @@ pub struct SweepProgress {
     pub pages: i32,
     /// Events that it has removed.
     pub removals: i32,
+    /// So many times in a row the page could not be read.
+    pub failures: i32,
 }
 
 /// A step from one sweep to the next.
@@ -112,6 +114,13 @@ pub enum SweepStep {
         after: Option<Duration>,
         /// What to tell people; `None` leaves what was told last.
         result: Option<String>,
+    },
+    /// The page could not be read: it is tried again.
+    PutOff {
+        /// How long to wait.
+        after: Duration,
+        /// What to tell people.
+        result: String,
     },
     /// Begins anew. `full`: where the changes were read to is forgotten.
     Begin {

@@ -93,6 +93,7 @@ impl PostgresStore {
             page: row.get("page"),
             pages: row.get("pages"),
             removals: row.get("removals"),
+            failures: row.get("failures"),
         };
         Ok(Sweep {
             is_due: row.get("is_due"),
@@ -112,11 +113,16 @@ impl PostgresStore {
             ON CONFLICT (connection_id) DO UPDATE
                SET due_at = excluded.due_at, result = COALESCE(excluded.result, s.result),
                    result_at = COALESCE(excluded.result_at, s.result_at)";
+        const PUT_OFF: &str = "
+            UPDATE sweeps
+               SET due_at = clock_timestamp() + make_interval(secs => $2), result = $3,
+                   result_at = clock_timestamp(), failures = failures + 1
+             WHERE connection_id = $1";
         const BEGIN: &str = "
             UPDATE sweeps
                SET began_at = clock_timestamp(), is_full = $2 OR excused OR since IS NULL,
                    since = CASE WHEN $2 OR excused THEN NULL ELSE since END, page = NULL, pages = 0,
-                   removals = 0, result = COALESCE($3, result),
+                   removals = 0, failures = 0, result = COALESCE($3, result),
                    result_at = CASE WHEN $3 IS NULL THEN result_at ELSE clock_timestamp() END
              WHERE connection_id = $1";
         const HALT: &str = "
@@ -135,6 +141,9 @@ impl PostgresStore {
         let statement = match step {
             SweepStep::Plan { after, result } => {
                 led(PLAN).bind(after.map(seconds)).bind(result.clone())
+            }
+            SweepStep::PutOff { after, result } => {
+                led(PUT_OFF).bind(seconds(*after)).bind(result.clone())
             }
             SweepStep::Begin { full, result } => led(BEGIN).bind(*full).bind(result.clone()),
             SweepStep::Halt { reason } => led(HALT).bind(reason.clone()),
@@ -242,7 +251,9 @@ impl PostgresStore {
         page: &SweptPage,
     ) -> Result<Option<Vec<String>>> {
         const PAGE: &str = "
-            UPDATE sweeps SET page = COALESCE($2, page), pages = pages + 1, removals = removals + $3
+            UPDATE sweeps
+               SET page = COALESCE($2, page), pages = pages + 1, removals = removals + $3,
+                   failures = 0
              WHERE connection_id = $1 AND began_at IS NOT NULL";
         const ROWS: &str = "
             WITH held AS (

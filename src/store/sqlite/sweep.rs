@@ -91,6 +91,7 @@ pub(super) async fn sweep(store: &SqliteStore, lane: &LaneLease) -> Result<Sweep
             page: row.get("page")?,
             pages: row.get("pages")?,
             removals: row.get("removals")?,
+            failures: row.get("failures")?,
         }),
     };
     Ok(Sweep {
@@ -115,11 +116,14 @@ pub(super) async fn step_sweep(
         ON CONFLICT (connection_id) DO UPDATE
            SET due_at = excluded.due_at, result = COALESCE(excluded.result, result),
                result_at = COALESCE(excluded.result_at, result_at)";
+    const PUT_OFF: &str = "
+        UPDATE sweeps SET due_at = ?3, result = ?4, result_at = ?2, failures = failures + 1
+         WHERE connection_id = ?1";
     const BEGIN: &str = "
         UPDATE sweeps
            SET began_at = ?2, is_full = (?3 OR excused OR since IS NULL),
                since = CASE WHEN ?3 OR excused THEN NULL ELSE since END, page = NULL, pages = 0,
-               removals = 0, result = COALESCE(?4, result),
+               removals = 0, failures = 0, result = COALESCE(?4, result),
                result_at = CASE WHEN ?4 IS NULL THEN result_at ELSE ?2 END
          WHERE connection_id = ?1";
     const HALT: &str = "
@@ -136,6 +140,9 @@ pub(super) async fn step_sweep(
     let statement = match step {
         SweepStep::Plan { after, result } => {
             led(PLAN).bind(after.map(|after| later(now, after))).bind(result.clone())
+        }
+        SweepStep::PutOff { after, result } => {
+            led(PUT_OFF).bind(later(now, *after)).bind(result.clone())
         }
         SweepStep::Begin { full, result } => led(BEGIN).bind(*full).bind(result.clone()),
         SweepStep::Halt { reason } => led(HALT).bind(reason.clone()),
@@ -285,7 +292,8 @@ async fn write_page(
     now: i64,
 ) -> sqlx::Result<Option<Vec<String>>> {
     const PAGE: &str = "
-        UPDATE sweeps SET page = COALESCE(?2, page), pages = pages + 1, removals = removals + ?3
+        UPDATE sweeps
+           SET page = COALESCE(?2, page), pages = pages + 1, removals = removals + ?3, failures = 0
          WHERE connection_id = ?1 AND began_at IS NOT NULL";
     const SEEN: &str = "
         UPDATE effects SET seen_at = ?2

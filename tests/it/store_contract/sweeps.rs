@@ -165,7 +165,7 @@ pub(crate) async fn a_sweep_goes_on_where_it_stood(env: &Env) {
     // The last page is kept until the sweep ends: it is read once more if nothing follows.
     write(env, &lane, SweptPage { removals: 1, ..SweptPage::default() }).await;
     let sweep = env.store.sweep(&lane).await.answered();
-    let progress = SweepProgress { is_full: true, page: Some("2".to_owned()), pages: 2, removals: 3 };
+    let progress = SweepProgress { is_full: true, page: Some("2".to_owned()), pages: 2, removals: 3, failures: 0 };
     assert_eq!((sweep.progress, sweep.since), (Some(progress), None));
     assert_eq!(step(env, &lane, end(Some("t"))).await, Fenced::Written);
     let sweep = env.store.sweep(&lane).await.answered();
@@ -238,6 +238,34 @@ pub(crate) async fn what_has_ended_or_was_deleted_by_us_is_not_missing(env: &Env
     assert!(env.stamp(&lane, "b", (Verb::Delete, 1, 0)).await);
     assert_eq!(env.record(&lane, "b", Finding::Absent { revision: 1 }).await, Fenced::Written);
     assert_eq!(missing(env, &lane).await, (1, 1));
+}
+
+pub(crate) async fn the_failures_of_a_page_are_counted_until_it_is_read(env: &Env) {
+    let lane = holding(env, &["a"]).await;
+    begun(env, &lane, None).await;
+    let page = SweptPage { next: Some("2".to_owned()), ..seeing(&["a"]) };
+    write(env, &lane, page).await;
+    let put_off = SweepStep::PutOff { after: LONG, result: "no".to_owned() };
+    for failures in 1..=2 {
+        assert_eq!(step(env, &lane, put_off.clone()).await, Fenced::Written);
+        let sweep = env.store.sweep(&lane).await.answered();
+        assert_eq!(sweep.is_due, Some(false));
+        let progress = sweep.progress.expect("it is under way");
+        assert_eq!((progress.page.as_deref(), progress.failures), (Some("2"), failures));
+    }
+    assert_eq!(env.counted(1).await.swept.as_deref(), Some("no"));
+    for is_read in [true, false] {
+        if is_read {
+            write(env, &lane, SweptPage::default()).await;
+        } else {
+            assert_eq!(step(env, &lane, put_off.clone()).await, Fenced::Written);
+            assert_eq!(step(env, &lane, begin(true)).await, Fenced::Written);
+        }
+        let progress = env.store.sweep(&lane).await.answered().progress;
+        assert_eq!(progress.map(|it| it.failures), Some(0));
+    }
+    let stranger = LaneLease { token: token(9), ..lane };
+    assert_eq!(step(env, &stranger, put_off).await, Fenced::Refused);
 }
 
 /// What vanishes without a trace is in no list of changes: once in a while all is read.

@@ -80,6 +80,7 @@ pub(super) struct SweepRow {
     pub(super) page: Option<String>,
     pub(super) pages: i32,
     pub(super) removals: i32,
+    pub(super) failures: i32,
     pub(super) partial: i32,
     pub(super) excused: bool,
     pub(super) halted: Option<String>,

@@ -20,6 +20,7 @@ pub(super) fn sweep(tables: &Tables, now: i64, lane: &LaneLease) -> Sweep {
         page: row.page.clone(),
         pages: row.pages,
         removals: row.removals,
+        failures: row.failures,
     };
     Sweep {
         is_due: row.due_at.map(|at| at <= now),
@@ -55,11 +56,16 @@ pub(super) fn step_sweep(tx: &mut Tx<'_>, lane: &LaneLease, step: &SweepStep) ->
     };
     match step {
         SweepStep::Plan { .. } => unreachable!("planned above"),
+        SweepStep::PutOff { after, result } => {
+            row.due_at = Some(later(now, *after));
+            row.failures += 1;
+            row.tell(Some(result));
+        }
         SweepStep::Begin { full, result } => {
             row.is_full = *full || row.excused || row.since.is_none();
             row.since = row.since.take().filter(|_| !(*full || row.excused));
             (row.began_at, row.page, row.pages) = (Some(now), None, 0);
-            row.removals = 0;
+            (row.removals, row.failures) = (0, 0);
             row.tell(result.as_ref());
         }
         SweepStep::Halt { reason } => {
@@ -245,6 +251,7 @@ pub(super) fn sweep_page(
     sweep.page = page.next.clone().or(sweep.page.take());
     sweep.pages += 1;
     sweep.removals += page.removals;
+    sweep.failures = 0;
     for uid in &page.seen {
         if let Some(row) = tx.tables.effect_mut(connection, uid) {
             row.seen_at = Some(now);
