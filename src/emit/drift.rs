@@ -72,7 +72,10 @@ pub fn judge(
         Verified::Differs { present: None, .. } if rule.is_halted => {
             return Judged { found: Verified::Halted, drift: None };
         }
-        found @ (Verified::Stands | Verified::Differs { .. } | Verified::Halted | Verified::Unread(_)) => {
+        found @ (Verified::Stands
+        | Verified::Differs { .. }
+        | Verified::Halted
+        | Verified::Unread(_)) => {
             return Judged { found, drift: None };
         }
     };

@@ -55,7 +55,10 @@ impl Drain<'_> {
             (Some(true), Some(progress)) => match given_up(progress) {
                 None => self.read_page(&sweep, progress, interval).await,
                 Some(result) => {
-                    tracing::error!(error_code = "sweep_given_up", "a sweep is begun anew: {result}");
+                    tracing::error!(
+                        error_code = "sweep_given_up",
+                        "a sweep is begun anew: {result}"
+                    );
                     self.begin(true, Some(format!("begun anew: {result}"))).await?;
                     self.plan(Some(interval), None).await?;
                     Ok(false)

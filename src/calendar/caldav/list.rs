@@ -18,7 +18,7 @@ use super::super::{Answer, Listed, ListedEvent, Listing, Next, Page, ical};
 use super::xml::{self, child, children, text};
 use super::{CALDAV, Caldav, DAV, DEPTH, XML_TYPE, answer};
 
-/// How many events are read at once.
+/// How many events are read at once: of a page that cannot be read, half as many, down to one.
 const PAGE_LEN_MAX: usize = 100;
 /// The longest answer that is read, in bytes.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -36,6 +36,8 @@ const MEMBERS: &str = r#"<?xml version="1.0" encoding="utf-8"?>
 struct Place<'a> {
     /// Whether the server tells its changes.
     syncs: bool,
+    /// How many events are read at once.
+    len: usize,
     /// The sync token of the first page: what changed after it comes with the next listing.
     token: Option<&'a str>,
     /// The last member that was read.
@@ -43,22 +45,25 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    const FIRST: Self = Self { syncs: true, token: None, after: "" };
+    const FIRST: Self = Self { syncs: true, len: PAGE_LEN_MAX, token: None, after: "" };
 
     fn parse(page: &'a str) -> Option<Self> {
         let mut lines = page.splitn(3, '\n');
         let (kind, token, after) = (lines.next()?, lines.next()?, lines.next()?);
+        let (kind, len) = kind.split_once(' ')?;
+        let len = len.parse().ok().filter(|len| (1..=PAGE_LEN_MAX).contains(len))?;
         let token = Some(token).filter(|token| !token.is_empty());
-        Some(Self { syncs: kind == "sync", token, after })
+        Some(Self { syncs: kind == "sync", len, token, after })
     }
 
-    fn of_all(after: &'a str) -> Self {
-        Self { syncs: false, token: None, after }
+    /// The first page of a server that does not tell its changes.
+    fn of_all() -> Self {
+        Self { syncs: false, ..Self::FIRST }
     }
 
     fn page(&self) -> String {
         let kind = if self.syncs { "sync" } else { "all" };
-        format!("{kind}\n{}\n{}", self.token.unwrap_or_default(), self.after)
+        format!("{kind} {}\n{}\n{}", self.len, self.token.unwrap_or_default(), self.after)
     }
 }
 
@@ -103,6 +108,13 @@ enum Told {
     Else(Listed),
 }
 
+/// Why events were not read.
+enum Untold {
+    /// The answer is too long, or is no XML, as one event can make it.
+    TooMuch(String),
+    Else(Listed),
+}
+
 impl Caldav {
     pub(super) async fn list_events(&self, listing: Listing<'_>) -> Listed {
         let place = match listing.page.map(Place::parse) {
@@ -144,7 +156,7 @@ impl Caldav {
             400 | 403 | 405 | 409 | 412 | 415 | 422 | 501 => {
                 Told::Else(match (listing.since, answer(response)) {
                     (Some(_), Answer::Status { message, .. }) => Listed::Expired { message },
-                    (None, Answer::Status { .. }) => nothing(Place::of_all("").page()),
+                    (None, Answer::Status { .. }) => nothing(Place::of_all().page()),
                     (_, lost @ Answer::Lost { .. }) => Listed::Failed(lost),
                 })
             }
@@ -175,7 +187,7 @@ impl Caldav {
             // The server had enough (507 for the collection itself, RFC 6578 §3.6): of all, that is not
             // all. Of changes, the token tells where to go on.
             Some(507) if place.syncs && listing.since.is_none() => {
-                return nothing(Place::of_all("").page());
+                return nothing(Place::of_all().page());
             }
             Some(507) if place.syncs => {}
             // Xandikos says so of a collection that is not there.
@@ -183,24 +195,39 @@ impl Caldav {
                 return Listed::CalendarGone { message: http::status_text(status) };
             }
             Some(status) => {
-                return Listed::Failed(not_understood(&format!("of the calendar {status} is told")));
+                return Listed::Failed(not_understood(&format!(
+                    "of the calendar {status} is told"
+                )));
             }
         }
         list.retain(|member| member.name.as_str() > place.after);
         list.sort_by(|one, other| one.name.cmp(&other.name));
         list.dedup_by(|one, other| one.name == other.name);
-        let rest = list.split_off(list.len().min(PAGE_LEN_MAX));
+        let rest = list.split_off(list.len().min(place.len));
         let last = list.last().map(|member| member.name.clone()).unwrap_or_default();
         let (deleted, live): (Vec<_>, Vec<_>) = list.into_iter().partition(Member::is_gone);
+        let token = place.token.or(sync_token.as_deref());
         let events = match self.read_events(collection, &live).await {
             Ok(events) => events,
-            Err(listed) => return listed,
+            Err(Untold::TooMuch(_)) if live.len() > 1 => {
+                return nothing(Place { len: live.len().div_ceil(2), token, ..*place }.page());
+            }
+            // One alone cannot be read, and whatever it is: the others can.
+            Err(Untold::TooMuch(what)) => {
+                tracing::warn!(
+                    external_event_id = last.as_str(),
+                    error_code = "event_unreadable",
+                    "an event cannot be read, and is passed: {what}"
+                );
+                Vec::new()
+            }
+            Err(Untold::Else(listed)) => return listed,
         };
-        let token = place.token.or(sync_token.as_deref());
         let next = if rest.is_empty() {
             Next::End { since: token.map(str::to_owned) }
         } else {
-            Next::Page(Place { syncs: place.syncs, token, after: &last }.page())
+            let len = place.len.saturating_mul(2).min(PAGE_LEN_MAX);
+            Next::Page(Place { syncs: place.syncs, len, token, after: &last }.page())
         };
         let deleted = deleted.into_iter().map(|member| member.name).collect();
         Listed::Page(Page { events, deleted, next })
@@ -210,7 +237,7 @@ impl Caldav {
         &self,
         collection: &Url,
         members: &[Member],
-    ) -> Result<Vec<ListedEvent>, Listed> {
+    ) -> Result<Vec<ListedEvent>, Untold> {
         if members.is_empty() {
             return Ok(Vec::new());
         }
@@ -222,13 +249,17 @@ impl Caldav {
              xmlns:c=\"{CALDAV}\"><d:prop><d:getetag/><c:calendar-data/></d:prop>{hrefs}\
              </c:calendar-multiget>"
         );
-        let response = self.report(collection, "1", body).await.map_err(Listed::Failed)?;
-        if response.status != 207 {
-            return Err(refused(response));
-        }
-        let found = match read_members(&response, collection) {
-            Told::Members(found) => found.list,
-            Told::Else(listed) => return Err(listed),
+        let response = match self.report(collection, "1", body).await {
+            Ok(response) if response.status == 207 => response,
+            Ok(response) => return Err(Untold::Else(refused(response))),
+            Err(Answer::Lost { message, .. }) if http::is_too_long(&message) => {
+                return Err(Untold::TooMuch(message));
+            }
+            Err(lost) => return Err(Untold::Else(Listed::Failed(lost))),
+        };
+        let found = match self::members(&response.body, collection) {
+            Ok(found) => found.list,
+            Err(what) => return Err(Untold::TooMuch(what.to_owned())),
         };
         let is_told = |asked: &&Member| {
             let mut of_it = found.iter().filter(|found| found.name == asked.name);
@@ -236,7 +267,8 @@ impl Caldav {
         };
         let untold = members.len() - members.iter().filter(is_told).count();
         if untold > 0 {
-            return Err(Listed::Failed(not_understood(&format!("{untold} events are not told"))));
+            let lost = not_understood(&format!("{untold} events are not told"));
+            return Err(Untold::Else(Listed::Failed(lost)));
         }
         Ok(found.into_iter().filter_map(|member| self.event(member)).collect())
     }
@@ -366,7 +398,9 @@ fn decoded(segment: &str) -> String {
     while let Some((first, after)) = rest.split_first() {
         let hex = |byte: u8| char::from(byte).to_digit(16).and_then(|it| u8::try_from(it).ok());
         let escaped = match (first, after) {
-            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| (high << 4) | low),
+            (b'%', [high, low, ..]) => {
+                hex(*high).zip(hex(*low)).map(|(high, low)| (high << 4) | low)
+            }
             _ => None,
         };
         bytes.push(escaped.unwrap_or(*first));
@@ -491,9 +525,11 @@ mod tests {
 
     #[test]
     fn a_page_says_where_the_next_one_begins() {
-        for page in ["sync\nhttp://x/7\na.ics", "sync\n\na.ics", "all\n\n"] {
+        for page in ["sync 100\nhttp://x/7\na.ics", "sync 1\n\na.ics", "all 7\n\n"] {
             assert_eq!(Place::parse(page).unwrap().page(), page);
         }
-        assert!(Place::parse("a.ics").is_none());
+        for other in ["a.ics", "sync\n\na.ics", "sync 0\n\na.ics", "sync 101\n\na.ics"] {
+            assert!(Place::parse(other).is_none(), "{other}");
+        }
     }
 }

@@ -17,7 +17,7 @@ use calendar_sync::emulator::google::{ByHand, Options, Switches};
 use reqwest::Method;
 use uuid::Uuid;
 
-use super::stub::Stub;
+use super::stub::{Reply, Stub};
 use super::{CONNECTION, account, client, content, marker, uid};
 use crate::services::{self, CaldavServer};
 
@@ -287,4 +287,37 @@ async fn events_are_known_by_what_their_addresses_mean() {
     let caldav = Caldav::new(account("", &format!("{}/dav", stub.url)), http());
     let (events, deleted, _) = listed(&caldav, None).await;
     assert_eq!((events, deleted), (vec!["a.ics".to_owned()], Vec::new()));
+}
+
+/// A host's attachments, or what is no XML, make a page that cannot be read: the others of it can.
+#[tokio::test]
+async fn what_makes_a_page_unreadable_is_passed() {
+    let text = calendar_sync::calendar::ical::write(&marker(&content(), 0), &content());
+    let member = |name: &str, data: &str| {
+        format!(
+            "<response><href>/dav/{name}</href><propstat><prop><getetag>\"1\"</getetag>{data}\
+             </prop><status>HTTP/1.1 200 OK</status></propstat></response>"
+        )
+    };
+    let of = |members: &str| {
+        format!(
+            "<multistatus xmlns='DAV:' xmlns:c='urn:ietf:params:xml:ns:caldav'>{members}\
+             </multistatus>"
+        )
+    };
+    let both = of(&(member("a.ics", "") + &member("b.ics", "")));
+    let ours = of(&member("b.ics", &format!("<c:calendar-data>{text}</c:calendar-data>")));
+    let said = |body: &str| {
+        let len = body.len();
+        let head = format!("HTTP/1.1 207 X\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n");
+        Reply::Bytes((head + body).into_bytes())
+    };
+    for unreadable in [Some(of(&member("a.ics", "<c:calendar-data>\u{1}</c:calendar-data>"))), None] {
+        let bad = || unreadable.as_deref().map_or(Reply::Zeros(9 * 1024 * 1024), said);
+        // Two at once, one alone, and the other one: each after its own list of members.
+        let replies = vec![said(&both), bad(), said(&both), bad(), said(&both), said(&ours)];
+        let stub = Stub::replying(replies).await;
+        let caldav = Caldav::new(account("", &format!("{}/dav/", stub.url)), http());
+        assert_eq!(listed(&caldav, None).await.0, ["b.ics"]);
+    }
 }

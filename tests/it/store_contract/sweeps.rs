@@ -165,7 +165,13 @@ pub(crate) async fn a_sweep_goes_on_where_it_stood(env: &Env) {
     // The last page is kept until the sweep ends: it is read once more if nothing follows.
     write(env, &lane, SweptPage { removals: 1, ..SweptPage::default() }).await;
     let sweep = env.store.sweep(&lane).await.answered();
-    let progress = SweepProgress { is_full: true, page: Some("2".to_owned()), pages: 2, removals: 3, failures: 0 };
+    let progress = SweepProgress {
+        is_full: true,
+        page: Some("2".to_owned()),
+        pages: 2,
+        removals: 3,
+        failures: 0,
+    };
     assert_eq!((sweep.progress, sweep.since), (Some(progress), None));
     assert_eq!(step(env, &lane, end(Some("t"))).await, Fenced::Written);
     let sweep = env.store.sweep(&lane).await.answered();
