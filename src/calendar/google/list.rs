@@ -53,17 +53,17 @@ impl Google {
     }
 
     fn page(&self, list: List) -> Listed {
-        let fits = |token: Option<String>| {
-            token.filter(|token| (1..=TOKEN_LEN_MAX).contains(&token.len()))
+        let fits = |token: &String| (1..=TOKEN_LEN_MAX).contains(&token.len());
+        let next = match (list.next_page_token, list.next_sync_token) {
+            (Some(token), _) if fits(&token) => Next::Page(token),
+            (None, Some(token)) if fits(&token) => Next::End { since: Some(token) },
+            (None, None) => Next::End { since: None },
+            // Only where no token is told nothing follows: what was not read would be missing.
+            (Some(_), _) | (None, Some(_)) => {
+                return Listed::Failed(not_googles("a list with tokens that can be kept"));
+            }
         };
-        let mut page = Page {
-            events: Vec::new(),
-            deleted: Vec::new(),
-            next: match fits(list.next_page_token) {
-                Some(token) => Next::Page(token),
-                None => Next::End { since: fits(list.next_sync_token) },
-            },
-        };
+        let mut page = Page { events: Vec::new(), deleted: Vec::new(), next };
         for event in list.items {
             if event.status.as_deref() == Some("cancelled") {
                 page.deleted.push(event.id);

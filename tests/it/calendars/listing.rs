@@ -213,6 +213,25 @@ const EVENTS: &str = "<multistatus xmlns='DAV:' xmlns:c='urn:ietf:params:xml:ns:
      <response><href>/dav/a.ics</href><propstat><prop><getetag>\"1\"</getetag>DATA</prop>\
      <status>HTTP/1.1 200 OK</status></propstat></response></multistatus>";
 
+/// A token that cannot be kept is not the end of the list: all that follows would be missing.
+#[tokio::test]
+async fn a_token_of_no_usable_length_ends_no_list() {
+    for name in ["nextPageToken", "nextSyncToken"] {
+        for token in ["", &"x".repeat(5_000)] {
+            let body = format!("{{\"items\": [], \"{name}\": \"{token}\"}}");
+            let stub = Stub::saying(&[(200, "", &body)]).await;
+            let account = Account {
+                connection: CONNECTION,
+                base_url: stub.url.clone(),
+                calendar: "host@example.com".to_owned(),
+                credentials: Credentials::Bearer { token: "token".into() },
+            };
+            let listed = Google::new(account, http()).list(ALL).await;
+            assert!(matches!(listed, Listed::Failed(Answer::Lost { .. })), "{body:.60}: {listed:?}");
+        }
+    }
+}
+
 /// A server without sync-collection is read whole each time.
 #[tokio::test]
 async fn a_server_that_tells_no_changes_is_listed_whole() {
