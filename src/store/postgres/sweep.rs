@@ -230,8 +230,12 @@ impl PostgresStore {
                AND e.ical_uid IN (
                     SELECT unnest($2::text[])
                     UNION
-                    SELECT named.ical_uid FROM external_calendar_events named
-                     WHERE named.connection_id = $1 AND named.external_event_id = ANY($3))
+                    SELECT named.ical_uid
+                      FROM connections c
+                      JOIN external_calendar_events named
+                        ON named.provider_id = c.provider_id AND named.calendar_provider = c.kind
+                       AND named.connection_id = c.connection_id
+                     WHERE c.connection_id = $1 AND named.external_event_id = ANY($3))
              ORDER BY e.ical_uid"
         );
         self.at("sweep.rows").await;

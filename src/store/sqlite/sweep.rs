@@ -237,8 +237,12 @@ pub(super) async fn swept_rows(
            AND e.ical_uid IN (
                 SELECT value FROM json_each(?3)
                 UNION
-                SELECT named.ical_uid FROM external_calendar_events AS named
-                 WHERE named.connection_id = ?1
+                SELECT named.ical_uid
+                  FROM connections AS c
+                  JOIN external_calendar_events AS named
+                    ON named.provider_id = c.provider_id AND named.calendar_provider = c.kind
+                   AND named.connection_id = c.connection_id
+                 WHERE c.connection_id = ?1
                    AND named.external_event_id IN (SELECT value FROM json_each(?4)))
          ORDER BY e.ical_uid"
     );
