@@ -63,7 +63,10 @@ impl Drain<'_> {
                 etag
             }
             Reading::Live { .. } => return Ok(Removal::Left),
-            Reading::CalendarGone { .. } => return Ok(Removal::Later),
+            Reading::CalendarGone { message } => {
+                self.calendar_gone(message).await?;
+                return Ok(Removal::Later);
+            }
             Reading::Failed(answer) => {
                 self.failed(&answer).await?;
                 return Ok(Removal::Later);
@@ -116,7 +119,10 @@ impl Drain<'_> {
             // It carries no marker until the first update.
             Reading::Live { marker: None, .. } if row.stood_before_us() => Own::Stands,
             Reading::Live { .. } | Reading::Absent | Reading::Tombstone => Own::Otherwise,
-            Reading::CalendarGone { .. } => Own::Later,
+            Reading::CalendarGone { message } => {
+                self.calendar_gone(message).await?;
+                Own::Later
+            }
             Reading::Failed(answer) => {
                 self.failed(&answer).await?;
                 Own::Later

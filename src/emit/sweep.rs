@@ -99,11 +99,7 @@ impl Drain<'_> {
                 self.plan(Some(interval), Some(result)).await?;
                 Ok(false)
             }
-            Listed::CalendarGone { message } => {
-                self.trouble();
-                self.closed(&format!("the calendar is not there: {message}")).await?;
-                self.put_off(None, message).await
-            }
+            Listed::CalendarGone { message } => self.calendar_gone(message).await,
             Listed::Failed(answer) => self.failed(&answer).await,
         }
     }
@@ -119,8 +115,11 @@ impl Drain<'_> {
         let Some(swept) = self.sort(sweep, progress, &page).await? else {
             return Ok(false);
         };
-        let Some(news) = self.emitter.store.sweep_page(&self.lease, &swept).await? else {
-            return Ok(false);
+        let news = match self.emitter.store.sweep_page(&self.lease, &swept).await {
+            Ok(Some(news)) => news,
+            Ok(None) => return Ok(false),
+            // What the database does not take it does not take a moment later either.
+            Err(error) => return self.put_off(None, error.to_string()).await,
         };
         for found in swept.found.iter().filter(|found| news.contains(&found.external_id)) {
             self.report(found.kind, found.uid.as_ref(), &found.external_id);
@@ -226,6 +225,13 @@ impl Drain<'_> {
         );
         self.notice(Notice::Halted);
         self.step(SweepStep::Halt { reason }).await
+    }
+
+    /// The calendar itself is not there: a person has to see to it.
+    pub(super) async fn calendar_gone(&self, message: String) -> Result<bool> {
+        self.trouble();
+        self.closed(&format!("the calendar is not there: {message}")).await?;
+        self.put_off(None, message).await
     }
 
     /// The calendar did not answer usably: the page is read again, later.

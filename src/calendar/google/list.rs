@@ -13,6 +13,8 @@ const PAGE_LEN_MAX: &str = "100";
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The longest token that is kept, in bytes.
 const TOKEN_LEN_MAX: usize = 4_096;
+/// The longest id of an event, in bytes (Google's own bound).
+const ID_LEN_MAX: usize = 1_024;
 /// What is asked of an event: what its marker and its content are read from.
 const FIELDS: &str = "nextPageToken,nextSyncToken,items(id,status,etag,summary,description,\
                       location,start,end,recurrence,extendedProperties/private)";
@@ -64,7 +66,12 @@ impl Google {
             }
         };
         let mut page = Page { events: Vec::new(), deleted: Vec::new(), next };
-        for event in list.items {
+        // What has another id is no event of ours, and nothing to keep.
+        let is_id = |event: &Event| {
+            (1..=ID_LEN_MAX).contains(&event.id.len())
+                && event.id.bytes().all(|it| it.is_ascii_graphic())
+        };
+        for event in list.items.into_iter().filter(is_id) {
             if event.status.as_deref() == Some("cancelled") {
                 page.deleted.push(event.id);
             } else if let Some(marker) = event.marker()

@@ -213,6 +213,17 @@ const EVENTS: &str = "<multistatus xmlns='DAV:' xmlns:c='urn:ietf:params:xml:ns:
      <response><href>/dav/a.ics</href><propstat><prop><getetag>\"1\"</getetag>DATA</prop>\
      <status>HTTP/1.1 200 OK</status></propstat></response></multistatus>";
 
+/// The adapter at a server that only says it is Google's.
+fn google(stub: &Stub) -> Google {
+    let account = Account {
+        connection: CONNECTION,
+        base_url: stub.url.clone(),
+        calendar: "host@example.com".to_owned(),
+        credentials: Credentials::Bearer { token: "token".into() },
+    };
+    Google::new(account, http())
+}
+
 /// A token that cannot be kept is not the end of the list: all that follows would be missing.
 #[tokio::test]
 async fn a_token_of_no_usable_length_ends_no_list() {
@@ -220,16 +231,24 @@ async fn a_token_of_no_usable_length_ends_no_list() {
         for token in ["", &"x".repeat(5_000)] {
             let body = format!("{{\"items\": [], \"{name}\": \"{token}\"}}");
             let stub = Stub::saying(&[(200, "", &body)]).await;
-            let account = Account {
-                connection: CONNECTION,
-                base_url: stub.url.clone(),
-                calendar: "host@example.com".to_owned(),
-                credentials: Credentials::Bearer { token: "token".into() },
-            };
-            let listed = Google::new(account, http()).list(ALL).await;
-            assert!(matches!(listed, Listed::Failed(Answer::Lost { .. })), "{body:.60}: {listed:?}");
+            let listed = google(&stub).list(ALL).await;
+            assert!(
+                matches!(listed, Listed::Failed(Answer::Lost { .. })),
+                "{body:.60}: {listed:?}"
+            );
         }
     }
+}
+
+/// No database takes a NUL, nor an id without an end.
+#[tokio::test]
+async fn events_with_ids_that_are_none_are_not_listed() {
+    let long = "x".repeat(1_025);
+    let ids = ["a\\u0000b", "", "a b", &*long, "usual"];
+    let items = ids.map(|id| format!("{{\"id\": \"{id}\", \"status\": \"cancelled\"}}"));
+    let body = format!("{{\"items\": [{}]}}", items.join(","));
+    let stub = Stub::saying(&[(200, "", &body)]).await;
+    assert_eq!(page(&google(&stub), ALL).await.deleted, ["usual"]);
 }
 
 /// A server without sync-collection is read whole each time.
@@ -292,10 +311,9 @@ async fn a_listing_that_is_not_understood_is_none() {
 #[tokio::test]
 async fn events_are_known_by_what_their_addresses_mean() {
     let text = calendar_sync::calendar::ical::write(&marker(&content(), 0), &content());
-    let members = EVENTS.replace("DATA", "").replace(
-        "</multistatus>",
-        "<response><href>/dav/b.ics</href></response></multistatus>",
-    );
+    let members = EVENTS
+        .replace("DATA", "")
+        .replace("</multistatus>", "<response><href>/dav/b.ics</href></response></multistatus>");
     let gone = "<response><href>/d%61v/b%2eics</href><status>HTTP/1.1 404 Not Found</status>\
                 </response></multistatus>";
     let whole = EVENTS
@@ -331,7 +349,8 @@ async fn what_makes_a_page_unreadable_is_passed() {
         let head = format!("HTTP/1.1 207 X\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n");
         Reply::Bytes((head + body).into_bytes())
     };
-    for unreadable in [Some(of(&member("a.ics", "<c:calendar-data>\u{1}</c:calendar-data>"))), None] {
+    for unreadable in [Some(of(&member("a.ics", "<c:calendar-data>\u{1}</c:calendar-data>"))), None]
+    {
         let bad = || unreadable.as_deref().map_or(Reply::Zeros(9 * 1024 * 1024), said);
         // Two at once, one alone, and the other one: each after its own list of members.
         let replies = vec![said(&both), bad(), said(&both), bad(), said(&both), said(&ours)];
