@@ -13,3 +13,6 @@ ALTER TABLE sweeps
 -- Connections are never deleted, and these rows are written under their lanes alone.
 ALTER TABLE sweeps DROP CONSTRAINT sweeps_connection_id_fkey;
 ALTER TABLE drift DROP CONSTRAINT drift_connection_id_fkey;
+
+-- The version before this one took the hour away while sweeps were off, and nothing gave it back.
+UPDATE sweeps SET due_at = clock_timestamp() + random() * interval '6 hours' WHERE due_at IS NULL;

@@ -27,6 +27,9 @@ const PARTIAL_MAX: i32 = 27;
 /// So many times in a row a page cannot be read, and the sweep begins anew: where to read on may be what
 /// is wrong.
 const FAILURES_MAX: i32 = 8;
+/// How often it is looked at a connection while no calendar is swept: so much later at most it is swept
+/// once they are.
+const OFF_DELAY: Duration = Duration::from_hours(24);
 /// So many pages, and a sweep is given up: nobody's calendar is that long.
 const PAGES_MAX: i32 = 10_000;
 
@@ -35,8 +38,10 @@ impl Drain<'_> {
     pub(super) async fn sweep(&self, stop: &CancellationToken) -> Result<bool> {
         let sweep = self.emitter.store.sweep(&self.lease).await?;
         let Some(interval) = self.emitter.options.repair.interval else {
+            // Its hour is moved on, not taken away: a connection on which nothing happens is leased for
+            // its sweep alone, and would not be swept again once sweeps are on.
             if sweep.is_due == Some(true) {
-                self.plan(None, None).await?;
+                self.plan(Some(OFF_DELAY), None).await?;
             }
             return Ok(false);
         };

@@ -164,6 +164,7 @@ macro_rules! every_sweep_fact {
                 an_emptied_calendar_is_filled_again_once_a_person_has_said_so,
                 a_halted_sweep_holds_up_no_booking,
                 a_sweep_that_a_killed_worker_left_is_taken_over,
+                a_calendar_that_is_not_swept_keeps_its_hour,
             ]
         );
     };

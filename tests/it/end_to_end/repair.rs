@@ -7,9 +7,10 @@ use calendar_sync::calendar::http::{Exchanged, Request};
 use calendar_sync::emit::drift::Policy;
 use calendar_sync::emit::{EmitOptions, RepairOptions};
 use calendar_sync::ops::metrics::Metrics;
-use calendar_sync::store::DriftKind;
+use calendar_sync::store::{DriftKind, LaneLease};
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
+use uuid::Uuid;
 
 use super::host::{Host, Shown, Trouble, UNAVAILABLE};
 use super::story::{Story, hour, provider};
@@ -248,6 +249,22 @@ pub(super) async fn a_sweep_that_a_killed_worker_left_is_taken_over(world: &mut 
     held.withdraw();
     let expected = [(DriftKind::Deleted, id)];
     sweeping(world, "it is known", async || drift(world, &host).await == expected).await;
+}
+
+/// Sweeps that are turned off and on again go on, though nothing else happens in a calendar.
+///
+/// Fails with: `emit/sweep.rs`, `sweep`: `None` for `Some(OFF_DELAY)`.
+pub(super) async fn a_calendar_that_is_not_swept_keeps_its_hour(world: &mut World) {
+    sweep(world, Policy::Report);
+    let (host, _) = holding(world, &["a"]).await;
+    world.emit.repair.interval = None;
+    let lane = LaneLease { connection: host.id, token: Uuid::nil() };
+    let is_due = async || world.store.sweep(&lane).await.expect("the store answers").is_due;
+    until("its hour has come", async || is_due().await == Some(true)).await;
+    let worker = world.worker();
+    until("it is put off", async || is_due().await != Some(true)).await;
+    worker.stop().await;
+    assert_eq!(is_due().await, Some(false));
 }
 
 // ---- Google alone ----
