@@ -451,6 +451,20 @@ pub(crate) async fn a_halted_sweep_waits_for_a_person(env: &Env) {
     assert!(!env.store.sweep(&lane).await.answered().is_excused);
 }
 
+/// What was wrong with a calendar before is no news of the account that is connected again.
+pub(crate) async fn a_connection_that_is_removed_forgets_its_sweep(env: &Env) {
+    let lane = holding(env, &["a"]).await;
+    begun(env, &lane, None).await;
+    write(env, &lane, finding("copy", DriftKind::Copy)).await;
+    let halt = SweepStep::Halt { reason: "empty".to_owned() };
+    assert_eq!(step(env, &lane, halt).await, Fenced::Written);
+    assert!(env.store.remove_connection(connection(1), false).await.answered());
+    env.connect(1).await;
+    assert_eq!(env.row(1).await.halted, None);
+    assert_eq!(drift(env).await, []);
+    assert_eq!(env.store.sweep(&lane).await.answered(), Sweep::default());
+}
+
 pub(crate) async fn a_former_holder_sweeps_nothing(env: &Env) {
     let lane = holding(env, &["a"]).await;
     begun(env, &lane, None).await;
