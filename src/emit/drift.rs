@@ -210,18 +210,19 @@ pub fn removal_guard(removals: i32) -> Option<String> {
 
 /// So few missing events are the host's business, whatever their share.
 const FEW: u64 = 3;
+/// A calendar that held so many and holds none has turned up empty. One alone says nothing: hosts delete
+/// single events.
+const EMPTIED: u64 = 2;
 
 /// Why a sweep halts before anything is read or put back: mass deletion is no drift (L24).
 /// `halt_share`: from so many hundredths of the known events on.
 pub fn guard(found: Missing, halt_share: u32) -> Option<String> {
     let Missing { known, missing } = found;
-    if missing < FEW {
-        return None;
-    }
-    if missing >= known {
+    if missing >= known && known >= EMPTIED {
         return Some(format!("none of the {known} events that the calendar should hold is there"));
     }
-    let is_too_much = missing.saturating_mul(100) >= known.saturating_mul(u64::from(halt_share));
+    let is_too_much = missing >= FEW
+        && missing.saturating_mul(100) >= known.saturating_mul(u64::from(halt_share));
     is_too_much
         .then(|| format!("{missing} of the {known} events that the calendar should hold are gone"))
 }
