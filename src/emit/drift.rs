@@ -142,7 +142,7 @@ const GENERATIONS_MAX: i32 = 256;
 /// What a listed event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sight {
-    /// A row's event, as it was left.
+    /// A row's event, as it was left, or over.
     Own,
     /// The row's event is to be read by its name: what stands there, or under a later one, is
     /// otherwise than the row says.
@@ -172,7 +172,7 @@ pub fn sight(event: &ListedEvent, row: Option<&SweptRow>, name: impl Fn(i32) -> 
         let applied = Some((event.marker.revision, event.marker.digest));
         let is_as_left =
             row.applied == applied && row.drift.is_none() && event.differs != Some(true);
-        return if is_as_left { Sight::Own } else { Sight::Otherwise };
+        return if is_as_left || row.has_ended { Sight::Own } else { Sight::Otherwise };
     }
     // Under the row's own name, though by another id than it is known by: a calendar that makes its ids
     // itself may give it a new one, as Graph does at an export and import.

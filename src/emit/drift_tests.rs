@@ -233,6 +233,7 @@ fn row(generation: i32) -> SweptRow {
         server_id: Some(name(generation)),
         applied: Some((0, content("x").digest())),
         is_wanted: true,
+        has_ended: false,
         drift: None,
     }
 }
@@ -268,6 +269,8 @@ fn the_rows_own_event_is_as_it_was_left_or_is_read() {
         SweptRow { drift: Some(DriftKind::Deleted), ..row(2) },
     ] {
         assert_eq!(sight(&event, Some(&other), name), Sight::Otherwise);
+        let over = SweptRow { has_ended: true, ..other };
+        assert_eq!(sight(&event, Some(&over), name), Sight::Own, "nobody minds any more");
     }
 }
 

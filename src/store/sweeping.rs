@@ -67,7 +67,7 @@ impl DriftKind {
     }
 }
 
-/// So many drifts of one connection are kept.
+/// So many drifts of one connection are kept; what is beyond is no news, as it would be again and again.
 pub const DRIFT_MAX: u32 = 1_000;
 
 /// A verification that a sweep has asked for is the last one of its row: none follows from it.
@@ -162,6 +162,8 @@ pub struct SweptRow {
     pub applied: Option<(i64, Digest)>,
     /// Whether an event is wanted.
     pub is_wanted: bool,
+    /// Whether its event has ended: then nothing of it matters any more.
+    pub has_ended: bool,
     /// What is known to be otherwise with its event.
     pub drift: Option<DriftKind>,
 }

@@ -147,10 +147,7 @@ impl PostgresStore {
             }
             SweepStep::Begin { full, result } => led(BEGIN).bind(*full).bind(result.clone()),
             SweepStep::Halt { reason } => led(HALT).bind(reason.clone()),
-            SweepStep::End { verify_drift, .. } => {
-                end_effects(&mut tx, lane, *verify_drift).await?;
-                return self.end_sweep(tx, lane, step).await;
-            }
+            SweepStep::End { .. } => return self.end_sweep(tx, lane, step).await,
         };
         let done = statement.execute(&mut *tx).await.map_err(failed(OPERATION))?;
         tx.commit().await.map_err(failed(OPERATION))?;
@@ -165,7 +162,7 @@ impl PostgresStore {
         step: &SweepStep,
     ) -> Result<Fenced> {
         // A copy that a full scan did not come by is not there any more. A row's own drift is settled
-        // once its event was acknowledged, or seen as it should be, or is wanted no more.
+        // once its event was acknowledged, or seen as it should be, or has ended, or is wanted no more.
         const SETTLED: &str = concat!(
             "
             DELETE FROM drift d USING sweeps s
@@ -176,6 +173,9 @@ impl PostgresStore {
                     SELECT 1 FROM effects e
                      WHERE e.connection_id = $1 AND e.ical_uid = d.ical_uid
                        AND e.desired_digest IS NOT NULL AND e.applied_digest IS NOT NULL
+                       AND NOT EXISTS (SELECT 1 FROM external_calendar_events x
+                                        WHERE x.connection_id = $1 AND x.ical_uid = e.ical_uid
+                                          AND x.end_time <= clock_timestamp())
                        AND (e.seen_at IS NULL OR e.seen_at <= d.seen_at
                             OR e.verify_at <= clock_timestamp()))
                    ELSE s.is_full AND d.seen_at < s.began_at END"
@@ -188,12 +188,13 @@ impl PostgresStore {
                    result_at = clock_timestamp()
              WHERE connection_id = $1 AND began_at IS NOT NULL";
         const OPERATION: &str = "end a sweep";
-        let SweepStep::End { since, after, result, .. } = step else {
+        let SweepStep::End { since, after, verify_drift, result } = step else {
             unreachable!("the caller tells the steps apart")
         };
         self.at("sweep.settled").await;
         let connection = lane.connection.0;
         sqlx::query(SETTLED).bind(connection).execute(&mut *tx).await.map_err(failed(OPERATION))?;
+        end_effects(&mut tx, lane, *verify_drift).await?;
         self.at("sweep.end").await;
         let done = sqlx::query(END)
             .bind(connection)
@@ -219,7 +220,8 @@ impl PostgresStore {
         const READ: &str = concat!(
             "
             SELECT e.ical_uid, e.generation, e.adopted_id, e.applied_revision, e.applied_digest,
-                   e.desired_digest IS NOT NULL AS is_wanted, x.external_event_id, ",
+                   e.desired_digest IS NOT NULL AS is_wanted, x.external_event_id,
+                   COALESCE(x.end_time <= clock_timestamp(), false) AS has_ended, ",
             row_drift!(),
             " AS drift
               FROM effects e
@@ -390,6 +392,7 @@ fn swept_row(row: &PgRow) -> Result<SweptRow> {
         server_id: row.get("external_event_id"),
         applied: applied.zip(digest(row, "applied_digest")?),
         is_wanted: row.get("is_wanted"),
+        has_ended: row.get("has_ended"),
         drift: kind(row, "drift", &uid)?,
         uid,
     })

@@ -147,8 +147,8 @@ pub(super) async fn step_sweep(
         SweepStep::Begin { full, result } => led(BEGIN).bind(*full).bind(result.clone()),
         SweepStep::Halt { reason } => led(HALT).bind(reason.clone()),
         SweepStep::End { since, after, verify_drift, result } => {
-            verify_missing(&mut tx, lane, *verify_drift, now).await.map_err(fault(OPERATION))?;
             settle(&mut tx, lane, now).await.map_err(fault(OPERATION))?;
+            verify_missing(&mut tx, lane, *verify_drift, now).await.map_err(fault(OPERATION))?;
             led(END).bind(since.clone()).bind(later(now, *after)).bind(result.clone())
         }
     };
@@ -195,7 +195,7 @@ async fn verify_missing(
 }
 
 /// A copy that a full scan did not come by is not there any more. A row's own drift is settled once
-/// its event was acknowledged, or seen as it should be, or is wanted no more.
+/// its event was acknowledged, or seen as it should be, or has ended, or is wanted no more.
 async fn settle(conn: &mut SqliteConnection, lane: &LaneLease, now: i64) -> sqlx::Result<()> {
     const SETTLED: &str = concat!(
         "
@@ -207,6 +207,10 @@ async fn settle(conn: &mut SqliteConnection, lane: &LaneLease, now: i64) -> sqlx
                 SELECT 1 FROM effects AS e
                  WHERE e.connection_id = ?1 AND e.ical_uid = d.ical_uid
                    AND e.desired_digest IS NOT NULL AND e.applied_digest IS NOT NULL
+                   AND NOT EXISTS (
+                        SELECT 1 FROM external_calendar_events AS x
+                         WHERE x.connection_id = ?1 AND x.ical_uid = e.ical_uid
+                           AND x.end_time <= strftime('%Y-%m-%dT%H:%M:%fZ', ?2 / 1e6, 'unixepoch'))
                    AND (e.seen_at IS NULL OR e.seen_at <= d.seen_at OR e.verify_at <= ?2))
                ELSE EXISTS (
                 SELECT 1 FROM sweeps AS s
@@ -226,7 +230,9 @@ pub(super) async fn swept_rows(
     const READ: &str = concat!(
         "
         SELECT e.ical_uid, e.generation, e.adopted_id, e.applied_revision, e.applied_digest,
-               e.desired_digest IS NOT NULL AS is_wanted, x.external_event_id, ",
+               e.desired_digest IS NOT NULL AS is_wanted, x.external_event_id,
+               COALESCE(x.end_time <= strftime('%Y-%m-%dT%H:%M:%fZ', ?2 / 1e6, 'unixepoch'), FALSE)
+                   AS has_ended, ",
         row_drift!(),
         " AS drift
           FROM effects AS e
@@ -264,6 +270,7 @@ pub(super) async fn swept_rows(
             server_id: row.get("external_event_id")?,
             applied: row.get::<Option<i64>>("applied_revision")?.zip(applied),
             is_wanted: row.get("is_wanted")?,
+            has_ended: row.get("has_ended")?,
             drift: row.parsed_maybe("drift", DriftKind::parse)?,
         })
     };
