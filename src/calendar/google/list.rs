@@ -17,7 +17,7 @@ const TOKEN_LEN_MAX: usize = 4_096;
 const ID_LEN_MAX: usize = 1_024;
 /// What is asked of an event: what its marker and its content are read from.
 const FIELDS: &str = "nextPageToken,nextSyncToken,items(id,status,etag,summary,description,\
-                      location,start,end,recurrence,extendedProperties/private)";
+                      location,start,end,recurrence,transparency,extendedProperties/private)";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -12,7 +12,7 @@ use super::{ZONE, split, unescape, unfold};
 const TIME: &str = "%Y%m%dT%H%M%S";
 
 /// What the one event in a calendar's text shows. `None`: something that no booking shows (a whole
-/// day, a series, a cancelled event), or nothing that can be understood.
+/// day, a series, a cancelled event, a time in which its host is free), or nothing that can be understood.
 pub fn read_content(text: &str) -> Option<Content> {
     let unfolded = unfold(text.trim_start_matches('\u{feff}'));
     let mut event = Shown::default();
@@ -66,6 +66,7 @@ impl Shown {
             "STATUS" if value.trim().eq_ignore_ascii_case("CANCELLED") => self.is_other = true,
             "STATUS" => self.tentative = value.trim().eq_ignore_ascii_case("TENTATIVE"),
             "RRULE" | "RDATE" | "RECURRENCE-ID" => self.is_other = true,
+            "TRANSP" if value.trim().eq_ignore_ascii_case("TRANSPARENT") => self.is_other = true,
             ZONE => self.zone = value.trim().parse().ok(),
             _ => {}
         }
@@ -258,6 +259,8 @@ mod tests {
     #[test]
     fn what_no_booking_shows_is_none() {
         let text = written(&content());
+        let free = text.replace("TRANSP:OPAQUE", "TRANSP:TRANSPARENT");
+        assert_eq!((free != text, read_content(&free)), (true, None));
         for line in ["RRULE:FREQ=DAILY", "STATUS:CANCELLED", "DTSTART;VALUE=DATE:20300601"] {
             let other = text.replace("END:VEVENT", &format!("{line}\r\nEND:VEVENT"));
             assert_eq!(read_content(&other), None, "{line}");

@@ -240,6 +240,21 @@ async fn a_token_of_no_usable_length_ends_no_list() {
     }
 }
 
+/// A host who marks an event as free is not busy then, as a booking makes her.
+#[tokio::test]
+async fn an_event_that_leaves_its_host_free_shows_something_else() {
+    let nowhere = Stub::saying(&[]).await;
+    let (id, marker) = (google(&nowhere).external_id(&uid("a@example.com"), 0), marker(&content(), 0));
+    let event = google(&nowhere).body(&id, &marker, &content());
+    let event = String::from_utf8(event).expect("text");
+    let free = event.replace("\"opaque\"", "\"transparent\"");
+    for (event, differs) in [(event, false), (free, true)] {
+        let stub = Stub::saying(&[(200, "", &format!("{{\"items\": [{event}]}}"))]).await;
+        let events = page(&google(&stub), ALL).await.events;
+        assert_eq!(events.iter().map(|it| it.differs).collect::<Vec<_>>(), [Some(differs)]);
+    }
+}
+
 /// No database takes a NUL, nor an id without an end.
 #[tokio::test]
 async fn events_with_ids_that_are_none_are_not_listed() {
