@@ -132,8 +132,8 @@ pub fn is_shown(ours: &Content, shown: &Content) -> bool {
 }
 
 /// So many generations after the present one a name counts as one that we could have given: a database
-/// that lost its tail may have forgotten them.
-const GENERATIONS_AHEAD: i32 = 4;
+/// that lost its tail may have forgotten them. A verification looks as far.
+pub(super) const GENERATIONS_AHEAD: i32 = 4;
 /// So many generations of a booking that is not known.
 const GENERATIONS_UNKNOWN: i32 = 16;
 /// So many generations are looked through at most.

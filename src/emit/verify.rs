@@ -8,14 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Notice;
 use super::decide::{Verified, forgets, read_as, stands};
-use super::drift::{Judged, Rule, judge};
+use super::drift::{GENERATIONS_AHEAD, Judged, Rule, judge};
 use super::lane::Drain;
 use super::outcome::{Outcome, Unread, outcome, unread};
 use crate::calendar::{Call, Condition, Name, Reading};
 use crate::store::{DriftNote, Finding, Owed, Result, Verify};
 
 /// So many generations before the present one are looked at, and so many after it.
-const GENERATIONS_MAX: i32 = 4;
+const GENERATIONS_MAX: i32 = GENERATIONS_AHEAD;
 
 /// What stands under the names of later generations than the database knows of.
 enum Later {

@@ -67,6 +67,15 @@ impl DriftKind {
     }
 }
 
+/// SQL: the kinds of drift that are about a row's own event ([`DriftKind::is_of_a_row`]).
+macro_rules! of_a_row {
+    () => {
+        "('deleted', 'edited', 'unmarked', 'lost')"
+    };
+}
+
+pub(super) use of_a_row;
+
 /// So many drifts of one connection are kept; what is beyond is no news, as it would be again and again.
 pub const DRIFT_MAX: u32 = 1_000;
 
@@ -241,4 +250,16 @@ pub struct Drift {
     pub kind: DriftKind,
     /// Since when it is known.
     pub since: DateTime<Utc>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stores_and_the_words_agree_on_what_is_about_a_row() {
+        let of_a_row = DriftKind::ALL.into_iter().filter(|kind| kind.is_of_a_row());
+        let names: Vec<String> = of_a_row.map(|kind| format!("'{}'", kind.name())).collect();
+        assert_eq!(of_a_row!(), format!("({})", names.join(", ")));
+    }
 }

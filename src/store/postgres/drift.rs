@@ -5,8 +5,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{Postgres, Row as _, Transaction};
 
 use super::rows::inconsistent;
-use super::sweep::of_a_row;
 use super::{PostgresStore, failed};
+use crate::store::sweeping::of_a_row;
 use crate::store::{DRIFT_MAX, Drift, DriftKind, DriftNote, FoundDrift, LaneLease, Result};
 
 impl PostgresStore {

@@ -8,30 +8,26 @@ use sqlx::{Postgres, Row as _, Transaction};
 use super::drift::{kind, note_found};
 use super::rows::{digest, uid};
 use super::{PostgresStore, failed, fenced, seconds};
+use crate::store::sweeping::of_a_row;
 use crate::store::{
     Fenced, LAST_STAGE, LaneLease, Missing, Result, Sweep, SweepProgress, SweepStep, SweptPage,
     SweptRow,
 };
 
-/// SQL: the kinds of drift that are about a row's own event ([`DriftKind::is_of_a_row`]).
-macro_rules! of_a_row {
-    () => {
-        "('deleted', 'edited', 'unmarked', 'lost')"
-    };
-}
-
-pub(super) use of_a_row;
-
 /// SQL: what is known to be otherwise with the event of the row `e` since it was last acknowledged or
 /// listed.
 macro_rules! row_drift {
     () => {
-        "(SELECT d.kind FROM drift d
+        concat!(
+            "(SELECT d.kind FROM drift d
            WHERE d.connection_id = e.connection_id AND d.ical_uid = e.ical_uid
-             AND d.kind IN ('deleted', 'edited', 'unmarked', 'lost')
+             AND d.kind IN ",
+            $crate::store::sweeping::of_a_row!(),
+            "
              AND (e.seen_at IS NULL OR d.seen_at >= e.seen_at
                   OR e.verify_at <= clock_timestamp())
            ORDER BY d.seen_at DESC LIMIT 1)"
+        )
     };
 }
 

@@ -5,8 +5,8 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::lane::is_ours;
 use super::row::Values;
-use super::sweep::of_a_row;
 use super::{SqliteStore, fault};
+use crate::store::sweeping::of_a_row;
 use crate::store::{DRIFT_MAX, Drift, DriftKind, DriftNote, FoundDrift, LaneLease, Result};
 
 /// See [`crate::store::Store::note_drift`].

@@ -7,29 +7,25 @@ use super::drift::note_found;
 use super::lane::is_ours;
 use super::row::{Values, list};
 use super::{SqliteStore, fault, fenced};
+use crate::store::sweeping::of_a_row;
 use crate::store::{
     DriftKind, Fenced, LAST_STAGE, LaneLease, Missing, Result, Sweep, SweepProgress, SweepStep,
     SweptPage, SweptRow, later,
 };
 
-/// SQL: the kinds of drift that are about a row's own event ([`DriftKind::is_of_a_row`]).
-macro_rules! of_a_row {
-    () => {
-        "('deleted', 'edited', 'unmarked', 'lost')"
-    };
-}
-
-pub(super) use of_a_row;
-
 /// SQL: what is known to be otherwise with the event of the row `e` since it was last acknowledged or
 /// listed. `?2` is the hour.
 macro_rules! row_drift {
     () => {
-        "(SELECT d.kind FROM drift AS d
+        concat!(
+            "(SELECT d.kind FROM drift AS d
            WHERE d.connection_id = e.connection_id AND d.ical_uid = e.ical_uid
-             AND d.kind IN ('deleted', 'edited', 'unmarked', 'lost')
+             AND d.kind IN ",
+            $crate::store::sweeping::of_a_row!(),
+            "
              AND (e.seen_at IS NULL OR d.seen_at >= e.seen_at OR e.verify_at <= ?2)
            ORDER BY d.seen_at DESC LIMIT 1)"
+        )
     };
 }
 

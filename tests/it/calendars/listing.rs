@@ -244,7 +244,8 @@ async fn a_token_of_no_usable_length_ends_no_list() {
 #[tokio::test]
 async fn an_event_that_leaves_its_host_free_shows_something_else() {
     let nowhere = Stub::saying(&[]).await;
-    let (id, marker) = (google(&nowhere).external_id(&uid("a@example.com"), 0), marker(&content(), 0));
+    let (id, marker) =
+        (google(&nowhere).external_id(&uid("a@example.com"), 0), marker(&content(), 0));
     let event = google(&nowhere).body(&id, &marker, &content());
     let event = String::from_utf8(event).expect("text");
     let free = event.replace("\"opaque\"", "\"transparent\"");
