@@ -14,9 +14,9 @@ use roxmltree::Node;
 use url::Url;
 
 use super::super::http::{self, Request, Response};
-use super::super::{Answer, Listed, ListedEvent, Listing, Next, Page, ical};
+use super::super::{Answer, Listed, ListedEvent, Listing, Next, Page, Reading, ical};
 use super::xml::{self, child, children, text};
-use super::{CALDAV, Caldav, DAV, DEPTH, XML_TYPE, answer};
+use super::{CALDAV, Caldav, DAV, DEPTH, XML_TYPE, absent, answer};
 
 /// How many events are read at once: of a page that cannot be read, half as many, down to one.
 const PAGE_LEN_MAX: usize = 100;
@@ -160,7 +160,7 @@ impl Caldav {
                     (_, lost @ Answer::Lost { .. }) => Listed::Failed(lost),
                 })
             }
-            _ => Told::Else(refused(response)),
+            _ => Told::Else(self.refused(response).await),
         }
     }
 
@@ -168,7 +168,7 @@ impl Caldav {
     async fn all(&self, collection: &Url) -> Told {
         match self.asked(b"PROPFIND", collection, "1", MEMBERS.to_owned()).await {
             Ok(response) if response.status == 207 => read_members(&response, collection),
-            Ok(response) => Told::Else(refused(response)),
+            Ok(response) => Told::Else(self.refused(response).await),
             Err(lost) => Told::Else(Listed::Failed(lost)),
         }
     }
@@ -192,7 +192,8 @@ impl Caldav {
             Some(507) if place.syncs => {}
             // Xandikos says so of a collection that is not there.
             Some(status @ (404 | 410)) => {
-                return Listed::CalendarGone { message: http::status_text(status) };
+                let message = http::status_text(status);
+                return self.unless_there(not_understood(&message)).await;
             }
             Some(status) => {
                 return Listed::Failed(not_understood(&format!(
@@ -251,7 +252,7 @@ impl Caldav {
         );
         let response = match self.report(collection, "1", body).await {
             Ok(response) if response.status == 207 => response,
-            Ok(response) => return Err(Untold::Else(refused(response))),
+            Ok(response) => return Err(Untold::Else(Listed::Failed(answer(response)))),
             Err(Answer::Lost { message, .. }) if http::is_too_long(&message) => {
                 return Err(Untold::TooMuch(message));
             }
@@ -288,6 +289,24 @@ impl Caldav {
         })
     }
 
+    async fn refused(&self, response: Response) -> Listed {
+        let is_gone = matches!(response.status, 404 | 410);
+        let refused = answer(response);
+        if is_gone { self.unless_there(refused).await } else { Listed::Failed(refused) }
+    }
+
+    /// One 404 settles nothing (L24): a calendar that is gone is not there either when it is asked for
+    /// by itself.
+    async fn unless_there(&self, refused: Answer) -> Listed {
+        match self.look_for_collection().await.map(absent) {
+            Ok(Reading::CalendarGone { message }) => Listed::CalendarGone { message },
+            Ok(Reading::Failed(lost)) | Err(lost) => Listed::Failed(lost),
+            Ok(Reading::Absent | Reading::Tombstone | Reading::Live { .. }) => {
+                Listed::Failed(refused)
+            }
+        }
+    }
+
     async fn report(&self, url: &Url, depth: &str, body: String) -> Result<Response, Answer> {
         self.asked(b"REPORT", url, depth, body).await
     }
@@ -313,14 +332,6 @@ impl Caldav {
 /// A page on which there is nothing.
 fn nothing(next: String) -> Listed {
     Listed::Page(Page { events: Vec::new(), deleted: Vec::new(), next: Next::Page(next) })
-}
-
-fn refused(response: Response) -> Listed {
-    let is_gone = matches!(response.status, 404 | 410);
-    match answer(response) {
-        Answer::Status { message, .. } if is_gone => Listed::CalendarGone { message },
-        other @ (Answer::Status { .. } | Answer::Lost { .. }) => Listed::Failed(other),
-    }
 }
 
 /// Who said it, and whether the calendar has heard of it, nobody knows.

@@ -375,3 +375,31 @@ async fn what_makes_a_page_unreadable_is_passed() {
         assert_eq!(listed(&caldav, None).await.0, ["b.ics"]);
     }
 }
+
+/// A gateway that has lost its way for a moment says 404 too: a calendar is gone if it says so itself.
+#[tokio::test]
+async fn one_404_is_no_calendar_that_is_gone() {
+    let own = |status: &str| {
+        format!(
+            "<multistatus xmlns='DAV:'><response><href>/dav/</href><status>HTTP/1.1 {status}\
+             </status></response></multistatus>"
+        )
+    };
+    let (there, gone) = (own("200 OK"), own("404 Not Found"));
+    let first: [(u16, &str, &str); 2] = [(404, "", ""), (207, "", &gone)];
+    for said in first {
+        for (then, is_gone) in [
+            ((207, "", &*there), false),
+            ((503, "", ""), false),
+            ((404, "", ""), true),
+            ((207, "", &*gone), true),
+        ] {
+            let stub = Stub::saying(&[said, then]).await;
+            let caldav = Caldav::new(account("", &format!("{}/dav/", stub.url)), http());
+            let listed = caldav.list(ALL).await;
+            let is_told = matches!(listed, Listed::CalendarGone { .. });
+            assert_eq!(is_told, is_gone, "{said:?}, {then:?}: {listed:?}");
+            assert!(is_told || matches!(listed, Listed::Failed(_)), "{listed:?}");
+        }
+    }
+}
