@@ -43,8 +43,10 @@
 //! | a database that fell back leaves nothing behind that it has forgotten (R18) | `it`: `store_contract`, `what_may_have_lost_its_stamp_is_looked_at`; `end_to_end`, `recovery` |
 //! | a generation that the database has forgotten is not used again (R12, R18) | `it`: `end_to_end`, `an_event_of_a_generation_that_was_forgotten_is_taken_over` |
 //! | nothing is repaired by a listing alone: an event is read by its own name first (R20, L24) | `emit`: `drift`; `it`: `end_to_end`, `repair` |
-//! | a calendar that turns up empty halts repair, and is not filled again (R20, L24) | `it`: `end_to_end`, `an_emptied_calendar_is_filled_again_once_a_person_has_said_so` |
-//! | only what we could have made is removed, and only where its booking has another event (R20) | `emit`: `only_what_we_could_have_made_before_is_an_extra` and `what_no_row_tells_of_is_never_removed` |
+//! | a calendar that held two events or more and turns up empty halts repair, and is not filled again (R20, L24) | `it`: `end_to_end`, `an_emptied_calendar_is_filled_again_once_a_person_has_said_so` |
+//! | only what we could have made is removed, and only where its booking has another event or is to have none (R20) | `emit`: `only_what_we_could_have_made_before_is_an_extra` and `what_no_row_tells_of_is_never_removed`; `it`: `end_to_end`, `the_only_event_of_a_booking_is_not_removed_though_its_name_is_another` |
+//! | an answer that is not understood in all its parts is no listing: nothing is missing by it (R20, L24) | `it`: `calendars`, `a_listing_that_is_not_understood_is_none` |
+//! | what vanished without a trace is missed in the end (R20) | `it`: `end_to_end`, `what_got_lost_without_a_trace_comes_back_in_the_end` |
 //! | `external_calendar_events` says what stands in the calendar | `it`: `store_contract`, `records`; `simulate`: the oracle |
 //! | a few faults, anywhere, end in the fold: revisions only rise, a revision has one effect in a generation, no stale fence writes (R1, R3, R9 to R15) | `model` |
 //! | one live event or none, through every fault that is drawn | `simulate`: `tests/run simulate` |

@@ -246,7 +246,7 @@ fn answer(response: Response) -> Answer {
 /// The precondition that failed (RFC 4918 §16): the first element in `DAV:error` that is the
 /// protocol's own (servers put their private ones beside it).
 fn precondition(body: &[u8]) -> Option<String> {
-    let document = xml(body)?;
+    let document = parsed(body)?;
     let error = document.root_element();
     if !error.has_tag_name((DAV, "error")) {
         return None;
@@ -258,11 +258,11 @@ fn precondition(body: &[u8]) -> Option<String> {
 }
 
 fn is_dav(body: &[u8]) -> bool {
-    xml(body).is_some_and(|document| document.root_element().tag_name().namespace() == Some(DAV))
+    parsed(body).is_some_and(|document| document.root_element().tag_name().namespace() == Some(DAV))
 }
 
-fn xml(body: &[u8]) -> Option<roxmltree::Document<'_>> {
-    let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= XML_LEN_MAX)?;
+fn parsed(body: &[u8]) -> Option<roxmltree::Document<'_>> {
+    let text = xml::bounded(body).filter(|text| text.len() <= XML_LEN_MAX)?;
     let options = roxmltree::ParsingOptions { nodes_limit: XML_NODES_MAX, ..Default::default() };
     roxmltree::Document::parse_with_options(text, options).ok()
 }

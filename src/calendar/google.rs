@@ -274,6 +274,7 @@ struct Event {
     start: Moment,
     end: Moment,
     recurrence: Option<Value>,
+    transparency: Option<String>,
 }
 
 /// A time of an event; an all-day event has none.
@@ -308,9 +309,10 @@ impl Event {
         })
     }
 
-    /// What it shows, if it is one that we could have written: once, at times of a day.
+    /// What it shows, if it is one that we could have written: once, at times of a day, and its host is
+    /// busy.
     fn content(&self) -> Option<Content> {
-        if self.recurrence.is_some() {
+        if self.recurrence.is_some() || self.transparency.as_deref() == Some("transparent") {
             return None;
         }
         let shown = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());

@@ -189,7 +189,7 @@ impl Http {
         loop {
             match answer.chunk().await {
                 Ok(Some(chunk)) if body.len() + chunk.len() > len_max => {
-                    let message = format!("the answer is longer than {len_max} bytes");
+                    let message = format!("{TOO_LONG} {len_max} bytes");
                     return Exchanged::Lost { sent: true, message };
                 }
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
@@ -208,6 +208,14 @@ impl Http {
             body,
         })
     }
+}
+
+/// How the message of an answer that exceeded its bound begins.
+const TOO_LONG: &str = "the answer is longer than";
+
+/// Whether this says of a lost answer that it exceeded its bound.
+pub fn is_too_long(message: &str) -> bool {
+    message.starts_with(TOO_LONG)
 }
 
 impl Exchanged {

@@ -1,5 +1,7 @@
 //! PURE: what a time zone's rules say about an instant, and whether a local time can say it back.
 
+pub mod windows;
+
 use chrono::{
     DateTime, Datelike as _, NaiveDate, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _, Utc,
 };

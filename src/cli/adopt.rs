@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use booking::{BookingId, ConnectionId, Digest, IcalUid, ProviderId, Verb};
+use booking::{BookingId, ConnectionId, IcalUid, ProviderId, Verb};
 use clap::Args;
 use futures::StreamExt as _;
 use serde_json::json;
@@ -25,6 +25,7 @@ use crate::clock::Surroundings;
 use crate::config::Settings;
 use crate::connection::accounts::SealedAccounts;
 use crate::emit::backoff::Backoff;
+use crate::emit::decide::UNREAD;
 use crate::emit::outcome::{Outcome, Unread, outcome, unread};
 use crate::emit::{Accounts as _, Unopened};
 use crate::store::{
@@ -280,7 +281,7 @@ impl Adopting<'_> {
                     let (revision, digest) = match ours {
                         Some(marker) => (marker.revision, marker.digest),
                         // What no booking can show is another content than any booking's.
-                        None => (ADOPTED_REVISION, shown.unwrap_or(Digest([0; 16]))),
+                        None => (ADOPTED_REVISION, shown.unwrap_or(UNREAD)),
                     };
                     let external_id = row.external_id.clone();
                     let event = AdoptedEvent { external_id, etag, provider_uid, digest, revision };

@@ -87,8 +87,8 @@ pub(super) async fn resume(
     }
     writeln!(
         out,
-        "connection {id}: its calendar is read once more, whole; what is missing is dealt with as \
-         repair.policy says"
+        "connection {id}: its calendar is read once more, whole; what is missing is put back where \
+         repair.policy is `repair`, else told as deleted"
     )?;
     Ok(())
 }
@@ -102,8 +102,9 @@ pub(super) fn tell_halted(
     writeln!(out, "\n{}: repair is halted: {}", connection.id, printable(reason))?;
     writeln!(
         out,
-        "  nothing is put back meanwhile; if that is as it should be, or to have it put back, run \
-         calendar-sync connections resume-sweep {}",
+        "  nothing is put back meanwhile. Once you have seen to it, run\n  \
+         calendar-sync connections resume-sweep {}\n  \
+         what is missing is then put back where repair.policy is `repair`, else told as deleted",
         connection.id
     )
 }

@@ -304,7 +304,7 @@ const REPAIR: &[Key] = &[
         Allowed::OneOf(&["repair", "report", "leave"]),
         Some("report"),
         "What is done about an event that a host has deleted or changed by hand: overrule it, tell of \
-         it, or say nothing. What got lost always comes back.",
+         it, or say nothing. Google tells what got lost from that: it always comes back.",
     ),
     number(
         "repair.interval_s",

@@ -203,6 +203,8 @@ pub enum Verified {
         /// Whether the generation is settled absent.
         gone: bool,
     },
+    /// It is gone, and is not put back while repair is halted: it is to be read again (rule R20).
+    Halted,
     /// It could not be read.
     Unread(Reading),
 }

@@ -67,7 +67,15 @@ pub fn judge(
             DriftKind::Lost
         }
         Verified::Drifted(drift) => drift,
-        found @ (Verified::Stands | Verified::Differs { .. } | Verified::Unread(_)) => {
+        // A delete of ours may have landed late, or the calendar was emptied: nobody can tell, and until
+        // a person has, nothing is put back (L24).
+        Verified::Differs { present: None, .. } if rule.is_halted => {
+            return Judged { found: Verified::Halted, drift: None };
+        }
+        found @ (Verified::Stands
+        | Verified::Differs { .. }
+        | Verified::Halted
+        | Verified::Unread(_)) => {
             return Judged { found, drift: None };
         }
     };
@@ -124,8 +132,8 @@ pub fn is_shown(ours: &Content, shown: &Content) -> bool {
 }
 
 /// So many generations after the present one a name counts as one that we could have given: a database
-/// that lost its tail may have forgotten them.
-const GENERATIONS_AHEAD: i32 = 4;
+/// that lost its tail may have forgotten them. A verification looks as far.
+pub(super) const GENERATIONS_AHEAD: i32 = 4;
 /// So many generations of a booking that is not known.
 const GENERATIONS_UNKNOWN: i32 = 16;
 /// So many generations are looked through at most.
@@ -134,12 +142,12 @@ const GENERATIONS_MAX: i32 = 256;
 /// What a listed event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sight {
-    /// A row's event, as it was left.
+    /// A row's event, as it was left, or over.
     Own,
     /// The row's event is to be read by its name: what stands there, or under a later one, is
     /// otherwise than the row says.
     Otherwise,
-    /// It stands under a name that we could have given, and is not the row's event: a late create.
+    /// It stands under a name that its booking's event has left: a late create.
     Extra {
         /// Of which generation.
         generation: i32,
@@ -164,7 +172,12 @@ pub fn sight(event: &ListedEvent, row: Option<&SweptRow>, name: impl Fn(i32) -> 
         let applied = Some((event.marker.revision, event.marker.digest));
         let is_as_left =
             row.applied == applied && row.drift.is_none() && event.differs != Some(true);
-        return if is_as_left { Sight::Own } else { Sight::Otherwise };
+        return if is_as_left || row.has_ended { Sight::Own } else { Sight::Otherwise };
+    }
+    // Under the row's own name, though by another id than it is known by: a calendar that makes its ids
+    // itself may give it a new one, as Graph does at an export and import.
+    if !row.stood_before_us() && is_named(&row.generation) {
+        return Sight::Otherwise;
     }
     let last = row.generation.saturating_add(GENERATIONS_AHEAD);
     let first = last.saturating_sub(GENERATIONS_MAX).max(0);
@@ -184,20 +197,32 @@ pub fn is_own(row: &SweptRow, id: &str, given: Option<&str>, name: impl Fn(i32) 
     }
 }
 
+/// So many events under former names one sweep removes: late creates are rare, and what finds more of
+/// them than this may well be wrong about them.
+const REMOVALS_MAX: i32 = 50;
+
+/// Why a sweep halts before it removes one more event.
+pub fn removal_guard(removals: i32) -> Option<String> {
+    (removals >= REMOVALS_MAX).then(|| {
+        format!("{removals} events under names that their bookings have left were removed, and more are there")
+    })
+}
+
 /// So few missing events are the host's business, whatever their share.
 const FEW: u64 = 3;
+/// A calendar that held so many and holds none has turned up empty. One alone says nothing: hosts delete
+/// single events.
+const EMPTIED: u64 = 2;
 
 /// Why a sweep halts before anything is read or put back: mass deletion is no drift (L24).
 /// `halt_share`: from so many hundredths of the known events on.
 pub fn guard(found: Missing, halt_share: u32) -> Option<String> {
     let Missing { known, missing } = found;
-    if missing < FEW {
-        return None;
-    }
-    if missing >= known {
+    if missing >= known && known >= EMPTIED {
         return Some(format!("none of the {known} events that the calendar should hold is there"));
     }
-    let is_too_much = missing.saturating_mul(100) >= known.saturating_mul(u64::from(halt_share));
+    let is_too_much = missing >= FEW
+        && missing.saturating_mul(100) >= known.saturating_mul(u64::from(halt_share));
     is_too_much
         .then(|| format!("{missing} of the {known} events that the calendar should hold are gone"))
 }

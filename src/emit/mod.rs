@@ -22,6 +22,8 @@ mod call;
 
 mod verify;
 
+mod extra;
+
 mod sweep;
 
 use std::sync::Arc;

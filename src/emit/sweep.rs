@@ -1,47 +1,47 @@
 //! The sweep of a connection (rule R20): its calendar's events are listed, a page at a time and only
 //! while nothing is due, and held against the rows.
 //!
-//! Nothing is mended here but one thing: an event under a name that is not its booking's any more is
-//! removed. Whatever else is found has its row read by its own name, as a verification.
+//! Nothing is mended here but one thing: an event under a name that its booking has left is removed
+//! ([`super::extra`]). Whatever else is found has its row read by its own name, as a verification.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use booking::{IcalUid, Verb};
+use booking::IcalUid;
 use tokio_util::sync::CancellationToken;
 
 use super::Notice;
-use super::drift::{Policy, Sight, guard, is_own, sight};
+use super::drift::{Policy, Sight, guard, is_own, removal_guard, sight};
+use super::extra::Removal;
 use super::lane::Drain;
-use super::outcome::{Outcome, Unread, outcome, unread};
-use crate::calendar::{
-    Answer, Call, Condition, Listed, ListedEvent, Listing, Name, Next, Page, Reading,
-};
+use super::outcome::{Unread, unread};
+use crate::calendar::{Answer, Listed, ListedEvent, Listing, Next, Page};
 use crate::store::{
     DriftKind, Fenced, FoundDrift, Missing, Result, Sweep, SweepProgress, SweepStep, SweptPage,
     SweptRow,
 };
 
+/// So many sweeps in a row read changes alone, then one reads all: what has vanished without a trace is
+/// in no list of changes. With the default interval that is once a week.
+const PARTIAL_MAX: i32 = 27;
+/// So many times in a row a page cannot be read, and the sweep begins anew: where to read on may be what
+/// is wrong.
+const FAILURES_MAX: i32 = 8;
+/// How often it is looked at a connection while no calendar is swept: so much later at most it is swept
+/// once they are.
+const OFF_DELAY: Duration = Duration::from_hours(24);
 /// So many pages, and a sweep is given up: nobody's calendar is that long.
 const PAGES_MAX: i32 = 10_000;
-
-/// What became of an event that should not be there.
-enum Removal {
-    /// It is gone.
-    Done,
-    /// It is no more what was listed, or cannot be removed.
-    Left,
-    /// The calendar does not answer: the page is read again, later.
-    Later,
-}
 
 impl Drain<'_> {
     /// Takes the sweep one step on, if its hour has come. Answers whether there is more to do at once.
     pub(super) async fn sweep(&self, stop: &CancellationToken) -> Result<bool> {
         let sweep = self.emitter.store.sweep(&self.lease).await?;
         let Some(interval) = self.emitter.options.repair.interval else {
+            // Its hour is moved on, not taken away: a connection on which nothing happens is leased for
+            // its sweep alone, and would not be swept again once sweeps are on.
             if sweep.is_due == Some(true) {
-                self.plan(None, None).await?;
+                self.plan(Some(OFF_DELAY), None).await?;
             }
             return Ok(false);
         };
@@ -56,15 +56,19 @@ impl Drain<'_> {
                 self.plan(Some(interval.mul_f64(spread)), None).await?;
                 Ok(false)
             }
-            (Some(true), None) => self.begin(false, None).await,
-            (Some(true), Some(progress)) if progress.pages >= PAGES_MAX => {
-                let result = format!("given up after {PAGES_MAX} pages");
-                tracing::error!(error_code = "sweep_given_up", "a sweep is {result}");
-                self.begin(true, Some(result)).await?;
-                self.plan(Some(interval), None).await?;
-                Ok(false)
-            }
-            (Some(true), Some(progress)) => self.read_page(&sweep, progress, interval).await,
+            (Some(true), None) => self.begin(sweep.partial >= PARTIAL_MAX, None).await,
+            (Some(true), Some(progress)) => match given_up(progress) {
+                None => self.read_page(&sweep, progress, interval).await,
+                Some(result) => {
+                    tracing::error!(
+                        error_code = "sweep_given_up",
+                        "a sweep is begun anew: {result}"
+                    );
+                    self.begin(true, Some(format!("begun anew: {result}"))).await?;
+                    self.plan(Some(interval), None).await?;
+                    Ok(false)
+                }
+            },
         }
     }
 
@@ -100,11 +104,7 @@ impl Drain<'_> {
                 self.plan(Some(interval), Some(result)).await?;
                 Ok(false)
             }
-            Listed::CalendarGone { message } => {
-                self.trouble();
-                self.closed(&format!("the calendar is not there: {message}")).await?;
-                self.put_off(None, message).await
-            }
+            Listed::CalendarGone { message } => self.calendar_gone(message).await,
             Listed::Failed(answer) => self.failed(&answer).await,
         }
     }
@@ -117,11 +117,14 @@ impl Drain<'_> {
         page: Page,
         interval: Duration,
     ) -> Result<bool> {
-        let Some(swept) = self.sort(&page).await? else {
+        let Some(swept) = self.sort(sweep, progress, &page).await? else {
             return Ok(false);
         };
-        let Some(news) = self.emitter.store.sweep_page(&self.lease, &swept).await? else {
-            return Ok(false);
+        let news = match self.emitter.store.sweep_page(&self.lease, &swept).await {
+            Ok(Some(news)) => news,
+            Ok(None) => return Ok(false),
+            // What the database does not take it does not take a moment later either.
+            Err(error) => return self.put_off(None, error.to_string()).await,
         };
         for found in swept.found.iter().filter(|found| news.contains(&found.external_id)) {
             self.report(found.kind, found.uid.as_ref(), &found.external_id);
@@ -132,8 +135,14 @@ impl Drain<'_> {
         }
     }
 
-    /// Holds a page against the rows. `None`: it is to be read again, later.
-    async fn sort(&self, page: &Page) -> Result<Option<SweptPage>> {
+    /// Holds a page against the rows. `None`: it is to be read again, later, or once a person has seen
+    /// to it.
+    async fn sort(
+        &self,
+        sweep: &Sweep,
+        progress: &SweepProgress,
+        page: &Page,
+    ) -> Result<Option<SweptPage>> {
         let uids: Vec<IcalUid> = page.events.iter().map(|it| it.marker.uid.clone()).collect();
         let rows = self.emitter.store.swept_rows(&self.lease, &uids, &page.deleted).await?;
         let rows: BTreeMap<IcalUid, SweptRow> =
@@ -154,11 +163,27 @@ impl Drain<'_> {
                 Sight::Otherwise => as_its_own(&mut swept, event, true),
                 Sight::Copy => swept.found.push(beside(event, DriftKind::Copy)),
                 Sight::Orphan => swept.found.push(beside(event, DriftKind::Orphan)),
-                Sight::Extra { generation } => match self.remove_extra(event, generation).await? {
-                    Removal::Done => swept.vanished.push(event.id.clone()),
-                    Removal::Left => swept.found.push(beside(event, DriftKind::Extra)),
-                    Removal::Later => return Ok(None),
-                },
+                Sight::Extra { generation } => {
+                    let removals = progress.removals + swept.removals;
+                    if let Some(reason) = removal_guard(removals).filter(|_| !sweep.is_excused) {
+                        self.halt(reason).await?;
+                        return Ok(None);
+                    }
+                    let row = rows.get(uid).expect("what no row tells of is no extra");
+                    match self.remove_extra(event, generation, row, progress.failures).await? {
+                        Removal::Done => {
+                            swept.removals += 1;
+                            swept.vanished.push(event.id.clone());
+                        }
+                        Removal::Vanished => swept.vanished.push(event.id.clone()),
+                        Removal::Left => swept.found.push(beside(event, DriftKind::Extra)),
+                        Removal::Alone => {
+                            swept.found.push(beside(event, DriftKind::Extra));
+                            swept.verify.push(uid.clone());
+                        }
+                        Removal::Later => return Ok(None),
+                    }
+                }
             }
         }
         swept.gone = self.gone(page, &rows);
@@ -187,14 +212,7 @@ impl Drain<'_> {
         let found @ Missing { known, missing } = self.emitter.store.missing(&self.lease).await?;
         let halt = guard(found, repair.halt_share).filter(|_| !sweep.is_excused);
         if let Some(reason) = halt {
-            tracing::error!(
-                error_code = "sweep_halted",
-                known,
-                missing,
-                "repair is halted until a person has seen to it: {reason}"
-            );
-            self.notice(Notice::Halted);
-            self.step(SweepStep::Halt { reason }).await?;
+            self.halt(reason).await?;
             return Ok(false);
         }
         let (what, pages) = (if progress.is_full { "all" } else { "changes" }, progress.pages + 1);
@@ -204,55 +222,25 @@ impl Drain<'_> {
         self.step(SweepStep::End { since, after: interval, verify_drift, result }).await
     }
 
-    /// Removes an event under a name that is not its booking's any more: read once more by itself, and
-    /// only as it was read.
-    async fn remove_extra(&self, event: &ListedEvent, generation: i32) -> Result<Removal> {
-        let given = event.given.as_deref().unwrap_or(&event.id);
-        let name = Name { given, server_id: Some(&event.id) };
-        if !self.keep_lease().await? {
-            return Ok(Removal::Later);
-        }
-        let etag = match self.calendar.read(name).await {
-            Reading::Absent | Reading::Tombstone => return Ok(Removal::Done),
-            Reading::Live { marker: Some(marker), etag: Some(etag), .. }
-                if marker.uid == event.marker.uid
-                    && marker.connection == event.marker.connection =>
-            {
-                etag
-            }
-            Reading::Live { .. } => return Ok(Removal::Left),
-            Reading::CalendarGone { .. } => return Ok(Removal::Later),
-            Reading::Failed(answer) => {
-                self.failed(&answer).await?;
-                return Ok(Removal::Later);
-            }
-        };
-        if !self.keep_lease().await? {
-            return Ok(Removal::Later);
-        }
-        tracing::warn!(
-            booking.uid = %event.marker.uid,
-            error_code = "extra_event",
-            generation,
-            "removing an event that stands under a name of another generation"
+    /// Nothing is repaired until a person has seen to it.
+    async fn halt(&self, reason: String) -> Result<bool> {
+        tracing::error!(
+            error_code = "sweep_halted",
+            "repair is halted until a person has seen to it: {reason}"
         );
-        let (verb, condition) = (Verb::Delete, Condition::Match(etag));
-        let answer = self.calendar.send(&Call { verb, name, condition, body: &[] }).await;
-        match outcome(self.calendar.kind(), verb, &answer) {
-            Outcome::Applied { .. } | Outcome::AlreadyApplied => {
-                self.notice(Notice::Repair(DriftKind::Extra));
-                Ok(Removal::Done)
-            }
-            Outcome::Unknown { .. } | Outcome::Rejected { .. } => Ok(Removal::Left),
-            Outcome::Retry { .. } | Outcome::Unauthorised { .. } => {
-                self.failed(&answer).await?;
-                Ok(Removal::Later)
-            }
-        }
+        self.notice(Notice::Halted);
+        self.step(SweepStep::Halt { reason }).await
+    }
+
+    /// The calendar itself is not there: a person has to see to it.
+    pub(super) async fn calendar_gone(&self, message: String) -> Result<bool> {
+        self.trouble();
+        self.closed(&format!("the calendar is not there: {message}")).await?;
+        self.put_off(None, message).await
     }
 
     /// The calendar did not answer usably: the page is read again, later.
-    async fn failed(&self, answer: &Answer) -> Result<bool> {
+    pub(super) async fn failed(&self, answer: &Answer) -> Result<bool> {
         self.trouble();
         match unread(self.calendar.kind(), answer) {
             Unread::Unauthorised { reason } => {
@@ -272,7 +260,7 @@ impl Drain<'_> {
     async fn put_off(&self, asked: Option<Duration>, reason: String) -> Result<bool> {
         tracing::warn!(error_code = "sweep_put_off", "a sweep goes on later: {reason}");
         let after = self.emitter.options.backoff.delay_max.max(asked.unwrap_or_default());
-        self.plan(Some(after), Some(format!("put off: {reason}"))).await?;
+        self.step(SweepStep::PutOff { after, result: format!("put off: {reason}") }).await?;
         Ok(false)
     }
 
@@ -330,4 +318,28 @@ fn as_its_own(swept: &mut SweptPage, event: &ListedEvent, is_otherwise: bool) {
 /// An event beside those of the rows.
 fn beside(event: &ListedEvent, kind: DriftKind) -> FoundDrift {
     FoundDrift { external_id: event.id.clone(), uid: Some(event.marker.uid.clone()), kind }
+}
+
+/// Why a sweep does not go on where it is: where to read on may be what is wrong.
+fn given_up(progress: &SweepProgress) -> Option<String> {
+    if progress.pages >= PAGES_MAX {
+        return Some(format!("{PAGES_MAX} pages were read, and there are more"));
+    }
+    (progress.failures >= FAILURES_MAX)
+        .then(|| format!("a page could not be read {FAILURES_MAX} times in a row"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_that_gets_nowhere_is_begun_anew() {
+        let at = |pages, failures| {
+            given_up(&SweepProgress { pages, failures, ..SweepProgress::default() }).is_some()
+        };
+        assert!(!at(PAGES_MAX - 1, FAILURES_MAX - 1));
+        assert!(at(PAGES_MAX, 0));
+        assert!(at(0, FAILURES_MAX));
+    }
 }

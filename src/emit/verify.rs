@@ -8,14 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Notice;
 use super::decide::{Verified, forgets, read_as, stands};
-use super::drift::{Judged, Rule, judge};
+use super::drift::{GENERATIONS_AHEAD, Judged, Rule, judge};
 use super::lane::Drain;
 use super::outcome::{Outcome, Unread, outcome, unread};
 use crate::calendar::{Call, Condition, Name, Reading};
 use crate::store::{DriftNote, Finding, Owed, Result, Verify};
 
 /// So many generations before the present one are looked at, and so many after it.
-const GENERATIONS_MAX: i32 = 4;
+const GENERATIONS_MAX: i32 = GENERATIONS_AHEAD;
 
 /// What stands under the names of later generations than the database knows of.
 enum Later {
@@ -77,6 +77,10 @@ impl Drain<'_> {
         self.tell(owed, open, known_as, &judged).await?;
         let finding = match judged.found {
             Verified::Unread(reading) => return self.look_again(owed, reading).await,
+            Verified::Halted => {
+                let again = self.emitter.options.backoff.delay_max;
+                return self.record(owed, Finding::Unverified, Some(again)).await;
+            }
             // What the host did is left as she made it.
             Verified::Stands | Verified::Drifted(_) => Finding::Verified,
             Verified::Differs { present, etag, gone } => {
@@ -125,7 +129,10 @@ impl Drain<'_> {
                 return Ok(());
             }
             (Verified::Stands, _) if open.drift.is_some() => None,
-            (Verified::Stands | Verified::Drifted(_) | Verified::Unread(_), _) => return Ok(()),
+            (
+                Verified::Stands | Verified::Drifted(_) | Verified::Halted | Verified::Unread(_),
+                _,
+            ) => return Ok(()),
         };
         let (lane, uid) = (self.lease.clone(), owed.uid.clone());
         let note = DriftNote { lane, uid, external_id: external_id.to_owned(), kind: left };

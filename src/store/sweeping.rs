@@ -67,7 +67,16 @@ impl DriftKind {
     }
 }
 
-/// So many drifts of one connection are kept.
+/// SQL: the kinds of drift that are about a row's own event ([`DriftKind::is_of_a_row`]).
+macro_rules! of_a_row {
+    () => {
+        "('deleted', 'edited', 'unmarked', 'lost')"
+    };
+}
+
+pub(super) use of_a_row;
+
+/// So many drifts of one connection are kept; what is beyond is no news, as it would be again and again.
 pub const DRIFT_MAX: u32 = 1_000;
 
 /// A verification that a sweep has asked for is the last one of its row: none follows from it.
@@ -80,6 +89,8 @@ pub struct Sweep {
     pub is_due: Option<bool>,
     /// Where the calendar's changes were read to.
     pub since: Option<String>,
+    /// So many sweeps in a row have read changes alone.
+    pub partial: i32,
     /// What is under way.
     pub progress: Option<SweepProgress>,
     /// A person has seen to a halt: this sweep does not halt again.
@@ -89,7 +100,7 @@ pub struct Sweep {
 }
 
 /// A sweep under way.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SweepProgress {
     /// Whether it reads all that there is, not only what has changed.
     pub is_full: bool,
@@ -97,6 +108,10 @@ pub struct SweepProgress {
     pub page: Option<String>,
     /// Pages that were dealt with.
     pub pages: i32,
+    /// Events that it has removed.
+    pub removals: i32,
+    /// So many times in a row the page could not be read.
+    pub failures: i32,
 }
 
 /// A step from one sweep to the next.
@@ -108,6 +123,13 @@ pub enum SweepStep {
         after: Option<Duration>,
         /// What to tell people; `None` leaves what was told last.
         result: Option<String>,
+    },
+    /// The page could not be read: it is tried again.
+    PutOff {
+        /// How long to wait.
+        after: Duration,
+        /// What to tell people.
+        result: String,
     },
     /// Begins anew. `full`: where the changes were read to is forgotten.
     Begin {
@@ -147,8 +169,19 @@ pub struct SweptRow {
     pub server_id: Option<String>,
     /// What the calendar has acknowledged.
     pub applied: Option<(i64, Digest)>,
+    /// Whether an event is wanted.
+    pub is_wanted: bool,
+    /// Whether its event has ended: then nothing of it matters any more.
+    pub has_ended: bool,
     /// What is known to be otherwise with its event.
     pub drift: Option<DriftKind>,
+}
+
+impl SweptRow {
+    /// Whether its event is one that stood before us, under a name that we have not given.
+    pub fn stood_before_us(&self) -> bool {
+        self.adopted_id.is_some() && self.generation == 0
+    }
 }
 
 /// What one page of a listing says.
@@ -164,6 +197,8 @@ pub struct SweptPage {
     pub found: Vec<FoundDrift>,
     /// Names under which nothing stands any more beside the rows' events.
     pub vanished: Vec<String>,
+    /// How many of them were removed by the sweep.
+    pub removals: i32,
     /// Where to read on; `None`: this was the last page, and it is read again if nothing follows.
     pub next: Option<String>,
 }
@@ -215,4 +250,16 @@ pub struct Drift {
     pub kind: DriftKind,
     /// Since when it is known.
     pub since: DateTime<Utc>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stores_and_the_words_agree_on_what_is_about_a_row() {
+        let of_a_row = DriftKind::ALL.into_iter().filter(|kind| kind.is_of_a_row());
+        let names: Vec<String> = of_a_row.map(|kind| format!("'{}'", kind.name())).collect();
+        assert_eq!(of_a_row!(), format!("({})", names.join(", ")));
+    }
 }

@@ -166,6 +166,7 @@ macro_rules! every_sweep_fact {
                 an_emptied_calendar_is_filled_again_once_a_person_has_said_so,
                 a_halted_sweep_holds_up_no_booking,
                 a_sweep_that_a_killed_worker_left_is_taken_over,
+                a_calendar_that_is_not_swept_keeps_its_hour,
             ]
         );
     };
@@ -215,7 +216,10 @@ macro_rules! every_other_fact {
             repair,
             [
                 a_late_create_of_a_burned_generation_is_removed,
+                a_late_create_whose_removal_was_not_answered_is_removed_all_the_same,
+                the_only_event_of_a_booking_is_not_removed_though_its_name_is_another,
                 what_got_lost_without_a_trace_comes_back_once_all_is_read,
+                what_got_lost_without_a_trace_comes_back_in_the_end,
                 events_of_a_database_that_was_lost_are_reported_and_left,
             ]
         );

@@ -181,6 +181,10 @@ macro_rules! every_fact {
                 a_drift_is_news_once_and_until_it_is_settled,
                 what_is_known_to_be_otherwise_is_read_again_if_asked_for,
                 no_more_drift_is_kept_than_the_bound,
+                the_failures_of_a_page_are_counted_until_it_is_read,
+                sweeps_that_read_changes_alone_are_counted,
+                what_is_otherwise_with_an_event_that_has_ended_is_settled,
+                a_connection_that_is_removed_forgets_its_sweep,
                 a_halted_sweep_waits_for_a_person,
                 a_former_holder_sweeps_nothing,
             ]

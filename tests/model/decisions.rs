@@ -193,6 +193,7 @@ impl Decisions {
                     etag: number(etag),
                     gone,
                 },
+                Verified::Halted => unreachable!("the model sweeps nothing"),
                 Verified::Unread(_) => unreachable!("every reading of the model succeeds"),
             }
         })

@@ -1,5 +1,6 @@
 //! PURE: the XML of `WebDAV`, as far as it is alike in all answers. A body is a stranger's: namespaces are
-//! obeyed, document types refused, and nodes and namespaces bounded; who fetches it bounds its size.
+//! obeyed, document types refused, and nodes, namespaces and attributes bounded; who fetches it bounds
+//! its size.
 
 use roxmltree::{Document, Node, ParsingOptions};
 
@@ -9,10 +10,47 @@ use super::DAV;
 /// needs for them grows with the square of their number.
 const NAMESPACES_MAX: usize = 4_096;
 
+/// The most attributes that an element may have: the parser compares each with all others of its element.
+const ATTRIBUTES_MAX: usize = 64;
+
+/// A body that the parser can be given: text in which no element has too many attributes.
+pub(super) fn bounded(body: &[u8]) -> Option<&str> {
+    std::str::from_utf8(body).ok().filter(|text| attributes_max(text) <= ATTRIBUTES_MAX)
+}
+
+/// The most `=` outside of quotes in a tag. What is no tag ends where the parser has it end.
+fn attributes_max(text: &str) -> usize {
+    const OTHERS: [(&str, &str); 3] = [("<![CDATA[", "]]>"), ("<!--", "-->"), ("<?", "?>")];
+    let mut most = 0;
+    let mut rest = text;
+    while let Some(start) = rest.find('<') {
+        rest = &rest[start..];
+        if let Some((begin, end)) = OTHERS.iter().find(|(begin, _)| rest.starts_with(begin)) {
+            let inside = &rest[begin.len()..];
+            rest = inside.find(end).map_or("", |at| &inside[at + end.len()..]);
+            continue;
+        }
+        let (mut quote, mut attributes) = (None, 0);
+        let end = rest.bytes().position(|byte| {
+            match (quote, byte) {
+                (Some(open), _) if open == byte => quote = None,
+                (Some(_), _) => {}
+                (None, b'"' | b'\'') => quote = Some(byte),
+                (None, b'=') => attributes += 1,
+                (None, _) => {}
+            }
+            quote.is_none() && byte == b'>'
+        });
+        most = most.max(attributes);
+        rest = end.map_or("", |end| &rest[end + 1..]);
+    }
+    most
+}
+
 /// A `multistatus` (RFC 4918 §14.16) of at most `nodes_max` nodes, of which the parser needs some
 /// hundred bytes for each. `None`: the body is none, or exceeds a bound.
 pub(super) fn multistatus(body: &[u8], nodes_max: u32) -> Option<Document<'_>> {
-    let text = std::str::from_utf8(body).ok()?;
+    let text = bounded(body)?;
     if text.matches("xmlns").count() > NAMESPACES_MAX {
         return None;
     }
@@ -66,4 +104,42 @@ pub(super) fn children<'a, 'input>(
 pub(super) fn text(node: Node<'_, '_>) -> String {
     let pieces = node.children().filter(Node::is_text).filter_map(|piece| piece.text());
     pieces.collect::<String>().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_attributes(count: usize) -> String {
+        let attributes: String = (0..count).map(|n| format!(" a{n} = '='")).collect();
+        format!("<multistatus xmlns='DAV:'><response{attributes}/></multistatus>")
+    }
+
+    #[test]
+    fn an_element_with_too_many_attributes_is_not_parsed() {
+        let read = |count| multistatus(with_attributes(count).as_bytes(), 100).is_some();
+        assert!(read(ATTRIBUTES_MAX));
+        assert!(!read(ATTRIBUTES_MAX + 1));
+        // Before it is even looked at whether it ends.
+        assert_eq!(attributes_max("<a b='> c='"), 1);
+        assert!(attributes_max(&format!("<a{}", " b=''".repeat(1_000_000))) > ATTRIBUTES_MAX);
+    }
+
+    #[test]
+    fn only_attributes_count() {
+        let many = "= ".repeat(ATTRIBUTES_MAX + 1);
+        for text in [
+            format!("<a>{many}</a>"),
+            format!("<a><![CDATA[<b {many}]]></a>"),
+            format!("<a><!-- <b {many} --></a>"),
+            format!("<?x {many}?><a/>"),
+            format!("<a b='{many}' c=\"> {many}\"/>"),
+        ] {
+            assert!(attributes_max(&text) <= 2, "{text:.40}");
+        }
+        // What begins after such a piece is looked at all the same.
+        for before in ["<![CDATA[ > ]]>", "<!-- > -->", "<? > ?>"] {
+            assert!(attributes_max(&format!("{before}<b {many}>")) > ATTRIBUTES_MAX, "{before}");
+        }
+    }
 }

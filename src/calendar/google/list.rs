@@ -13,9 +13,11 @@ const PAGE_LEN_MAX: &str = "100";
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The longest token that is kept, in bytes.
 const TOKEN_LEN_MAX: usize = 4_096;
+/// The longest id of an event, in bytes (Google's own bound).
+const ID_LEN_MAX: usize = 1_024;
 /// What is asked of an event: what its marker and its content are read from.
 const FIELDS: &str = "nextPageToken,nextSyncToken,items(id,status,etag,summary,description,\
-                      location,start,end,recurrence,extendedProperties/private)";
+                      location,start,end,recurrence,transparency,extendedProperties/private)";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -53,18 +55,23 @@ impl Google {
     }
 
     fn page(&self, list: List) -> Listed {
-        let fits = |token: Option<String>| {
-            token.filter(|token| (1..=TOKEN_LEN_MAX).contains(&token.len()))
+        let fits = |token: &String| (1..=TOKEN_LEN_MAX).contains(&token.len());
+        let next = match (list.next_page_token, list.next_sync_token) {
+            (Some(token), _) if fits(&token) => Next::Page(token),
+            (None, Some(token)) if fits(&token) => Next::End { since: Some(token) },
+            (None, None) => Next::End { since: None },
+            // Only where no token is told nothing follows: what was not read would be missing.
+            (Some(_), _) | (None, Some(_)) => {
+                return Listed::Failed(not_googles("a list with tokens that can be kept"));
+            }
         };
-        let mut page = Page {
-            events: Vec::new(),
-            deleted: Vec::new(),
-            next: match fits(list.next_page_token) {
-                Some(token) => Next::Page(token),
-                None => Next::End { since: fits(list.next_sync_token) },
-            },
+        let mut page = Page { events: Vec::new(), deleted: Vec::new(), next };
+        // What has another id is no event of ours, and nothing to keep.
+        let is_id = |event: &Event| {
+            (1..=ID_LEN_MAX).contains(&event.id.len())
+                && event.id.bytes().all(|it| it.is_ascii_graphic())
         };
-        for event in list.items {
+        for event in list.items.into_iter().filter(is_id) {
             if event.status.as_deref() == Some("cancelled") {
                 page.deleted.push(event.id);
             } else if let Some(marker) = event.marker()

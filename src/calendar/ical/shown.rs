@@ -2,16 +2,17 @@
 //! like, so this understands more than we write, and nothing that no booking shows.
 
 use booking::Content;
-use chrono::{DateTime, NaiveDateTime, TimeZone as _, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
 
+use super::super::zone::windows;
 use super::{ZONE, split, unescape, unfold};
 
 /// How a time is written, without the `Z` of UTC.
 const TIME: &str = "%Y%m%dT%H%M%S";
 
 /// What the one event in a calendar's text shows. `None`: something that no booking shows (a whole
-/// day, a series, a cancelled event), or nothing that can be understood.
+/// day, a series, a cancelled event, a time in which its host is free), or nothing that can be understood.
 pub fn read_content(text: &str) -> Option<Content> {
     let unfolded = unfold(text.trim_start_matches('\u{feff}'));
     let mut event = Shown::default();
@@ -45,6 +46,7 @@ struct Shown {
     location: Option<String>,
     start: Option<(DateTime<Utc>, Tz)>,
     end: Option<(DateTime<Utc>, Tz)>,
+    lasts: Option<Lasting>,
     zone: Option<Tz>,
     tentative: bool,
     is_other: bool,
@@ -60,9 +62,11 @@ impl Shown {
             "LOCATION" => self.location = text().filter(|text| !text.is_empty()),
             "DTSTART" => self.start = moment(head, value.trim()),
             "DTEND" => self.end = moment(head, value.trim()),
+            "DURATION" => self.lasts = Lasting::parse(value.trim()),
             "STATUS" if value.trim().eq_ignore_ascii_case("CANCELLED") => self.is_other = true,
             "STATUS" => self.tentative = value.trim().eq_ignore_ascii_case("TENTATIVE"),
             "RRULE" | "RDATE" | "RECURRENCE-ID" => self.is_other = true,
+            "TRANSP" if value.trim().eq_ignore_ascii_case("TRANSPARENT") => self.is_other = true,
             ZONE => self.zone = value.trim().parse().ok(),
             _ => {}
         }
@@ -70,7 +74,11 @@ impl Shown {
 
     fn content(self) -> Option<Content> {
         let (start, said) = self.start?;
-        let (end, _) = self.end?;
+        let end = match (self.end, self.lasts) {
+            (Some((end, _)), _) => end,
+            (None, Some(lasts)) => lasts.after(start, said)?,
+            (None, None) => return None,
+        };
         (!self.is_other).then(|| Content {
             summary: self.summary.unwrap_or_default(),
             description: self.description,
@@ -80,6 +88,55 @@ impl Shown {
             zone: self.zone.unwrap_or(said),
             tentative: self.tentative,
         })
+    }
+}
+
+/// How long an event lasts (RFC 5545 §3.3.6): days as the clock on the wall counts them, and time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lasting {
+    days: i64,
+    seconds: i64,
+}
+
+impl Lasting {
+    /// The largest number that is understood.
+    const NUMBER_MAX: i64 = 1_000_000;
+
+    /// `P1DT2H30M`, `P2W`.
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_prefix('+').unwrap_or(text).strip_prefix('P')?;
+        let (mut lasting, mut is_time) = (Self { days: 0, seconds: 0 }, false);
+        let mut number: Option<i64> = None;
+        for letter in text.chars() {
+            if let Some(digit) = letter.to_digit(10) {
+                let read = number.unwrap_or_default() * 10 + i64::from(digit);
+                number = Some(read).filter(|read| *read <= Self::NUMBER_MAX);
+                number?;
+                continue;
+            }
+            match (letter, is_time, number.take()) {
+                ('T', false, None) => is_time = true,
+                ('W', false, Some(weeks)) => lasting.days += 7 * weeks,
+                ('D', false, Some(days)) => lasting.days += days,
+                ('H', true, Some(hours)) => lasting.seconds += 3_600 * hours,
+                ('M', true, Some(minutes)) => lasting.seconds += 60 * minutes,
+                ('S', true, Some(seconds)) => lasting.seconds += seconds,
+                _ => return None,
+            }
+        }
+        number.is_none().then_some(lasting)
+    }
+
+    /// The moment so long after another.
+    fn after(self, start: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+        let local = start.with_timezone(&zone).naive_local();
+        let day = local.checked_add_signed(TimeDelta::try_days(self.days)?)?;
+        let day = if self.days == 0 {
+            start
+        } else {
+            zone.from_local_datetime(&day).earliest()?.to_utc()
+        };
+        day.checked_add_signed(TimeDelta::try_seconds(self.seconds)?)
     }
 }
 
@@ -95,7 +152,8 @@ fn moment(head: &str, value: &str) -> Option<(DateTime<Utc>, Tz)> {
     Some((zone.from_local_datetime(&local).earliest()?.to_utc(), zone))
 }
 
-/// The zone that a `TZID` names: by its IANA name, also where a client has put a path before it.
+/// The zone that a `TZID` names: by its IANA name, also where a client has put a path before it, or by
+/// that of Windows.
 fn zone(head: &str) -> Option<Tz> {
     let named = head.split(';').find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
@@ -105,7 +163,7 @@ fn zone(head: &str) -> Option<Tz> {
         let from = named.rmatch_indices('/').nth(segments - 1).map_or(0, |(at, _)| at + 1);
         named[from..].parse().ok()
     };
-    named.parse().ok().or_else(|| path(2)).or_else(|| path(3))
+    windows::find(named).or_else(|| path(2)).or_else(|| path(3))
 }
 
 #[cfg(test)]
@@ -166,8 +224,43 @@ mod tests {
     }
 
     #[test]
+    fn an_end_may_be_said_as_a_duration() {
+        let text = written(&content());
+        let (before, rest) = text.split_once("DTEND").unwrap();
+        let (_, after) = rest.split_once("\r\n").unwrap();
+        let lasting = |duration: &str| {
+            read_content(&format!("{before}DURATION:{duration}\r\n{after}")).map(|it| it.end)
+        };
+        for duration in ["PT1H", "+PT60M", "PT0H59M60S", "P0DT1H"] {
+            assert_eq!(lasting(duration), Some(content().end), "{duration}");
+        }
+        // A day is one of the calendar's: this one, in which the clocks change, has 25 hours.
+        let start = "2030-10-26T10:00:00Z".parse().unwrap();
+        let day = Lasting::parse("P1DT1H").unwrap().after(start, Tz::Europe__Berlin);
+        assert_eq!(day, Some("2030-10-27T12:00:00Z".parse().unwrap()));
+        assert_eq!(Lasting::parse("P2W").map(|it| it.days), Some(14));
+        for other in ["", "P1", "1D", "-PT1H", "PT1D", "P1H", "PTT1H", "P9999999D", "PT1H1"] {
+            assert_eq!(lasting(other), None, "{other}");
+        }
+    }
+
+    /// Outlook's name of Berlin's zone, and that of one like it.
+    #[test]
+    fn zones_of_windows_are_understood() {
+        for (name, zone) in [
+            ("W. Europe Standard Time", Tz::Europe__Berlin),
+            ("\"Romance Standard Time\"", Tz::Europe__Paris),
+        ] {
+            let text = written(&content()).replace("TZID=Europe/Berlin", &format!("TZID={name}"));
+            assert_eq!(read_content(&text), Some(Content { zone, ..content() }), "{name}");
+        }
+    }
+
+    #[test]
     fn what_no_booking_shows_is_none() {
         let text = written(&content());
+        let free = text.replace("TRANSP:OPAQUE", "TRANSP:TRANSPARENT");
+        assert_eq!((free != text, read_content(&free)), (true, None));
         for line in ["RRULE:FREQ=DAILY", "STATUS:CANCELLED", "DTSTART;VALUE=DATE:20300601"] {
             let other = text.replace("END:VEVENT", &format!("{line}\r\nEND:VEVENT"));
             assert_eq!(read_content(&other), None, "{line}");

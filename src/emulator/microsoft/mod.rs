@@ -46,8 +46,6 @@ mod times;
 
 mod verbs;
 
-mod zones;
-
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +58,7 @@ use super::faults::{Ordered, Rule};
 use super::life::{Bounds, Running};
 use super::throttle::{Limits, Quota};
 use super::tokens::Access;
+use crate::calendar::zone::windows as zones;
 use crate::clock::Clock;
 
 pub use self::by_hand::{ByHand, EventView};

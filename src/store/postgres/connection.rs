@@ -313,6 +313,9 @@ impl PostgresStore {
         // A token that nobody holds: whoever is sending now can record nothing (L10).
         const FENCE_LANE: &str =
             "UPDATE lanes SET token = NULL, leased_until = NULL WHERE connection_id = $1";
+        // Of the calendar as it was: whoever connects the account again begins anew.
+        const NO_SWEEP: &str = "DELETE FROM sweeps WHERE connection_id = $1";
+        const NO_DRIFT: &str = "DELETE FROM drift WHERE connection_id = $1";
         const HOLD: &str =
             "SELECT ical_uid FROM bookings WHERE placed = $1 ORDER BY ical_uid FOR UPDATE";
         const UNPLACE: &str = "
@@ -334,6 +337,8 @@ impl PostgresStore {
         for (name, statement) in [
             ("connection.no_destination", NO_DESTINATION),
             ("connection.fence_lane", FENCE_LANE),
+            ("connection.no_sweep", NO_SWEEP),
+            ("connection.no_drift", NO_DRIFT),
             ("connection.hold", HOLD),
             ("connection.unplace", UNPLACE),
         ] {

@@ -5,8 +5,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{Postgres, Row as _, Transaction};
 
 use super::rows::inconsistent;
-use super::sweep::of_a_row;
 use super::{PostgresStore, failed};
+use crate::store::sweeping::of_a_row;
 use crate::store::{DRIFT_MAX, Drift, DriftKind, DriftNote, FoundDrift, LaneLease, Result};
 
 impl PostgresStore {
@@ -46,8 +46,8 @@ impl PostgresStore {
                 .fetch_optional(&mut *tx)
                 .await
                 .map_err(&failed)?;
-            is_news = known.as_deref() != Some(kind.name());
-            sqlx::query(NOTE)
+            let is_other = known.as_deref() != Some(kind.name());
+            let noted = sqlx::query(NOTE)
                 .bind(connection)
                 .bind(&note.external_id)
                 .bind(note.uid.as_str())
@@ -57,6 +57,7 @@ impl PostgresStore {
                 .execute(&mut *tx)
                 .await
                 .map_err(&failed)?;
+            is_news = is_other && noted.rows_affected() > 0;
         }
         tx.commit().await.map_err(&failed)?;
         Ok(Some(is_news))

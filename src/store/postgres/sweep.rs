@@ -8,30 +8,26 @@ use sqlx::{Postgres, Row as _, Transaction};
 use super::drift::{kind, note_found};
 use super::rows::{digest, uid};
 use super::{PostgresStore, failed, fenced, seconds};
+use crate::store::sweeping::of_a_row;
 use crate::store::{
     Fenced, LAST_STAGE, LaneLease, Missing, Result, Sweep, SweepProgress, SweepStep, SweptPage,
     SweptRow,
 };
 
-/// SQL: the kinds of drift that are about a row's own event ([`DriftKind::is_of_a_row`]).
-macro_rules! of_a_row {
-    () => {
-        "('deleted', 'edited', 'unmarked', 'lost')"
-    };
-}
-
-pub(super) use of_a_row;
-
 /// SQL: what is known to be otherwise with the event of the row `e` since it was last acknowledged or
 /// listed.
 macro_rules! row_drift {
     () => {
-        "(SELECT d.kind FROM drift d
+        concat!(
+            "(SELECT d.kind FROM drift d
            WHERE d.connection_id = e.connection_id AND d.ical_uid = e.ical_uid
-             AND d.kind IN ('deleted', 'edited', 'unmarked', 'lost')
+             AND d.kind IN ",
+            $crate::store::sweeping::of_a_row!(),
+            "
              AND (e.seen_at IS NULL OR d.seen_at >= e.seen_at
                   OR e.verify_at <= clock_timestamp())
            ORDER BY d.seen_at DESC LIMIT 1)"
+        )
     };
 }
 
@@ -92,10 +88,13 @@ impl PostgresStore {
             is_full: row.get("is_full"),
             page: row.get("page"),
             pages: row.get("pages"),
+            removals: row.get("removals"),
+            failures: row.get("failures"),
         };
         Ok(Sweep {
             is_due: row.get("is_due"),
             since: row.get("since"),
+            partial: row.get("partial"),
             progress: row.get::<Option<DateTime<Utc>>, _>("began_at").map(|_| progress),
             is_excused: row.get("excused"),
             halted: row.get("halted"),
@@ -110,11 +109,16 @@ impl PostgresStore {
             ON CONFLICT (connection_id) DO UPDATE
                SET due_at = excluded.due_at, result = COALESCE(excluded.result, s.result),
                    result_at = COALESCE(excluded.result_at, s.result_at)";
+        const PUT_OFF: &str = "
+            UPDATE sweeps
+               SET due_at = clock_timestamp() + make_interval(secs => $2), result = $3,
+                   result_at = clock_timestamp(), failures = failures + 1
+             WHERE connection_id = $1";
         const BEGIN: &str = "
             UPDATE sweeps
                SET began_at = clock_timestamp(), is_full = $2 OR excused OR since IS NULL,
                    since = CASE WHEN $2 OR excused THEN NULL ELSE since END, page = NULL, pages = 0,
-                   result = COALESCE($3, result),
+                   removals = 0, failures = 0, result = COALESCE($3, result),
                    result_at = CASE WHEN $3 IS NULL THEN result_at ELSE clock_timestamp() END
              WHERE connection_id = $1";
         const HALT: &str = "
@@ -134,12 +138,12 @@ impl PostgresStore {
             SweepStep::Plan { after, result } => {
                 led(PLAN).bind(after.map(seconds)).bind(result.clone())
             }
+            SweepStep::PutOff { after, result } => {
+                led(PUT_OFF).bind(seconds(*after)).bind(result.clone())
+            }
             SweepStep::Begin { full, result } => led(BEGIN).bind(*full).bind(result.clone()),
             SweepStep::Halt { reason } => led(HALT).bind(reason.clone()),
-            SweepStep::End { verify_drift, .. } => {
-                end_effects(&mut tx, lane, *verify_drift).await?;
-                return self.end_sweep(tx, lane, step).await;
-            }
+            SweepStep::End { .. } => return self.end_sweep(tx, lane, step).await,
         };
         let done = statement.execute(&mut *tx).await.map_err(failed(OPERATION))?;
         tx.commit().await.map_err(failed(OPERATION))?;
@@ -154,7 +158,7 @@ impl PostgresStore {
         step: &SweepStep,
     ) -> Result<Fenced> {
         // A copy that a full scan did not come by is not there any more. A row's own drift is settled
-        // once its event was acknowledged, or seen as it should be, or is wanted no more.
+        // once its event was acknowledged, or seen as it should be, or has ended, or is wanted no more.
         const SETTLED: &str = concat!(
             "
             DELETE FROM drift d USING sweeps s
@@ -165,6 +169,9 @@ impl PostgresStore {
                     SELECT 1 FROM effects e
                      WHERE e.connection_id = $1 AND e.ical_uid = d.ical_uid
                        AND e.desired_digest IS NOT NULL AND e.applied_digest IS NOT NULL
+                       AND NOT EXISTS (SELECT 1 FROM external_calendar_events x
+                                        WHERE x.connection_id = $1 AND x.ical_uid = e.ical_uid
+                                          AND x.end_time <= clock_timestamp())
                        AND (e.seen_at IS NULL OR e.seen_at <= d.seen_at
                             OR e.verify_at <= clock_timestamp()))
                    ELSE s.is_full AND d.seen_at < s.began_at END"
@@ -172,16 +179,18 @@ impl PostgresStore {
         const END: &str = "
             UPDATE sweeps
                SET since = $2, due_at = clock_timestamp() + make_interval(secs => $3),
+                   partial = CASE WHEN is_full THEN 0 ELSE partial + 1 END,
                    began_at = NULL, page = NULL, excused = false, result = $4,
                    result_at = clock_timestamp()
              WHERE connection_id = $1 AND began_at IS NOT NULL";
         const OPERATION: &str = "end a sweep";
-        let SweepStep::End { since, after, result, .. } = step else {
+        let SweepStep::End { since, after, verify_drift, result } = step else {
             unreachable!("the caller tells the steps apart")
         };
         self.at("sweep.settled").await;
         let connection = lane.connection.0;
         sqlx::query(SETTLED).bind(connection).execute(&mut *tx).await.map_err(failed(OPERATION))?;
+        end_effects(&mut tx, lane, *verify_drift).await?;
         self.at("sweep.end").await;
         let done = sqlx::query(END)
             .bind(connection)
@@ -207,7 +216,8 @@ impl PostgresStore {
         const READ: &str = concat!(
             "
             SELECT e.ical_uid, e.generation, e.adopted_id, e.applied_revision, e.applied_digest,
-                   x.external_event_id, ",
+                   e.desired_digest IS NOT NULL AS is_wanted, x.external_event_id,
+                   COALESCE(x.end_time <= clock_timestamp(), false) AS has_ended, ",
             row_drift!(),
             " AS drift
               FROM effects e
@@ -218,8 +228,12 @@ impl PostgresStore {
                AND e.ical_uid IN (
                     SELECT unnest($2::text[])
                     UNION
-                    SELECT named.ical_uid FROM external_calendar_events named
-                     WHERE named.connection_id = $1 AND named.external_event_id = ANY($3))
+                    SELECT named.ical_uid
+                      FROM connections c
+                      JOIN external_calendar_events named
+                        ON named.provider_id = c.provider_id AND named.calendar_provider = c.kind
+                       AND named.connection_id = c.connection_id
+                     WHERE c.connection_id = $1 AND named.external_event_id = ANY($3))
              ORDER BY e.ical_uid"
         );
         self.at("sweep.rows").await;
@@ -239,7 +253,9 @@ impl PostgresStore {
         page: &SweptPage,
     ) -> Result<Option<Vec<String>>> {
         const PAGE: &str = "
-            UPDATE sweeps SET page = COALESCE($2, page), pages = pages + 1
+            UPDATE sweeps
+               SET page = COALESCE($2, page), pages = pages + 1, removals = removals + $3,
+                   failures = 0
              WHERE connection_id = $1 AND began_at IS NOT NULL";
         const ROWS: &str = "
             WITH held AS (
@@ -272,7 +288,8 @@ impl PostgresStore {
         self.at("sweep.page").await;
         let connection = lane.connection.0;
         let failed = failed(OPERATION);
-        let paged = sqlx::query(PAGE).bind(connection).bind(&page.next).execute(&mut *tx).await;
+        let paged = sqlx::query(PAGE).bind(connection).bind(&page.next).bind(page.removals);
+        let paged = paged.execute(&mut *tx).await;
         if paged.map_err(&failed)?.rows_affected() == 0 {
             return Ok(None);
         }
@@ -370,6 +387,8 @@ fn swept_row(row: &PgRow) -> Result<SweptRow> {
         adopted_id: row.get("adopted_id"),
         server_id: row.get("external_event_id"),
         applied: applied.zip(digest(row, "applied_digest")?),
+        is_wanted: row.get("is_wanted"),
+        has_ended: row.get("has_ended"),
         drift: kind(row, "drift", &uid)?,
         uid,
     })

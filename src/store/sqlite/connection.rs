@@ -286,9 +286,12 @@ pub(super) async fn remove_connection(
          WHERE connection_id = ?1 AND state <> 'removed'";
     // Each ends what would go on by itself. No holder has the nil token: what is in flight is the
     // next holder's to take over.
-    const FENCE: [&str; 4] = [
+    const FENCE: [&str; 6] = [
         "UPDATE providers SET destination = NULL WHERE destination = ?1",
         "UPDATE lanes SET token = NULL, leased_until = NULL WHERE connection_id = ?1",
+        // Of the calendar as it was: whoever connects the account again begins anew.
+        "DELETE FROM sweeps WHERE connection_id = ?1",
+        "DELETE FROM drift WHERE connection_id = ?1",
         "UPDATE bookings SET placed = NULL, version = version + 1, updated_at = ?2
           WHERE placed = ?1",
         "UPDATE effects SET flight_token = '00000000-0000-0000-0000-000000000000'

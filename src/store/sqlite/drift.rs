@@ -5,8 +5,8 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::lane::is_ours;
 use super::row::Values;
-use super::sweep::of_a_row;
 use super::{SqliteStore, fault};
+use crate::store::sweeping::of_a_row;
 use crate::store::{DRIFT_MAX, Drift, DriftKind, DriftNote, FoundDrift, LaneLease, Result};
 
 /// See [`crate::store::Store::note_drift`].
@@ -43,8 +43,8 @@ pub(super) async fn note_drift(store: &SqliteStore, note: &DriftNote) -> Result<
             .fetch_optional(&mut *tx)
             .await
             .map_err(fault(OPERATION))?;
-        is_news = known.as_deref() != Some(kind.name());
-        sqlx::query(NOTE)
+        let is_other = known.as_deref() != Some(kind.name());
+        let noted = sqlx::query(NOTE)
             .bind(connection)
             .bind(note.external_id.clone())
             .bind(note.uid.to_string())
@@ -55,6 +55,7 @@ pub(super) async fn note_drift(store: &SqliteStore, note: &DriftNote) -> Result<
             .execute(&mut *tx)
             .await
             .map_err(fault(OPERATION))?;
+        is_news = is_other && noted.rows_affected() > 0;
     }
     tx.commit().await.map_err(fault(OPERATION))?;
     Ok(Some(is_news))

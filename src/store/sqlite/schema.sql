@@ -125,6 +125,9 @@ CREATE TABLE sweeps (
     is_full       INTEGER NOT NULL DEFAULT TRUE,
     page          TEXT,
     pages         INTEGER NOT NULL DEFAULT 0,
+    removals      INTEGER NOT NULL DEFAULT 0,
+    failures      INTEGER NOT NULL DEFAULT 0,          -- of the page, in a row
+    partial       INTEGER NOT NULL DEFAULT 0,          -- sweeps in a row that read changes alone
     excused       INTEGER NOT NULL DEFAULT FALSE,      -- a person has answered a halt
     halted        TEXT,
     result        TEXT,

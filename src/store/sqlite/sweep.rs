@@ -7,29 +7,25 @@ use super::drift::note_found;
 use super::lane::is_ours;
 use super::row::{Values, list};
 use super::{SqliteStore, fault, fenced};
+use crate::store::sweeping::of_a_row;
 use crate::store::{
     DriftKind, Fenced, LAST_STAGE, LaneLease, Missing, Result, Sweep, SweepProgress, SweepStep,
     SweptPage, SweptRow, later,
 };
 
-/// SQL: the kinds of drift that are about a row's own event ([`DriftKind::is_of_a_row`]).
-macro_rules! of_a_row {
-    () => {
-        "('deleted', 'edited', 'unmarked', 'lost')"
-    };
-}
-
-pub(super) use of_a_row;
-
 /// SQL: what is known to be otherwise with the event of the row `e` since it was last acknowledged or
 /// listed. `?2` is the hour.
 macro_rules! row_drift {
     () => {
-        "(SELECT d.kind FROM drift AS d
+        concat!(
+            "(SELECT d.kind FROM drift AS d
            WHERE d.connection_id = e.connection_id AND d.ical_uid = e.ical_uid
-             AND d.kind IN ('deleted', 'edited', 'unmarked', 'lost')
+             AND d.kind IN ",
+            $crate::store::sweeping::of_a_row!(),
+            "
              AND (e.seen_at IS NULL OR d.seen_at >= e.seen_at OR e.verify_at <= ?2)
            ORDER BY d.seen_at DESC LIMIT 1)"
+        )
     };
 }
 
@@ -90,11 +86,14 @@ pub(super) async fn sweep(store: &SqliteStore, lane: &LaneLease) -> Result<Sweep
             is_full: row.get("is_full")?,
             page: row.get("page")?,
             pages: row.get("pages")?,
+            removals: row.get("removals")?,
+            failures: row.get("failures")?,
         }),
     };
     Ok(Sweep {
         is_due: row.get("is_due")?,
         since: row.get("since")?,
+        partial: row.get("partial")?,
         progress,
         is_excused: row.get("excused")?,
         halted: row.get("halted")?,
@@ -113,11 +112,14 @@ pub(super) async fn step_sweep(
         ON CONFLICT (connection_id) DO UPDATE
            SET due_at = excluded.due_at, result = COALESCE(excluded.result, result),
                result_at = COALESCE(excluded.result_at, result_at)";
+    const PUT_OFF: &str = "
+        UPDATE sweeps SET due_at = ?3, result = ?4, result_at = ?2, failures = failures + 1
+         WHERE connection_id = ?1";
     const BEGIN: &str = "
         UPDATE sweeps
            SET began_at = ?2, is_full = (?3 OR excused OR since IS NULL),
                since = CASE WHEN ?3 OR excused THEN NULL ELSE since END, page = NULL, pages = 0,
-               result = COALESCE(?4, result),
+               removals = 0, failures = 0, result = COALESCE(?4, result),
                result_at = CASE WHEN ?4 IS NULL THEN result_at ELSE ?2 END
          WHERE connection_id = ?1";
     const HALT: &str = "
@@ -135,11 +137,14 @@ pub(super) async fn step_sweep(
         SweepStep::Plan { after, result } => {
             led(PLAN).bind(after.map(|after| later(now, after))).bind(result.clone())
         }
+        SweepStep::PutOff { after, result } => {
+            led(PUT_OFF).bind(later(now, *after)).bind(result.clone())
+        }
         SweepStep::Begin { full, result } => led(BEGIN).bind(*full).bind(result.clone()),
         SweepStep::Halt { reason } => led(HALT).bind(reason.clone()),
         SweepStep::End { since, after, verify_drift, result } => {
-            verify_missing(&mut tx, lane, *verify_drift, now).await.map_err(fault(OPERATION))?;
             settle(&mut tx, lane, now).await.map_err(fault(OPERATION))?;
+            verify_missing(&mut tx, lane, *verify_drift, now).await.map_err(fault(OPERATION))?;
             led(END).bind(since.clone()).bind(later(now, *after)).bind(result.clone())
         }
     };
@@ -153,8 +158,8 @@ pub(super) async fn step_sweep(
 
 const END: &str = "
     UPDATE sweeps
-       SET since = ?3, due_at = ?4, began_at = NULL, page = NULL, excused = FALSE, result = ?5,
-           result_at = ?2
+       SET since = ?3, due_at = ?4, partial = CASE WHEN is_full THEN 0 ELSE partial + 1 END,
+           began_at = NULL, page = NULL, excused = FALSE, result = ?5, result_at = ?2
      WHERE connection_id = ?1 AND began_at IS NOT NULL";
 
 /// Has what was not found read by its name; where asked, also what is known to be otherwise.
@@ -186,7 +191,7 @@ async fn verify_missing(
 }
 
 /// A copy that a full scan did not come by is not there any more. A row's own drift is settled once
-/// its event was acknowledged, or seen as it should be, or is wanted no more.
+/// its event was acknowledged, or seen as it should be, or has ended, or is wanted no more.
 async fn settle(conn: &mut SqliteConnection, lane: &LaneLease, now: i64) -> sqlx::Result<()> {
     const SETTLED: &str = concat!(
         "
@@ -198,6 +203,10 @@ async fn settle(conn: &mut SqliteConnection, lane: &LaneLease, now: i64) -> sqlx
                 SELECT 1 FROM effects AS e
                  WHERE e.connection_id = ?1 AND e.ical_uid = d.ical_uid
                    AND e.desired_digest IS NOT NULL AND e.applied_digest IS NOT NULL
+                   AND NOT EXISTS (
+                        SELECT 1 FROM external_calendar_events AS x
+                         WHERE x.connection_id = ?1 AND x.ical_uid = e.ical_uid
+                           AND x.end_time <= strftime('%Y-%m-%dT%H:%M:%fZ', ?2 / 1e6, 'unixepoch'))
                    AND (e.seen_at IS NULL OR e.seen_at <= d.seen_at OR e.verify_at <= ?2))
                ELSE EXISTS (
                 SELECT 1 FROM sweeps AS s
@@ -217,7 +226,9 @@ pub(super) async fn swept_rows(
     const READ: &str = concat!(
         "
         SELECT e.ical_uid, e.generation, e.adopted_id, e.applied_revision, e.applied_digest,
-               x.external_event_id, ",
+               e.desired_digest IS NOT NULL AS is_wanted, x.external_event_id,
+               COALESCE(x.end_time <= strftime('%Y-%m-%dT%H:%M:%fZ', ?2 / 1e6, 'unixepoch'), FALSE)
+                   AS has_ended, ",
         row_drift!(),
         " AS drift
           FROM effects AS e
@@ -228,8 +239,12 @@ pub(super) async fn swept_rows(
            AND e.ical_uid IN (
                 SELECT value FROM json_each(?3)
                 UNION
-                SELECT named.ical_uid FROM external_calendar_events AS named
-                 WHERE named.connection_id = ?1
+                SELECT named.ical_uid
+                  FROM connections AS c
+                  JOIN external_calendar_events AS named
+                    ON named.provider_id = c.provider_id AND named.calendar_provider = c.kind
+                   AND named.connection_id = c.connection_id
+                 WHERE c.connection_id = ?1
                    AND named.external_event_id IN (SELECT value FROM json_each(?4)))
          ORDER BY e.ical_uid"
     );
@@ -250,6 +265,8 @@ pub(super) async fn swept_rows(
             adopted_id: row.get("adopted_id")?,
             server_id: row.get("external_event_id")?,
             applied: row.get::<Option<i64>>("applied_revision")?.zip(applied),
+            is_wanted: row.get("is_wanted")?,
+            has_ended: row.get("has_ended")?,
             drift: row.parsed_maybe("drift", DriftKind::parse)?,
         })
     };
@@ -282,7 +299,8 @@ async fn write_page(
     now: i64,
 ) -> sqlx::Result<Option<Vec<String>>> {
     const PAGE: &str = "
-        UPDATE sweeps SET page = COALESCE(?2, page), pages = pages + 1
+        UPDATE sweeps
+           SET page = COALESCE(?2, page), pages = pages + 1, removals = removals + ?3, failures = 0
          WHERE connection_id = ?1 AND began_at IS NOT NULL";
     const SEEN: &str = "
         UPDATE effects SET seen_at = ?2
@@ -299,6 +317,7 @@ async fn write_page(
     );
     let connection = lane.connection.to_string();
     let paged = sqlx::query(PAGE).bind(connection.clone()).bind(page.next.clone());
+    let paged = paged.bind(page.removals);
     if paged.execute(&mut *conn).await?.rows_affected() == 0 {
         return Ok(None);
     }

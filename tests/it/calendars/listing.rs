@@ -17,7 +17,7 @@ use calendar_sync::emulator::google::{ByHand, Options, Switches};
 use reqwest::Method;
 use uuid::Uuid;
 
-use super::stub::Stub;
+use super::stub::{Reply, Stub};
 use super::{CONNECTION, account, client, content, marker, uid};
 use crate::services::{self, CaldavServer};
 
@@ -213,6 +213,60 @@ const EVENTS: &str = "<multistatus xmlns='DAV:' xmlns:c='urn:ietf:params:xml:ns:
      <response><href>/dav/a.ics</href><propstat><prop><getetag>\"1\"</getetag>DATA</prop>\
      <status>HTTP/1.1 200 OK</status></propstat></response></multistatus>";
 
+/// The adapter at a server that only says it is Google's.
+fn google(stub: &Stub) -> Google {
+    let account = Account {
+        connection: CONNECTION,
+        base_url: stub.url.clone(),
+        calendar: "host@example.com".to_owned(),
+        credentials: Credentials::Bearer { token: "token".into() },
+    };
+    Google::new(account, http())
+}
+
+/// A token that cannot be kept is not the end of the list: all that follows would be missing.
+#[tokio::test]
+async fn a_token_of_no_usable_length_ends_no_list() {
+    for name in ["nextPageToken", "nextSyncToken"] {
+        for token in ["", &"x".repeat(5_000)] {
+            let body = format!("{{\"items\": [], \"{name}\": \"{token}\"}}");
+            let stub = Stub::saying(&[(200, "", &body)]).await;
+            let listed = google(&stub).list(ALL).await;
+            assert!(
+                matches!(listed, Listed::Failed(Answer::Lost { .. })),
+                "{body:.60}: {listed:?}"
+            );
+        }
+    }
+}
+
+/// A host who marks an event as free is not busy then, as a booking makes her.
+#[tokio::test]
+async fn an_event_that_leaves_its_host_free_shows_something_else() {
+    let nowhere = Stub::saying(&[]).await;
+    let (id, marker) =
+        (google(&nowhere).external_id(&uid("a@example.com"), 0), marker(&content(), 0));
+    let event = google(&nowhere).body(&id, &marker, &content());
+    let event = String::from_utf8(event).expect("text");
+    let free = event.replace("\"opaque\"", "\"transparent\"");
+    for (event, differs) in [(event, false), (free, true)] {
+        let stub = Stub::saying(&[(200, "", &format!("{{\"items\": [{event}]}}"))]).await;
+        let events = page(&google(&stub), ALL).await.events;
+        assert_eq!(events.iter().map(|it| it.differs).collect::<Vec<_>>(), [Some(differs)]);
+    }
+}
+
+/// No database takes a NUL, nor an id without an end.
+#[tokio::test]
+async fn events_with_ids_that_are_none_are_not_listed() {
+    let long = "x".repeat(1_025);
+    let ids = ["a\\u0000b", "", "a b", &*long, "usual"];
+    let items = ids.map(|id| format!("{{\"id\": \"{id}\", \"status\": \"cancelled\"}}"));
+    let body = format!("{{\"items\": [{}]}}", items.join(","));
+    let stub = Stub::saying(&[(200, "", &body)]).await;
+    assert_eq!(page(&google(&stub), ALL).await.deleted, ["usual"]);
+}
+
 /// A server without sync-collection is read whole each time.
 #[tokio::test]
 async fn a_server_that_tells_no_changes_is_listed_whole() {
@@ -242,4 +296,110 @@ async fn a_full_list_that_was_cut_short_is_not_taken_for_all() {
     let account = account("", &format!("{}/dav/", stub.url));
     assert_eq!(listed(&Caldav::new(account, http()), None).await.2, None);
     assert!(stub.requests()[1].line().starts_with("PROPFIND"));
+}
+
+/// What cannot be understood is no empty calendar: all that should be there would be missing.
+#[tokio::test]
+async fn a_listing_that_is_not_understood_is_none() {
+    let of = |href: &str, status: &str| {
+        format!(
+            "<multistatus xmlns='DAV:'><response><href>{href}</href><status>HTTP/1.1 {status}\
+             </status></response></multistatus>"
+        )
+    };
+    let refused = of("/dav/a.ics", "403 Forbidden");
+    for (members, events) in [
+        (of("/elsewhere/a.ics", "200 OK"), None),
+        (of("/dav", "500 Oops"), None),
+        (EVENTS.replace("DATA", ""), Some("<multistatus xmlns='DAV:'/>")),
+        (EVENTS.replace("DATA", ""), Some(&*refused)),
+    ] {
+        let mut answers = vec![(207, "", &*members)];
+        answers.extend(events.map(|events| (207, "", events)));
+        let stub = Stub::saying(&answers).await;
+        let caldav = Caldav::new(account("", &format!("{}/dav/", stub.url)), http());
+        let listed = caldav.list(ALL).await;
+        assert!(matches!(listed, Listed::Failed(Answer::Lost { .. })), "{members}: {listed:?}");
+    }
+}
+
+/// An address that the server writes in another way, and what went between the two questions.
+#[tokio::test]
+async fn events_are_known_by_what_their_addresses_mean() {
+    let text = calendar_sync::calendar::ical::write(&marker(&content(), 0), &content());
+    let members = EVENTS
+        .replace("DATA", "")
+        .replace("</multistatus>", "<response><href>/dav/b.ics</href></response></multistatus>");
+    let gone = "<response><href>/d%61v/b%2eics</href><status>HTTP/1.1 404 Not Found</status>\
+                </response></multistatus>";
+    let whole = EVENTS
+        .replace("DATA", &format!("<c:calendar-data>{text}</c:calendar-data>"))
+        .replace("/dav/a.ics", "/%64av/%61.ics")
+        .replace("</multistatus>", gone);
+    let stub = Stub::saying(&[(207, "", &members), (207, "", &whole)]).await;
+    let caldav = Caldav::new(account("", &format!("{}/dav", stub.url)), http());
+    let (events, deleted, _) = listed(&caldav, None).await;
+    assert_eq!((events, deleted), (vec!["a.ics".to_owned()], Vec::new()));
+}
+
+/// A host's attachments, or what is no XML, make a page that cannot be read: the others of it can.
+#[tokio::test]
+async fn what_makes_a_page_unreadable_is_passed() {
+    let text = calendar_sync::calendar::ical::write(&marker(&content(), 0), &content());
+    let member = |name: &str, data: &str| {
+        format!(
+            "<response><href>/dav/{name}</href><propstat><prop><getetag>\"1\"</getetag>{data}\
+             </prop><status>HTTP/1.1 200 OK</status></propstat></response>"
+        )
+    };
+    let of = |members: &str| {
+        format!(
+            "<multistatus xmlns='DAV:' xmlns:c='urn:ietf:params:xml:ns:caldav'>{members}\
+             </multistatus>"
+        )
+    };
+    let both = of(&(member("a.ics", "") + &member("b.ics", "")));
+    let ours = of(&member("b.ics", &format!("<c:calendar-data>{text}</c:calendar-data>")));
+    let said = |body: &str| {
+        let len = body.len();
+        let head = format!("HTTP/1.1 207 X\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n");
+        Reply::Bytes((head + body).into_bytes())
+    };
+    for unreadable in [Some(of(&member("a.ics", "<c:calendar-data>\u{1}</c:calendar-data>"))), None]
+    {
+        let bad = || unreadable.as_deref().map_or(Reply::Zeros(9 * 1024 * 1024), said);
+        // Two at once, one alone, and the other one: each after its own list of members.
+        let replies = vec![said(&both), bad(), said(&both), bad(), said(&both), said(&ours)];
+        let stub = Stub::replying(replies).await;
+        let caldav = Caldav::new(account("", &format!("{}/dav/", stub.url)), http());
+        assert_eq!(listed(&caldav, None).await.0, ["b.ics"]);
+    }
+}
+
+/// A gateway that has lost its way for a moment says 404 too: a calendar is gone if it says so itself.
+#[tokio::test]
+async fn one_404_is_no_calendar_that_is_gone() {
+    let own = |status: &str| {
+        format!(
+            "<multistatus xmlns='DAV:'><response><href>/dav/</href><status>HTTP/1.1 {status}\
+             </status></response></multistatus>"
+        )
+    };
+    let (there, gone) = (own("200 OK"), own("404 Not Found"));
+    let first: [(u16, &str, &str); 2] = [(404, "", ""), (207, "", &gone)];
+    for said in first {
+        for (then, is_gone) in [
+            ((207, "", &*there), false),
+            ((503, "", ""), false),
+            ((404, "", ""), true),
+            ((207, "", &*gone), true),
+        ] {
+            let stub = Stub::saying(&[said, then]).await;
+            let caldav = Caldav::new(account("", &format!("{}/dav/", stub.url)), http());
+            let listed = caldav.list(ALL).await;
+            let is_told = matches!(listed, Listed::CalendarGone { .. });
+            assert_eq!(is_told, is_gone, "{said:?}, {then:?}: {listed:?}");
+            assert!(is_told || matches!(listed, Listed::Failed(_)), "{listed:?}");
+        }
+    }
 }

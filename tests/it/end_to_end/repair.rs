@@ -7,11 +7,12 @@ use calendar_sync::calendar::http::{Exchanged, Request};
 use calendar_sync::emit::drift::Policy;
 use calendar_sync::emit::{EmitOptions, RepairOptions};
 use calendar_sync::ops::metrics::Metrics;
-use calendar_sync::store::DriftKind;
+use calendar_sync::store::{DriftKind, LaneLease};
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
+use uuid::Uuid;
 
-use super::host::{Host, Shown, Trouble};
+use super::host::{Host, Shown, Trouble, UNAVAILABLE};
 use super::story::{Story, hour, provider};
 use super::world::{Connected, World, client, until};
 
@@ -250,19 +251,32 @@ pub(super) async fn a_sweep_that_a_killed_worker_left_is_taken_over(world: &mut 
     sweeping(world, "it is known", async || drift(world, &host).await == expected).await;
 }
 
+/// Sweeps that are turned off and on again go on, though nothing else happens in a calendar.
+///
+/// Fails with: `emit/sweep.rs`, `sweep`: `None` for `Some(OFF_DELAY)`.
+pub(super) async fn a_calendar_that_is_not_swept_keeps_its_hour(world: &mut World) {
+    sweep(world, Policy::Report);
+    let (host, _) = holding(world, &["a"]).await;
+    world.emit.repair.interval = None;
+    let lane = LaneLease { connection: host.id, token: Uuid::nil() };
+    let is_due = async || world.store.sweep(&lane).await.expect("the store answers").is_due;
+    until("its hour has come", async || is_due().await == Some(true)).await;
+    let worker = world.worker();
+    until("it is put off", async || is_due().await != Some(true)).await;
+    worker.stop().await;
+    assert_eq!(is_due().await, Some(false));
+}
+
 // ---- Google alone ----
 
-/// A late create of a generation that is over, as a proxy may deliver it once nobody remembers.
-///
-/// Fails with: `emit/drift.rs`, `sight`: `Sight::Copy` for `Sight::Extra { generation }`.
-pub(super) async fn a_late_create_of_a_burned_generation_is_removed(world: &mut World) {
-    sweep(world, Policy::Report);
-    let (host, mut stories) = holding(world, &["a"]).await;
+/// A late create of a generation that is over, as a proxy may deliver it once nobody remembers: answers
+/// the name of the event that it makes, and that of the booking's own.
+async fn late_create(world: &mut World, host: &Connected, story: &mut Story) -> (String, String) {
     let first = world.host.attempts()[0].clone();
     world.host.delete_by_hand(&host.place, &first.id).await;
-    world.tell([stories[0].moved(11)]).await;
+    world.tell([story.moved(11)]).await;
     world.drain().await;
-    let second = world.only(&host).await;
+    let second = world.only(host).await;
     let Host::Google(google) = &world.host else { unreachable!("the fact is about Google") };
     google.evict_tombstones(&host.place.calendar);
     let url = format!("{}/calendars/{}/events", host.place.base_url, host.place.calendar);
@@ -277,14 +291,54 @@ pub(super) async fn a_late_create_of_a_burned_generation_is_removed(world: &mut 
         Exchanged::Answered(answer) => assert_eq!(answer.status, 200),
         Exchanged::Lost { message, .. } => panic!("{message}"),
     }
-    assert_eq!(world.shown(&host).await.len(), 2, "it has landed");
+    assert_eq!(world.shown(host).await.len(), 2, "it has landed");
+    (first.id, second.id)
+}
+
+/// Fails with: `emit/drift.rs`, `sight`: `Sight::Copy` for `Sight::Extra { generation }`.
+pub(super) async fn a_late_create_of_a_burned_generation_is_removed(world: &mut World) {
+    sweep(world, Policy::Report);
+    let (host, mut stories) = holding(world, &["a"]).await;
+    let (first, second) = late_create(world, &host, &mut stories[0]).await;
     let is_gone = async || world.shown(&host).await.len() == 1;
     assert_eq!(sweeping(world, "it is removed", is_gone).await, 1);
-    assert_eq!(world.only(&host).await.id, second.id);
+    assert_eq!(world.only(&host).await.id, second);
     let removed = world.host.attempts().pop().expect("a write");
-    assert_eq!((removed.verb, &removed.id), (Verb::Delete, &first.id));
+    assert_eq!((removed.verb, &removed.id), (Verb::Delete, &first));
     assert!(removed.if_match.is_some(), "only as it was read");
     assert_eq!(counted(world, "calendar_sync_repairs_total", "extra"), 1);
+}
+
+/// Fails with: `emit/extra.rs`, `remove_extra`: `Outcome::Unknown` beside `Outcome::Rejected`.
+pub(super) async fn a_late_create_whose_removal_was_not_answered_is_removed_all_the_same(
+    world: &mut World,
+) {
+    sweep(world, Policy::Report);
+    let (host, mut stories) = holding(world, &["a"]).await;
+    let (_, second) = late_create(world, &host, &mut stories[0]).await;
+    let trouble = world.host.order_at(&host.place, UNAVAILABLE);
+    let is_gone = async || world.shown(&host).await.len() == 1;
+    sweeping(world, "it is removed", is_gone).await;
+    assert_eq!((trouble.hits(), world.only(&host).await.id), (1, second));
+    assert_eq!(drift(world, &host).await, []);
+}
+
+/// Fails with: `emit/extra.rs`, `remove_extra`: without the match on `read_own`.
+pub(super) async fn the_only_event_of_a_booking_is_not_removed_though_its_name_is_another(
+    world: &mut World,
+) {
+    sweep(world, Policy::Report);
+    let (host, mut stories) = holding(world, &["a"]).await;
+    let (first, second) = late_create(world, &host, &mut stories[0]).await;
+    world.host.delete_by_hand(&host.place, &second).await;
+    let expected = [(DriftKind::Extra, first.clone()), (DriftKind::Deleted, second)];
+    let is_known = async || {
+        let mut found = drift(world, &host).await;
+        found.sort_by_key(|(kind, _)| std::cmp::Reverse(*kind));
+        found == expected
+    };
+    assert_eq!(sweeping(world, "both are known", is_known).await, 0);
+    assert_eq!(world.only(&host).await.id, first);
 }
 
 /// Where nothing tells what has changed any more, all is read; and what nobody has deleted comes back
@@ -296,11 +350,24 @@ pub(super) async fn what_got_lost_without_a_trace_comes_back_once_all_is_read(wo
     let (host, stories) = holding(world, &["a"]).await;
     let Host::Google(google) = &world.host else { unreachable!("the fact is about Google") };
     assert!(google.empty_calendar(&host.place.calendar));
-    assert_eq!(sweeping(world, "nothing tells of it", async || true).await, 0);
     google.expire_sync_tokens(&host.place.calendar);
     let is_back = async || is_as_told(world, &host, &stories[0]).await;
     assert_eq!(sweeping(world, "it is back", is_back).await, 1);
     assert_eq!(world.mapped(&stories[0]).await.generation, 0, "its name was free");
+    assert_eq!(counted(world, "calendar_sync_repairs_total", "lost"), 1);
+}
+
+/// No change tells of it, and the sync token lives.
+///
+/// Fails with: `emit/sweep.rs`, `sweep`: `false` for `sweep.partial >= PARTIAL_MAX`.
+pub(super) async fn what_got_lost_without_a_trace_comes_back_in_the_end(world: &mut World) {
+    sweep(world, Policy::Report);
+    let (host, stories) = holding(world, &["a"]).await;
+    let Host::Google(google) = &world.host else { unreachable!("the fact is about Google") };
+    assert!(google.empty_calendar(&host.place.calendar));
+    assert_eq!(sweeping(world, "nothing tells of it", async || true).await, 0);
+    let is_back = async || is_as_told(world, &host, &stories[0]).await;
+    assert_eq!(sweeping(world, "it is back", is_back).await, 1);
     assert_eq!(counted(world, "calendar_sync_repairs_total", "lost"), 1);
 }
 

@@ -4,7 +4,8 @@
 use booking::BookingEvent;
 use calendar_sync::store::postgres::PostgresStore;
 use calendar_sync::store::{
-    Committed, Fence, Fenced, Finding, NewConnection, PutConnection, Result, Store as _,
+    Committed, DriftKind, Fence, Fenced, Finding, FoundDrift, LaneLease, NewConnection,
+    PutConnection, Result, Store as _, SweepStep, SweptPage,
 };
 
 use super::schedule::race;
@@ -251,5 +252,47 @@ async fn a_removed_account_comes_back_while_its_bookings_change() {
         async |_: &World, _: &Fence, a: Ingested, _| assert_eq!(a.committed, Committed::Done),
     )
     .await;
+    world.end().await;
+}
+
+/// A sweep of the connection that is connected again: what it writes down, and its first plan.
+/// Fails with the foreign keys of `sweeps` and `drift` to `connections`: each waits for the other.
+#[tokio::test]
+async fn a_sweep_and_a_renewal_of_its_connection_do_not_wait_for_each_other() {
+    let fact = "a_sweep_and_a_renewal_of_its_connection_do_not_wait_for_each_other";
+    let Some(world) = World::open(fact).await else { return };
+    let plan = SweepStep::Plan { after: Some(LONG), result: None };
+    let found = FoundDrift { external_id: "copy".to_owned(), uid: None, kind: DriftKind::Copy };
+    let page = SweptPage { found: vec![found], ..SweptPage::default() };
+    for is_begun in [false, true] {
+        let given = async |world: &World| {
+            world.connect(&account(1)).await;
+            world.take_in(&[created("a", 0)]).await;
+            let lane = world.lease(connection(1)).await;
+            if is_begun {
+                let begin = SweepStep::Begin { full: true, result: None };
+                for step in [&plan, &begin] {
+                    let stepped = world.store.step_sweep(&lane, step).await;
+                    assert_eq!(stepped.expect("it answers"), Fenced::Written);
+                }
+            }
+            lane
+        };
+        let sweep = async |store: PostgresStore, lane: &LaneLease| {
+            if is_begun {
+                return Ok(store.sweep_page(lane, &page).await?.is_some());
+            }
+            Ok(store.step_sweep(lane, &plan).await? == Fenced::Written)
+        };
+        race(
+            &world,
+            fact,
+            given,
+            sweep,
+            async |store, _: &LaneLease| store.put_connection(&account(1)).await,
+            async |_: &World, _: &LaneLease, swept, _| assert!(swept, "the lane is still ours"),
+        )
+        .await;
+    }
     world.end().await;
 }

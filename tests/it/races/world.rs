@@ -69,8 +69,8 @@ impl World {
     pub(crate) async fn clear(&self) {
         const CLEAR: &str = "
             DELETE FROM journal; DELETE FROM dead_letters; DELETE FROM external_calendar_events;
-            DELETE FROM effects; DELETE FROM bookings; DELETE FROM lanes; DELETE FROM connections;
-            DELETE FROM providers; DELETE FROM cursors;";
+            DELETE FROM effects; DELETE FROM bookings; DELETE FROM sweeps; DELETE FROM drift;
+            DELETE FROM lanes; DELETE FROM connections; DELETE FROM providers; DELETE FROM cursors;";
         sqlx::raw_sql(CLEAR).execute(self.store.pool()).await.expect("it is emptied");
     }
 

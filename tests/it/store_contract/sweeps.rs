@@ -65,7 +65,7 @@ async fn begun(env: &Env, lane: &LaneLease, since: Option<&str>) {
         assert_eq!(step(env, lane, end(since)).await, Fenced::Written);
         assert_eq!(step(env, lane, begin(false)).await, Fenced::Written);
     }
-    let progress = SweepProgress { is_full: since.is_none(), page: None, pages: 0 };
+    let progress = SweepProgress { is_full: since.is_none(), ..SweepProgress::default() };
     let sweep = env.store.sweep(lane).await.answered();
     assert_eq!(sweep.progress, Some(progress));
     assert_eq!(sweep.since.as_deref(), since);
@@ -160,12 +160,18 @@ pub(crate) async fn a_connection_that_is_parked_or_removed_is_not_swept(env: &En
 pub(crate) async fn a_sweep_goes_on_where_it_stood(env: &Env) {
     let lane = holding(env, &["a"]).await;
     begun(env, &lane, None).await;
-    let page = SweptPage { next: Some("2".to_owned()), ..seeing(&["a"]) };
+    let page = SweptPage { next: Some("2".to_owned()), removals: 2, ..seeing(&["a"]) };
     assert_eq!(write(env, &lane, page).await, [""; 0]);
     // The last page is kept until the sweep ends: it is read once more if nothing follows.
-    write(env, &lane, SweptPage::default()).await;
+    write(env, &lane, SweptPage { removals: 1, ..SweptPage::default() }).await;
     let sweep = env.store.sweep(&lane).await.answered();
-    let progress = SweepProgress { is_full: true, page: Some("2".to_owned()), pages: 2 };
+    let progress = SweepProgress {
+        is_full: true,
+        page: Some("2".to_owned()),
+        pages: 2,
+        removals: 3,
+        failures: 0,
+    };
     assert_eq!((sweep.progress, sweep.since), (Some(progress), None));
     assert_eq!(step(env, &lane, end(Some("t"))).await, Fenced::Written);
     let sweep = env.store.sweep(&lane).await.answered();
@@ -177,7 +183,7 @@ pub(crate) async fn a_sweep_goes_on_where_it_stood(env: &Env) {
     assert_eq!(step(env, &lane, end(None)).await, Fenced::Refused);
     assert_eq!(step(env, &lane, begin(false)).await, Fenced::Written);
     let sweep = env.store.sweep(&lane).await.answered();
-    assert_eq!(sweep.progress.map(|it| it.is_full), Some(false));
+    assert_eq!(sweep.progress, Some(SweepProgress::default()), "nothing of it was read");
     let expired = SweepStep::Begin { full: true, result: Some("expired".to_owned()) };
     assert_eq!(step(env, &lane, expired).await, Fenced::Written);
     let sweep = env.store.sweep(&lane).await.answered();
@@ -218,19 +224,24 @@ pub(crate) async fn a_deletion_that_was_told_is_missing_until_it_is_seen_again(e
     assert_eq!(missing(env, &lane).await, (3, 0));
 }
 
-pub(crate) async fn what_has_ended_or_was_deleted_by_us_is_not_missing(env: &Env) {
-    let lane = holding(env, &["a", "b", "c"]).await;
+/// The calendar acknowledges another revision of an event, of long ago.
+async fn over(env: &Env, lane: &LaneLease, name: &str) {
     let Finding::Present { digest, etag, external_id, provider_uid, .. } =
-        present("c", 1, "Massage")
+        present(name, 1, "Massage")
     else {
         unreachable!("it is present")
     };
-    env.ask("c", 1, Some("Massage")).await;
-    assert!(env.stamp(&lane, "c", (Verb::Update, 1, 0)).await);
+    env.ask(name, 1, Some("Massage")).await;
+    assert!(env.stamp(lane, name, (Verb::Update, 1, 0)).await);
     let (start, end) = (hour(9) - TimeDelta::days(9_000), hour(10) - TimeDelta::days(9_000));
     let ended =
         Finding::Present { revision: 1, digest, etag, external_id, provider_uid, start, end };
-    assert_eq!(env.record(&lane, "c", ended).await, Fenced::Written);
+    assert_eq!(env.record(lane, name, ended).await, Fenced::Written);
+}
+
+pub(crate) async fn what_has_ended_or_was_deleted_by_us_is_not_missing(env: &Env) {
+    let lane = holding(env, &["a", "b", "c"]).await;
+    over(env, &lane, "c").await;
     env.ask("b", 1, None).await;
     begun(env, &lane, None).await;
     // It is wanted no more: whether it still stands is the lane's to say.
@@ -238,6 +249,50 @@ pub(crate) async fn what_has_ended_or_was_deleted_by_us_is_not_missing(env: &Env
     assert!(env.stamp(&lane, "b", (Verb::Delete, 1, 0)).await);
     assert_eq!(env.record(&lane, "b", Finding::Absent { revision: 1 }).await, Fenced::Written);
     assert_eq!(missing(env, &lane).await, (1, 1));
+}
+
+pub(crate) async fn the_failures_of_a_page_are_counted_until_it_is_read(env: &Env) {
+    let lane = holding(env, &["a"]).await;
+    begun(env, &lane, None).await;
+    let page = SweptPage { next: Some("2".to_owned()), ..seeing(&["a"]) };
+    write(env, &lane, page).await;
+    let put_off = SweepStep::PutOff { after: LONG, result: "no".to_owned() };
+    for failures in 1..=2 {
+        assert_eq!(step(env, &lane, put_off.clone()).await, Fenced::Written);
+        let sweep = env.store.sweep(&lane).await.answered();
+        assert_eq!(sweep.is_due, Some(false));
+        let progress = sweep.progress.expect("it is under way");
+        assert_eq!((progress.page.as_deref(), progress.failures), (Some("2"), failures));
+    }
+    assert_eq!(env.counted(1).await.swept.as_deref(), Some("no"));
+    for is_read in [true, false] {
+        if is_read {
+            write(env, &lane, SweptPage::default()).await;
+        } else {
+            assert_eq!(step(env, &lane, put_off.clone()).await, Fenced::Written);
+            assert_eq!(step(env, &lane, begin(true)).await, Fenced::Written);
+        }
+        let progress = env.store.sweep(&lane).await.answered().progress;
+        assert_eq!(progress.map(|it| it.failures), Some(0));
+    }
+    let stranger = LaneLease { token: token(9), ..lane };
+    assert_eq!(step(env, &stranger, put_off).await, Fenced::Refused);
+}
+
+/// What vanishes without a trace is in no list of changes: once in a while all is read.
+pub(crate) async fn sweeps_that_read_changes_alone_are_counted(env: &Env) {
+    let lane = holding(env, &["a", "b", "c"]).await;
+    begun(env, &lane, Some("t")).await;
+    for partial in 1..=2 {
+        assert_eq!(step(env, &lane, end(Some("t"))).await, Fenced::Written);
+        assert_eq!(env.store.sweep(&lane).await.answered().partial, partial);
+        assert_eq!(step(env, &lane, begin(false)).await, Fenced::Written);
+    }
+    assert_eq!(step(env, &lane, begin(true)).await, Fenced::Written);
+    assert_eq!(env.store.sweep(&lane).await.answered().partial, 2, "it has not ended yet");
+    write(env, &lane, seeing(&["a", "b", "c"])).await;
+    assert_eq!(step(env, &lane, end(Some("u"))).await, Fenced::Written);
+    assert_eq!(env.store.sweep(&lane).await.answered().partial, 0);
 }
 
 /// No marker is in it, so that no listing tells of it.
@@ -281,7 +336,10 @@ pub(crate) async fn a_row_is_found_by_its_booking_and_by_its_events_name(env: &E
     let row = &rows[1];
     assert_eq!((row.generation, row.server_id.as_deref()), (0, Some("booking-c.ics")));
     assert_eq!(row.applied, Some((0, content("Massage").digest())));
-    assert_eq!((&row.adopted_id, row.drift), (&None, None));
+    assert_eq!((&row.adopted_id, row.drift, row.is_wanted), (&None, None, true));
+    env.ask("c", 1, None).await;
+    let rows = env.store.swept_rows(&lane, &uids(&["c"]), &[]).await.answered();
+    assert!(!rows[0].is_wanted);
 }
 
 pub(crate) async fn a_copy_is_news_once_and_goes_with_its_event(env: &Env) {
@@ -342,6 +400,23 @@ pub(crate) async fn a_drift_is_news_once_and_until_it_is_settled(env: &Env) {
     assert_eq!(drift(env).await, []);
 }
 
+/// Nobody minds any more, whatever the policy: or what is kept for people would only grow.
+pub(crate) async fn what_is_otherwise_with_an_event_that_has_ended_is_settled(env: &Env) {
+    let lane = holding(env, &["a", "b"]).await;
+    over(env, &lane, "a").await;
+    let rows = env.store.swept_rows(&lane, &uids(&["a", "b"]), &[]).await.answered();
+    assert_eq!(rows.iter().map(|row| row.has_ended).collect::<Vec<_>>(), [true, false]);
+    pass(env).await;
+    assert_eq!(note(env, &lane, Some(DriftKind::Edited)).await, Some(true));
+    begun(env, &lane, None).await;
+    write(env, &lane, seeing(&["b"])).await;
+    let result = "read".to_owned();
+    let ended = SweepStep::End { since: None, after: LONG, verify_drift: true, result };
+    assert_eq!(step(env, &lane, ended).await, Fenced::Written);
+    assert_eq!(drift(env).await, []);
+    assert_eq!(to_be_read(env, &lane).await, []);
+}
+
 /// Once the policy has changed, what was only reported is to be mended.
 pub(crate) async fn what_is_known_to_be_otherwise_is_read_again_if_asked_for(env: &Env) {
     let lane = holding(env, &["a", "b"]).await;
@@ -366,7 +441,7 @@ pub(crate) async fn no_more_drift_is_kept_than_the_bound(env: &Env) {
     let found: Vec<_> = (0..DRIFT_MAX + 5).map(copy).collect();
     let page = SweptPage { found, ..SweptPage::default() };
     assert_eq!(write(env, &lane, page).await.len(), DRIFT_MAX as usize);
-    assert_eq!(note(env, &lane, Some(DriftKind::Edited)).await, Some(true));
+    assert_eq!(note(env, &lane, Some(DriftKind::Edited)).await, Some(false), "or for ever");
     assert_eq!(drift(env).await.len(), DRIFT_MAX as usize);
 }
 
@@ -398,6 +473,20 @@ pub(crate) async fn a_halted_sweep_waits_for_a_person(env: &Env) {
     assert!(!env.store.sweep(&lane).await.answered().is_excused);
 }
 
+/// What was wrong with a calendar before is no news of the account that is connected again.
+pub(crate) async fn a_connection_that_is_removed_forgets_its_sweep(env: &Env) {
+    let lane = holding(env, &["a"]).await;
+    begun(env, &lane, None).await;
+    write(env, &lane, finding("copy", DriftKind::Copy)).await;
+    let halt = SweepStep::Halt { reason: "empty".to_owned() };
+    assert_eq!(step(env, &lane, halt).await, Fenced::Written);
+    assert!(env.store.remove_connection(connection(1), false).await.answered());
+    env.connect(1).await;
+    assert_eq!(env.row(1).await.halted, None);
+    assert_eq!(drift(env).await, []);
+    assert_eq!(env.store.sweep(&lane).await.answered(), Sweep::default());
+}
+
 pub(crate) async fn a_former_holder_sweeps_nothing(env: &Env) {
     let lane = holding(env, &["a"]).await;
     begun(env, &lane, None).await;
@@ -413,7 +502,7 @@ pub(crate) async fn a_former_holder_sweeps_nothing(env: &Env) {
     let page = SweptPage { next: Some("2".to_owned()), ..finding("copy", DriftKind::Copy) };
     assert_eq!(env.store.sweep_page(&stranger, &page).await.answered(), None);
     assert_eq!(note(env, &stranger, Some(DriftKind::Edited)).await, None);
-    let progress = SweepProgress { is_full: true, page: None, pages: 0 };
+    let progress = SweepProgress { is_full: true, ..SweepProgress::default() };
     let expected = Sweep { is_due: Some(true), progress: Some(progress), ..Sweep::default() };
     assert_eq!(env.store.sweep(&lane).await.answered(), expected);
     assert_eq!(missing(env, &lane).await, (1, 1));

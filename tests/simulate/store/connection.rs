@@ -184,6 +184,8 @@ pub(super) fn remove_connection(tx: &mut Tx<'_>, id: ConnectionId, withdraw: boo
     if let Some(lane) = tables.lanes.get_mut(&id) {
         (lane.token, lane.leased_until) = (None, None);
     }
+    tables.sweeps.remove(&id);
+    tables.drift.remove(&id);
     for row in tables.bookings.values_mut().filter(|row| row.stored.placed == Some(id)) {
         row.stored.placed = None;
         row.stored.version += 1;

@@ -15,10 +15,17 @@ pub(super) fn sweep(tables: &Tables, now: i64, lane: &LaneLease) -> Sweep {
     let Some(row) = tables.sweeps.get(&lane.connection) else {
         return Sweep::default();
     };
-    let progress = SweepProgress { is_full: row.is_full, page: row.page.clone(), pages: row.pages };
+    let progress = SweepProgress {
+        is_full: row.is_full,
+        page: row.page.clone(),
+        pages: row.pages,
+        removals: row.removals,
+        failures: row.failures,
+    };
     Sweep {
         is_due: row.due_at.map(|at| at <= now),
         since: row.since.clone(),
+        partial: row.partial,
         progress: row.began_at.map(|_| progress),
         is_excused: row.excused,
         halted: row.halted.clone(),
@@ -49,10 +56,16 @@ pub(super) fn step_sweep(tx: &mut Tx<'_>, lane: &LaneLease, step: &SweepStep) ->
     };
     match step {
         SweepStep::Plan { .. } => unreachable!("planned above"),
+        SweepStep::PutOff { after, result } => {
+            row.due_at = Some(later(now, *after));
+            row.failures += 1;
+            row.tell(Some(result));
+        }
         SweepStep::Begin { full, result } => {
             row.is_full = *full || row.excused || row.since.is_none();
             row.since = row.since.take().filter(|_| !(*full || row.excused));
             (row.began_at, row.page, row.pages) = (Some(now), None, 0);
+            (row.removals, row.failures) = (0, 0);
             row.tell(result.as_ref());
         }
         SweepStep::Halt { reason } => {
@@ -64,10 +77,11 @@ pub(super) fn step_sweep(tx: &mut Tx<'_>, lane: &LaneLease, step: &SweepStep) ->
             if row.began_at.is_none() {
                 return Fenced::Refused;
             }
-            verify_missing(tx, lane, *verify_drift);
             settle(tx.tables, lane.connection, now);
+            verify_missing(tx, lane, *verify_drift);
             let row = tx.tables.sweeps.get_mut(&lane.connection).expect("it is under way");
             row.since.clone_from(since);
+            row.partial = if row.is_full { 0 } else { row.partial + 1 };
             row.due_at = Some(later(now, *after));
             (row.began_at, row.page, row.excused) = (None, None, false);
             row.tell(Some(result));
@@ -110,7 +124,7 @@ fn verify_soon(tx: &mut Tx<'_>, connection: ConnectionId, uid: &IcalUid) {
 }
 
 /// A copy that a full scan did not come by is not there any more. A row's own drift is settled once
-/// its event was acknowledged, or seen as it should be, or is wanted no more.
+/// its event was acknowledged, or seen as it should be, or has ended, or is wanted no more.
 fn settle(tables: &mut Tables, connection: ConnectionId, now: i64) {
     let Some(mut rows) = tables.drift.remove(&connection) else {
         return;
@@ -122,8 +136,11 @@ fn settle(tables: &mut Tables, connection: ConnectionId, now: i64) {
         }
         let row = drift.uid.as_ref().and_then(|uid| tables.effect(connection, uid));
         row.is_some_and(|row| {
+            let uid = drift.uid.as_ref().expect("it has a row");
+            let event = tables.events.get(&connection).and_then(|rows| rows.get(uid));
             row.desired_digest.is_some()
                 && row.applied_digest.is_some()
+                && event.is_none_or(|event| event.end.timestamp_micros() > now)
                 && (row.seen_at.is_none_or(|seen| seen <= drift.seen_at)
                     || row.verify_at.is_some_and(|at| at <= now))
         })
@@ -217,6 +234,10 @@ pub(super) fn swept_rows(
             .filter(|event| event.generation == row.generation)
             .map(|event| event.external_id.clone()),
         applied: row.applied_revision.zip(row.applied_digest),
+        is_wanted: row.desired_digest.is_some(),
+        has_ended: event(uid)
+            .filter(|event| event.generation == row.generation)
+            .is_some_and(|event| event.end.timestamp_micros() <= now),
         drift: row_drift(tables, connection, uid, row, now),
     })
     .collect()
@@ -235,6 +256,8 @@ pub(super) fn sweep_page(
     let sweep = tx.tables.sweeps.get_mut(&connection).filter(|row| row.began_at.is_some())?;
     sweep.page = page.next.clone().or(sweep.page.take());
     sweep.pages += 1;
+    sweep.removals += page.removals;
+    sweep.failures = 0;
     for uid in &page.seen {
         if let Some(row) = tx.tables.effect_mut(connection, uid) {
             row.seen_at = Some(now);
@@ -291,9 +314,11 @@ pub(super) fn note_drift(tx: &mut Tx<'_>, note: &DriftNote) -> Option<bool> {
     let mut is_news = false;
     if let Some(kind) = note.kind {
         let known = drift.get(&note.external_id).map(|row| (row.kind, row.since));
-        is_news = known.is_none_or(|(known, _)| known != kind);
-        let since = known.filter(|_| !is_news).map_or(now, |(_, since)| since);
-        if known.is_some() || drift.len() < DRIFT_MAX as usize {
+        let is_kept = known.is_some() || drift.len() < DRIFT_MAX as usize;
+        let is_other = known.is_none_or(|(known, _)| known != kind);
+        is_news = is_kept && is_other;
+        let since = known.filter(|_| !is_other).map_or(now, |(_, since)| since);
+        if is_kept {
             let row = DriftRow { uid: Some(note.uid.clone()), kind, since, seen_at: now };
             drift.insert(note.external_id.clone(), row);
         }

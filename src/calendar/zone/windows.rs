@@ -1,4 +1,4 @@
-//! Zones by name: IANA's, and the common ones of Windows (CLDR's `windowsZones`).
+//! PURE: zones by name: IANA's, and the common ones of Windows (CLDR's `windowsZones`).
 
 use chrono_tz::Tz;
 
@@ -87,7 +87,7 @@ const WINDOWS: [(&str, Tz); 80] = [
 ];
 
 /// The zone of a name.
-pub(super) fn find(name: &str) -> Option<Tz> {
+pub fn find(name: &str) -> Option<Tz> {
     let windows = WINDOWS.iter().find(|(windows, _)| windows.eq_ignore_ascii_case(name));
     match windows {
         Some((_, zone)) => Some(*zone),
@@ -97,7 +97,7 @@ pub(super) fn find(name: &str) -> Option<Tz> {
 }
 
 /// How Exchange calls a zone: by Windows' name, if it has one.
-pub(super) fn exchange_name(zone: Tz) -> &'static str {
+pub fn exchange_name(zone: Tz) -> &'static str {
     let windows = WINDOWS.iter().find(|(_, windows)| *windows == zone);
     windows.map_or(zone.name(), |(name, _)| name)
 }
