@@ -10,6 +10,8 @@ pub mod ical;
 
 pub mod zone;
 
+pub mod notes;
+
 pub mod listing;
 
 pub mod caldav;
