@@ -5,12 +5,14 @@ use booking::Content;
 use chrono::{DateTime, NaiveDateTime, TimeZone as _, Utc};
 use chrono_tz::Tz;
 
-use super::{ZONE, split, unescape, unfold};
+use super::super::notes::{Form, Parts, Run};
+use super::{TEXT, ZONE, split, unescape, unfold};
 
 /// How a time is written, without the `Z` of UTC.
 const TIME: &str = "%Y%m%dT%H%M%S";
 
-/// What the one event in a calendar's text shows. `None`: something that no booking shows (a whole
+/// What the one event in a calendar's text shows, without the notes that its host has written beside
+/// our text. `None`: something that no booking shows (a whole
 /// day, a series, a cancelled event), or nothing that can be understood.
 pub fn read_content(text: &str) -> Option<Content> {
     let unfolded = unfold(text.trim_start_matches('\u{feff}'));
@@ -42,6 +44,7 @@ pub fn read_content(text: &str) -> Option<Content> {
 struct Shown {
     summary: Option<String>,
     description: Option<String>,
+    run: Option<Run>,
     location: Option<String>,
     start: Option<(DateTime<Utc>, Tz)>,
     end: Option<(DateTime<Utc>, Tz)>,
@@ -63,6 +66,7 @@ impl Shown {
             "STATUS" if value.trim().eq_ignore_ascii_case("CANCELLED") => self.is_other = true,
             "STATUS" => self.tentative = value.trim().eq_ignore_ascii_case("TENTATIVE"),
             "RRULE" | "RDATE" | "RECURRENCE-ID" => self.is_other = true,
+            TEXT => self.run = Run::parse(value.trim()),
             ZONE => self.zone = value.trim().parse().ok(),
             _ => {}
         }
@@ -71,9 +75,10 @@ impl Shown {
     fn content(self) -> Option<Content> {
         let (start, said) = self.start?;
         let (end, _) = self.end?;
+        let description = self.description.unwrap_or_default();
         (!self.is_other).then(|| Content {
             summary: self.summary.unwrap_or_default(),
-            description: self.description,
+            description: Parts::of(&description, Form::Plain, self.run).ours,
             location: self.location,
             start,
             end,
