@@ -22,7 +22,8 @@ use uuid::{Uuid, uuid};
 
 use super::http::{self, Exchanged, Http, Request, Response};
 use super::{
-    Account, Answer, Calendar, Call, Condition, Inspected, Listed, Listing, Name, Reading, ical,
+    Account, Answer, Calendar, Call, Condition, Hers, Inspected, Listed, Listing, Name, Put,
+    Reading, ical,
 };
 
 /// The namespace of our hrefs: a released one never changes, or every event gets a second name.
@@ -138,6 +139,13 @@ impl Calendar for Caldav {
         ical::write(marker, content).into_bytes()
     }
 
+    fn keeping(&self, body: &[u8], hers: &Hers) -> Vec<u8> {
+        match (&hers.0, std::str::from_utf8(body)) {
+            (Put::Object(there), Ok(ours)) => ical::merge(ours, there).into_bytes(),
+            (Put::Object(_) | Put::Notes(_), _) => body.to_vec(),
+        }
+    }
+
     async fn send(&self, call: &Call<'_>) -> Answer {
         match self.write(call).await {
             Ok(response) if response.status == 200 && !is_calendars(&response) => {
@@ -153,23 +161,18 @@ impl Calendar for Caldav {
     }
 
     async fn inspect(&self, name: Name<'_>) -> Inspected {
-        let unseen = |reading| Inspected { reading, content: None };
         let response = match self.get(name.given).await {
             Ok(response) => response,
-            Err(lost) => return unseen(Reading::Failed(lost)),
+            Err(lost) => return Inspected::unseen(Reading::Failed(lost)),
         };
-        match response.status {
-            200 => {
-                let text = std::str::from_utf8(&response.body).ok();
-                let content = text.and_then(ical::read_content);
-                Inspected { content, ..unseen(live(response)) }
-            }
+        Inspected::unseen(match response.status {
+            200 => return inspected(response),
             404 | 410 => match self.look_for_collection().await {
-                Ok(response) => unseen(absent(response)),
-                Err(lost) => unseen(Reading::Failed(lost)),
+                Ok(response) => absent(response),
+                Err(lost) => Reading::Failed(lost),
             },
-            _ => unseen(Reading::Failed(answer(response))),
-        }
+            _ => Reading::Failed(answer(response)),
+        })
     }
 
     fn tells_content(&self) -> bool {
@@ -202,16 +205,21 @@ fn not_calendars(what: &str) -> Answer {
     Answer::Lost { sent: true, message: format!("200 OK, but the answer is {what}") }
 }
 
-fn live(response: Response) -> Reading {
+fn inspected(response: Response) -> Inspected {
     let body = response.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&response.body);
     let beginning = body.trim_ascii_start().get(..BEGINNING.len());
     if !beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(BEGINNING)) {
-        return Reading::Failed(not_calendars("no calendar object"));
+        return Inspected::unseen(Reading::Failed(not_calendars("no calendar object")));
     }
-    let marker = std::str::from_utf8(&response.body).ok().and_then(ical::read_marker);
+    let text = ical::text_of(body);
+    let marker = text.as_deref().and_then(ical::read_marker);
     // CalDAV keeps the UID that it is given; what it shows is what we read.
     let provider_uid = marker.as_ref().map(|marker| marker.uid.to_string());
-    Reading::Live { marker, etag: response.etag, provider_uid, server_id: None }
+    Inspected {
+        reading: Reading::Live { marker, etag: response.etag, provider_uid, server_id: None },
+        content: text.as_deref().and_then(ical::read_content),
+        hers: text.filter(|text| ical::has_hers(text)).map(|text| Hers(Put::Object(text))),
+    }
 }
 
 /// The event is not there: absent from a calendar, or gone with it (L24). Xandikos says that with a

@@ -2,8 +2,8 @@
 //! and the guides below `developers.google.com/workspace/calendar/api`).
 //!
 //! An insert brings its own id. An update is a PATCH: a PUT replaces the whole event, and the
-//! host's notes, colour and reminders on it would be gone (rule R20); the quota of a PATCH is
-//! higher, and worth it. `sendUpdates=none` on every write: mail is never idempotent (L20).
+//! host's colour, reminders and guests on it would be gone (rule R20); the quota of a PATCH is
+//! higher, and worth it. Her notes stand where our text does, and are kept around it. `sendUpdates=none` on every write: mail is never idempotent (L20).
 //!
 //! `sequence` is left out: Google refuses one below its own (400), and raises its own when the
 //! host edits the event, so our revision would be refused after any edit by hand. The order of our
@@ -25,9 +25,10 @@ use url::Url;
 use uuid::Uuid;
 
 use super::http::{self, Http, Request, Response};
+use super::notes::{Form, Notes, Parts, Run};
 use super::{
-    Account, Answer, Calendar, Call, Condition, Inspected, Listed, Listing, Name, Reading, ical,
-    zone,
+    Account, Answer, Calendar, Call, Condition, Hers, Inspected, Listed, Listing, Name, Put,
+    Reading, ical, zone,
 };
 
 /// The keys of the marker among the private extended properties: at most 44 characters, their
@@ -36,6 +37,10 @@ const UID: &str = "bookingUid";
 const CONNECTION: &str = "bookingConnection";
 const REVISION: &str = "bookingRevision";
 const DIGEST: &str = "bookingDigest";
+/// Which words of the description are ours, beside them.
+const TEXT: &str = "bookingText";
+/// The longest description that Google takes, in characters.
+const TEXT_LEN_MAX: usize = 8_192;
 const JSON_TYPE: &str = "application/json; charset=utf-8";
 
 /// A Google calendar, opened on one account.
@@ -143,6 +148,14 @@ impl Calendar for Google {
         insert_of(external_id, marker, content).to_string().into_bytes()
     }
 
+    fn keeping(&self, body: &[u8], hers: &Hers) -> Vec<u8> {
+        let with_notes = match &hers.0 {
+            Put::Notes(notes) => with_notes(body, notes),
+            Put::Object(_) => None,
+        };
+        with_notes.unwrap_or_else(|| body.to_vec())
+    }
+
     async fn send(&self, call: &Call<'_>) -> Answer {
         match self.write(call).await {
             Ok(response) if !(200..=299).contains(&response.status) => refusal(response),
@@ -167,21 +180,20 @@ impl Calendar for Google {
     }
 
     async fn inspect(&self, name: Name<'_>) -> Inspected {
-        let unseen = |reading| Inspected { reading, content: None };
         let found = match self.events(Some(name.given)) {
             Ok(url) => self.get(url).await,
             Err(lost) => Err(lost),
         };
         let response = match found {
             Ok(response) => response,
-            Err(lost) => return unseen(Reading::Failed(lost)),
+            Err(lost) => return Inspected::unseen(Reading::Failed(lost)),
         };
-        match response.status {
-            200 => inspected(&response, name.given),
-            410 => unseen(Reading::Tombstone),
-            404 => unseen(self.look_for_calendar().await),
-            _ => unseen(Reading::Failed(refusal(response))),
-        }
+        Inspected::unseen(match response.status {
+            200 => return inspected(&response, name.given),
+            410 => Reading::Tombstone,
+            404 => self.look_for_calendar().await,
+            _ => Reading::Failed(refusal(response)),
+        })
     }
 }
 
@@ -224,6 +236,7 @@ fn insert_of(external_id: &str, marker: &Marker, content: &Content) -> Value {
             CONNECTION: marker.connection.to_string(),
             REVISION: marker.revision.to_string(),
             DIGEST: marker.digest.to_string(),
+            TEXT: Run::of(content.description.as_deref()).to_string(),
         } },
     });
     for (key, text) in [("description", &content.description), ("location", &content.location)] {
@@ -247,6 +260,17 @@ fn patch_of(body: &[u8]) -> Option<Vec<u8>> {
         event.get_mut(key)?.as_object_mut()?.insert("date".to_owned(), Value::Null);
     }
     Some(Value::Object(event).to_string().into_bytes())
+}
+
+/// The same event with the host's notes around its description.
+fn with_notes(body: &[u8], notes: &Notes) -> Option<Vec<u8>> {
+    let mut event: Value = serde_json::from_slice(body).ok()?;
+    let ours = event.get("description").and_then(Value::as_str);
+    let (description, left) = notes.around_within(ours, TEXT_LEN_MAX);
+    let private = event.pointer_mut("/extendedProperties/private")?.as_object_mut()?;
+    private.insert(TEXT.to_owned(), Run::of(left.as_deref()).to_string().into());
+    event.as_object_mut()?.insert("description".to_owned(), description.into());
+    Some(event.to_string().into_bytes())
 }
 
 /// RFC 3339 with the zone's offset, so that the hour that is lived twice is said clearly too
@@ -309,6 +333,12 @@ impl Event {
         })
     }
 
+    fn description(&self) -> Parts {
+        let run = self.extended_properties.private.get(TEXT).and_then(Value::as_str);
+        let shown = self.description.as_deref().unwrap_or_default();
+        Parts::of(shown, Form::Either, run.and_then(Run::parse))
+    }
+
     /// What it shows, if it is one that we could have written: once, at times of a day, and its host is
     /// busy.
     fn content(&self) -> Option<Content> {
@@ -318,7 +348,7 @@ impl Event {
         let shown = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         Some(Content {
             summary: self.summary.clone(),
-            description: shown(&self.description),
+            description: self.description().ours,
             location: shown(&self.location),
             start: self.start.at()?,
             end: self.end.at()?,
@@ -369,15 +399,16 @@ fn deleted(response: Response) -> Answer {
 
 fn inspected(response: &Response, external_id: &str) -> Inspected {
     let Some(event) = named(response, external_id) else {
-        return Inspected { reading: Reading::Failed(not_googles("the event")), content: None };
+        return Inspected::unseen(Reading::Failed(not_googles("the event")));
     };
     if event.status.as_deref() == Some("cancelled") {
-        return Inspected { reading: Reading::Tombstone, content: None };
+        return Inspected::unseen(Reading::Tombstone);
     }
     let (marker, etag) = (event.marker(), event.etag(response));
     let content = event.content();
+    let hers = event.description().hers.map(|notes| Hers(Put::Notes(notes)));
     let reading = Reading::Live { marker, etag, provider_uid: event.ical_uid, server_id: None };
-    Inspected { reading, content }
+    Inspected { reading, content, hers }
 }
 
 #[derive(Deserialize)]

@@ -15,6 +15,9 @@
 
 mod shown;
 
+mod merge;
+
+pub use merge::{has_hers, merge};
 pub use shown::read_content;
 
 use booking::{ConnectionId, Content, Digest, IcalUid, Marker};
@@ -25,6 +28,7 @@ use icalendar::{
 };
 use uuid::Uuid;
 
+use super::notes::Run;
 use super::zone;
 
 /// The longest line, in octets, without its line break (RFC 5545 §3.1).
@@ -34,6 +38,8 @@ const PRODID: &str = "-//calendar-sync//EN";
 const CONNECTION: &str = "X-BOOKING-CONNECTION";
 const REVISION: &str = "X-BOOKING-REVISION";
 const DIGEST: &str = "X-BOOKING-DIGEST";
+/// Which words of the description are ours.
+const TEXT: &str = "X-BOOKING-TEXT";
 /// The zone of an event whose times we had to write in UTC.
 const ZONE: &str = "X-BOOKING-TZID";
 /// What is white space to the `icalendar` crate, and what stands in for it while that crate
@@ -121,7 +127,8 @@ fn described(marker: &Marker, content: &Content) -> Event {
         .add_property("TRANSP", "OPAQUE")
         .add_property(CONNECTION, marker.connection.to_string())
         .add_property(REVISION, marker.revision.to_string())
-        .add_property(DIGEST, marker.digest.to_string());
+        .add_property(DIGEST, marker.digest.to_string())
+        .add_property(TEXT, Run::of(content.description.as_deref()).to_string());
     if let Some(description) = &content.description {
         event.description(&hide_spaces(description));
     }
@@ -184,20 +191,27 @@ fn offset(seconds: i32) -> String {
 struct Text(String);
 
 impl Text {
-    /// A content line with its spaces back, folded so that no line has more than 75 octets and no
-    /// character is cut. What follows a fold begins with one space, which is no part of the value.
+    /// A content line with its spaces back.
     fn line(&mut self, line: &str) {
-        let mut len = 0;
-        for character in line.chars().map(show_space) {
-            if len + character.len_utf8() > LINE_LEN_MAX {
-                self.0.push_str("\r\n ");
-                len = 1;
-            }
-            self.0.push(character);
-            len += character.len_utf8();
-        }
-        self.0.push_str("\r\n");
+        self.0.push_str(&fold(&line.chars().map(show_space).collect::<String>()));
     }
+}
+
+/// A content line, folded so that no line has more than 75 octets and no character is cut. What
+/// follows a fold begins with one space, which is no part of the value.
+fn fold(line: &str) -> String {
+    let mut folded = String::with_capacity(line.len() + 2);
+    let mut len = 0;
+    for character in line.chars() {
+        if len + character.len_utf8() > LINE_LEN_MAX {
+            folded.push_str("\r\n ");
+            len = 1;
+        }
+        folded.push(character);
+        len += character.len_utf8();
+    }
+    folded.push_str("\r\n");
+    folded
 }
 
 /// A text as the `icalendar` crate can fold it. Control characters other than line break and tab
@@ -263,6 +277,29 @@ pub fn read_marker(text: &str) -> Option<Marker> {
         }
     }
     None
+}
+
+/// A calendar's text. A program that counts octets may have cut a character in two by folding: then it
+/// is unfolded.
+pub fn text_of(body: &[u8]) -> Option<String> {
+    if let Ok(text) = std::str::from_utf8(body) {
+        return Some(text.to_owned());
+    }
+    let mut unfolded = Vec::with_capacity(body.len());
+    for line in body.split_inclusive(|byte| *byte == b'\n') {
+        if let [b' ' | b'\t', rest @ ..] = line {
+            if unfolded.ends_with(b"\n") {
+                unfolded.pop();
+            }
+            if unfolded.ends_with(b"\r") {
+                unfolded.pop();
+            }
+            unfolded.extend_from_slice(rest);
+        } else {
+            unfolded.extend_from_slice(line);
+        }
+    }
+    String::from_utf8(unfolded).ok()
 }
 
 /// Undoes the folding (RFC 5545 §3.1), with CRLF or with bare LF.

@@ -6,6 +6,9 @@
 //! it is found again; once its id is known, that is the shorter way. Ids are asked for that do not
 //! change when the event is moved.
 //!
+//! A body is kept as HTML, whatever was sent. Where a host has written into it, her page stays as it is,
+//! and only our words in it are replaced (see [`super::notes`]).
+//!
 //! An update is a PATCH and carries the `ETag` last seen, as a delete does. Graph's `ETag`s are weak
 //! by their looks, change now and then without anybody's doing, and are what it compares.
 
@@ -24,7 +27,8 @@ use uuid::{Uuid, uuid};
 use self::event::{Event, Events, MARKER, NAME, SELECTED};
 use super::http::{self, Http, READ_CALLS_MAX, Request, Response};
 use super::{
-    Account, Answer, Calendar, Call, Condition, Inspected, Listed, Listing, Name, Reading,
+    Account, Answer, Calendar, Call, Condition, Hers, Inspected, Listed, Listing, Name, Put,
+    Reading,
 };
 
 /// Graph's word for a `transactionId` that has made another event.
@@ -35,8 +39,16 @@ const JSON_TYPE: &str = "application/json";
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// On every request: ids that stay when an event is moved to another calendar of the mailbox.
 const IMMUTABLE_IDS: &str = "IdType=\"ImmutableId\"";
+/// The same for lists, and bodies as text: a host's pages can be long. Links are shown twice then, so
+/// what is found otherwise is read by itself, as it is.
+const TEXT_BODIES: &str = "IdType=\"ImmutableId\", outlook.body-content-type=\"text\"";
+/// The longest answer about an event, in bytes: its body is the host's, too, and Graph takes no longer
+/// request.
+const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// So many events of one name are asked for at once; of copies that the host made there can be many.
 const SAME_NAME_MAX: usize = 100;
+/// What a search asks for: what it finds is read by itself.
+const SEARCHED: &str = "id,transactionId,createdDateTime";
 /// So many pages of a search are read.
 const SEARCH_PAGES_MAX: usize = 3;
 
@@ -73,12 +85,14 @@ impl Microsoft {
             headers.push((CONTENT_TYPE, JSON_TYPE.to_owned()));
         }
         let credentials = Some(&self.account.credentials);
-        self.http.exchange(Request { method, url, credentials, headers, body }).await.whole()
+        let request = Request { method, url, credentials, headers, body };
+        self.http.exchange_up_to(request, EVENT_BYTES_MAX).await.whole()
     }
 
-    async fn get_up_to(&self, url: Url, len_max: usize) -> Result<Response, Answer> {
+    /// A list of events, with their bodies as text.
+    async fn get_list(&self, url: Url, len_max: usize) -> Result<Response, Answer> {
         let credentials = Some(&self.account.credentials);
-        let headers = vec![(PREFER, IMMUTABLE_IDS.to_owned())];
+        let headers = vec![(PREFER, TEXT_BODIES.to_owned())];
         let request = Request { method: Method::GET, url, credentials, headers, body: &[] };
         self.http.exchange_up_to(request, len_max).await.whole()
     }
@@ -142,7 +156,7 @@ impl Microsoft {
         );
         let (expand, top) = (expanded(), SAME_NAME_MAX.to_string());
         let query =
-            [("$filter", &*filter), ("$select", SELECTED), ("$expand", &expand), ("$top", &top)];
+            [("$filter", &*filter), ("$select", SEARCHED), ("$expand", &expand), ("$top", &top)];
         let mut url = self.events(None)?;
         url.set_query(Some(&encoded(&query)));
         Ok(url)
@@ -252,6 +266,14 @@ impl Calendar for Microsoft {
         event::insert_of(external_id, marker, content).to_string().into_bytes()
     }
 
+    fn keeping(&self, body: &[u8], hers: &Hers) -> Vec<u8> {
+        let with_notes = match &hers.0 {
+            Put::Notes(notes) => event::with_notes(body, notes),
+            Put::Object(_) => None,
+        };
+        with_notes.unwrap_or_else(|| body.to_vec())
+    }
+
     async fn send(&self, call: &Call<'_>) -> Answer {
         self.write(call).await.unwrap_or_else(|refused| refused)
     }
@@ -260,26 +282,30 @@ impl Calendar for Microsoft {
         self.inspect(name).await.reading
     }
 
+    fn tells_content(&self) -> bool {
+        true
+    }
+
     async fn list(&self, listing: Listing<'_>) -> Listed {
         self.list_events(listing).await
     }
 
     async fn inspect(&self, name: Name<'_>) -> Inspected {
-        let (reading, content) = match self.http.within(READ_CALLS_MAX, self.find(name)).await {
-            Ok(Found::Event(event)) => {
-                let reading = Reading::Live {
+        match self.http.within(READ_CALLS_MAX, self.find(name)).await {
+            Ok(Found::Event(event)) => Inspected {
+                reading: Reading::Live {
                     marker: event.marker(),
                     etag: event.etag(),
                     provider_uid: event.ical_uid(),
                     server_id: Some(event.id().to_owned()),
-                };
-                (reading, event.content())
-            }
-            Ok(Found::Nothing) => (Reading::Absent, None),
-            Ok(Found::NoCalendar(message)) => (Reading::CalendarGone { message }, None),
-            Err(answer) => (Reading::Failed(answer), None),
-        };
-        Inspected { reading, content }
+                },
+                content: event.content(),
+                hers: event.notes().map(|notes| Hers(Put::Notes(notes))),
+            },
+            Ok(Found::Nothing) => Inspected::unseen(Reading::Absent),
+            Ok(Found::NoCalendar(message)) => Inspected::unseen(Reading::CalendarGone { message }),
+            Err(answer) => Inspected::unseen(Reading::Failed(answer)),
+        }
     }
 }
 

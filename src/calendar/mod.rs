@@ -10,6 +10,8 @@ pub mod ical;
 
 pub mod zone;
 
+pub mod notes;
+
 pub mod listing;
 
 pub mod caldav;
@@ -191,16 +193,24 @@ pub trait Calendar: Send + Sync + 'static {
     /// The body of an event: the same bytes for the same arguments. `external_id` is its name.
     fn body(&self, external_id: &str, marker: &Marker, content: &Content) -> Vec<u8>;
 
+    /// That body, around what the host has put into the event which it will be sent to: the same bytes
+    /// for the same arguments. Where an update leaves alone what it does not name, only her notes are in
+    /// the way.
+    fn keeping(&self, body: &[u8], hers: &Hers) -> Vec<u8> {
+        let _: &Hers = hers;
+        body.to_vec()
+    }
+
     /// Makes one call, within the time-out of the client.
     async fn send(&self, call: &Call<'_>) -> Answer;
 
     /// Reads one event.
     async fn read(&self, name: Name<'_>) -> Reading;
 
-    /// Reads an event that we did not write. Without a content it is taken for another one than
-    /// any booking shows.
+    /// Reads an event with what it shows, and what its host has put into it. Without a content it is
+    /// taken for another one than any booking shows.
     async fn inspect(&self, name: Name<'_>) -> Inspected {
-        Inspected { reading: self.read(name).await, content: None }
+        Inspected { reading: self.read(name).await, content: None, hers: None }
     }
 
     /// Whether [`Calendar::inspect`] tells what an event shows: then one without a content shows
@@ -216,13 +226,42 @@ pub trait Calendar: Send + Sync + 'static {
     }
 }
 
-/// An event that we did not write.
+/// An event, and what is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspected {
     /// What there is.
     pub reading: Reading,
-    /// What it shows, if it is one that we could have written.
+    /// What it shows, if it is one that we could have written: without the host's notes.
     pub content: Option<Content>,
+    /// What the host has put in that an update of ours would write over. Its ETag is not to be
+    /// remembered then: the next update has to read the event first.
+    pub hers: Option<Hers>,
+}
+
+impl Inspected {
+    /// What could not be looked into.
+    fn unseen(reading: Reading) -> Self {
+        Self { reading, content: None, hers: None }
+    }
+}
+
+/// What a host has put into an event: for [`Calendar::keeping`], and nobody else.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hers(Put);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Put {
+    /// The whole object, which an update replaces.
+    Object(String),
+    /// Her notes beside our text.
+    Notes(notes::Notes),
+}
+
+/// What is a host's is not logged.
+impl std::fmt::Debug for Hers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hers")
+    }
 }
 
 /// Opens the adapter of a kind on an account.

@@ -284,6 +284,8 @@ impl Adopting<'_> {
                         None => (ADOPTED_REVISION, shown.unwrap_or(UNREAD)),
                     };
                     let external_id = row.external_id.clone();
+                    // What is the host's in it is to be read before it is written over.
+                    let etag = etag.filter(|_| inspected.hers.is_none());
                     let event = AdoptedEvent { external_id, etag, provider_uid, digest, revision };
                     return Ok(Some(event));
                 }

@@ -6,12 +6,12 @@ use booking::Verb;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::decide::{Settled, Step, has_one_name, read_as, settle, superseded};
+use super::decide::{Settled, Step, has_one_name, read_as, settle, settle_unsent, superseded};
 use super::frozen::Frozen;
 use super::lane::Drain;
 use super::outcome::{Outcome, Unread, outcome, unread};
 use crate::calendar::microsoft::DUPLICATE;
-use crate::calendar::{Answer, Call, Condition, Name, Reading};
+use crate::calendar::{Answer, Call, Condition, Hers, Inspected, Name, Reading};
 use crate::store::{Fenced, Finding, InFlight, Owed, Record, Result};
 
 /// So many rounds of sending and reading back one effect gets before it waits.
@@ -24,13 +24,31 @@ const AHEAD_DELAY: Duration = Duration::from_mins(1);
 enum Next {
     Record(Finding, Option<Duration>),
     /// `was_there`: an event of this name stood there, as far as the calendar has said.
+    /// `sent`: what is in flight may have been sent already.
     ReadBack {
         was_there: bool,
+        sent: bool,
     },
-    /// With the id under which its calendar keeps the event, if that is known.
-    Send(Verb, Condition, Option<String>),
+    Send(Sending),
     /// Nothing may be sent or written any more: the lease is lost.
     Leave,
+}
+
+/// What is in flight, as it goes out.
+struct Sending {
+    verb: Verb,
+    condition: Condition,
+    /// The id under which its calendar keeps the event, if that is known.
+    server_id: Option<String>,
+    /// What its host has put into the event that was read just before: it stays.
+    hers: Option<Hers>,
+}
+
+impl Sending {
+    /// Whatever its host has put in: the condition is that she has not since this was ours alone.
+    fn unread(verb: Verb, condition: Condition, server_id: Option<String>) -> Next {
+        Next::Send(Self { verb, condition, server_id, hers: None })
+    }
 }
 
 impl Drain<'_> {
@@ -50,7 +68,7 @@ impl Drain<'_> {
             Step::Ahead { revision } => self.record(&owed, ahead(&owed, revision), None).await,
             Step::Verify(open) => self.verify(&owed, &open, stop).instrument(span).await,
             Step::Settle => {
-                self.put_through(&owed, read_back(&owed), &step, stop).instrument(span).await
+                self.put_through(&owed, read_back(&owed, true), &step, stop).instrument(span).await
             }
             Step::Send { verb, .. } => {
                 let kind = self.calendar.kind();
@@ -59,12 +77,15 @@ impl Drain<'_> {
                     // An earlier call may have landed under the one name that there is, and not every
                     // server obeys `If-None-Match`: look before overwriting.
                     (Verb::Create, _) if owed.verify.is_some() && has_one_name(kind) => {
-                        read_back(&owed)
+                        read_back(&owed, false)
                     }
-                    (Verb::Create, _) => Next::Send(verb, Condition::New, None),
-                    (_, Some(etag)) => Next::Send(verb, Condition::Match(etag.clone()), known()),
-                    // No strong ETag is known: look before changing.
-                    (Verb::Update | Verb::Delete, None) => read_back(&owed),
+                    (Verb::Create, _) => Sending::unread(verb, Condition::New, None),
+                    (_, Some(etag)) => {
+                        Sending::unread(verb, Condition::Match(etag.clone()), known())
+                    }
+                    // No strong ETag is known, or something of the host's is in it: look before
+                    // changing.
+                    (Verb::Update | Verb::Delete, None) => read_back(&owed, false),
                 };
                 self.put_through(&owed, first, &step, stop).instrument(span).await
             }
@@ -115,15 +136,13 @@ impl Drain<'_> {
                     let error = "the calendar answers a condition and its reading differently";
                     Next::Record(self.unknown(owed, error, None, false), None)
                 }
-                Next::Send(verb, condition, server_id) => {
+                Next::Send(sending) => {
                     rounds += 1;
                     let first_of_all = std::mem::replace(&mut fresh, false);
-                    let name = Name { given: &external_id, server_id: server_id.as_deref() };
-                    let call = Call { verb, name, condition, body: &[] };
-                    self.send(owed, flight, call, first_of_all).await?
+                    self.send(owed, flight, sending, &external_id, first_of_all).await?
                 }
-                Next::ReadBack { was_there } => {
-                    self.read_back(owed, flight, &external_id, was_there).await?
+                Next::ReadBack { was_there, sent } => {
+                    self.read_back(owed, flight, &external_id, (was_there, sent)).await?
                 }
                 Next::Record(finding, verify_after) => {
                     return self.record(owed, finding, verify_after).await;
@@ -137,7 +156,8 @@ impl Drain<'_> {
         &self,
         owed: &Owed,
         flight: &InFlight,
-        call: Call<'_>,
+        sending: Sending,
+        external_id: &str,
         fresh: bool,
     ) -> Result<Next> {
         if !self.keep_lease().await? {
@@ -148,9 +168,13 @@ impl Drain<'_> {
             Some(frozen) => frozen,
             None => None,
         };
+        let Sending { verb, condition, server_id, hers } = sending;
+        let name = Name { given: external_id, server_id: server_id.as_deref() };
         let body = frozen.as_ref().map_or("", |frozen| &frozen.body).as_bytes();
+        let kept = hers.as_ref().map(|hers| self.calendar.keeping(body, hers));
+        let call = Call { verb, name, condition, body: kept.as_deref().unwrap_or(body) };
         crate::crash::point!("r10.calling");
-        let answer = self.calendar.send(&Call { body, ..call.clone() }).await;
+        let answer = self.calendar.send(&call).await;
         crate::crash::point!("call.answered");
         let outcome = outcome(self.calendar.kind(), call.verb, &answer);
         tracing::debug!(verb = call.verb.name(), revision = flight.revision, outcome = ?outcome);
@@ -161,7 +185,8 @@ impl Drain<'_> {
                 // another insert be answered as if it had been done (rule R12).
                 let is_anew = call.verb == Verb::Create && flight.verb == Verb::Update;
                 let later = self.first_verification().filter(|_| is_anew);
-                let known_as = server_id.as_deref().unwrap_or(call.name.given);
+                let known_as = server_id.as_deref().unwrap_or(external_id);
+                let etag = etag.filter(|_| hers.is_none());
                 Next::Record(acknowledged(flight, frozen, known_as, etag, provider_uid), later)
             }
             // Only a delete says so; a put is known again by its marker.
@@ -177,7 +202,7 @@ impl Drain<'_> {
             }
             Outcome::AlreadyApplied | Outcome::Unknown { open: false, .. } => {
                 let was_there = call.verb == Verb::Update || is_used(&answer);
-                Next::ReadBack { was_there }
+                Next::ReadBack { was_there, sent: true }
             }
             Outcome::Retry { after, lane_wide, reason } => {
                 self.trouble();
@@ -204,13 +229,14 @@ impl Drain<'_> {
         owed: &Owed,
         flight: &InFlight,
         external_id: &str,
-        was_there: bool,
+        (was_there, sent): (bool, bool),
     ) -> Result<Next> {
         if !self.keep_lease().await? {
             return Ok(Next::Leave);
         }
         crate::crash::point!("r13.reading");
-        let reading = self.calendar.read(Self::name(owed, external_id)).await;
+        let seen = self.calendar.inspect(Self::name(owed, external_id)).await;
+        let Inspected { reading, content: _, hers } = seen;
         crate::crash::point!("r13.read");
         let reading = read_as(self.calendar.kind(), was_there, reading);
         let found = match &reading {
@@ -223,6 +249,7 @@ impl Drain<'_> {
         // One bare 404 can be transient (rule R12): a moment after its insert, an event may not be
         // found by anybody. What was to be deleted is looked for once more, later.
         let is_bare = reading == Reading::Absent;
+        let settle = if sent { settle } else { settle_unsent };
         let settled = settle(owed, flight, reading);
         tracing::debug!(verb = flight.verb.name(), revision = flight.revision, settled = ?settled);
         Ok(match settled {
@@ -237,6 +264,7 @@ impl Drain<'_> {
                     Some(_) | None => (frozen.start, frozen.end),
                 };
                 let external_id = server_id.unwrap_or_else(|| external_id.to_owned());
+                let etag = etag.filter(|_| hers.is_none());
                 let finding = Finding::Present {
                     revision,
                     digest,
@@ -260,7 +288,8 @@ impl Drain<'_> {
             }
             Settled::SendAgain { verb, condition } => {
                 crate::crash::point!("r13.sending_again");
-                Next::Send(verb, condition, found)
+                let hers = hers.filter(|_| verb != Verb::Delete);
+                Next::Send(Sending { verb, condition, server_id: found, hers })
             }
             Settled::Superseded => self.give_way("not applied, and superseded".to_owned()),
             Settled::Ahead { revision } => Next::Record(ahead(owed, revision), None),
@@ -392,9 +421,9 @@ impl Drain<'_> {
 }
 
 /// What is in flight is read back before anything else.
-fn read_back(owed: &Owed) -> Next {
+fn read_back(owed: &Owed, sent: bool) -> Next {
     let flies = |flight: &InFlight| flight.verb == Verb::Update;
-    Next::ReadBack { was_there: owed.in_flight.as_ref().is_some_and(flies) }
+    Next::ReadBack { was_there: owed.in_flight.as_ref().is_some_and(flies), sent }
 }
 
 /// Whether the calendar says that an event of this name was made before.

@@ -108,6 +108,23 @@ fn an_event_with_our_marker_was_applied() {
     assert!(matches!(settled, Settled::Present { revision: 0, .. }), "{settled:?}");
 }
 
+/// R20: what a host has edited keeps our marker, so before anything is sent it makes nothing applied.
+#[test]
+fn an_edited_event_with_our_marker_is_written_over() {
+    let mut edited = owed(Some("x"), 0, Some((0, "x")));
+    let repair = flight(Verb::Update, 0, Some("x"));
+    let is_present = |settled| matches!(settled, Settled::Present { .. });
+    assert!(is_present(settle_unsent(&edited, &repair, live(&edited, 0, "x"))));
+    edited.applied = Some((0, UNREAD));
+    assert_eq!(settle_unsent(&edited, &repair, live(&edited, 0, "x")), again(Verb::Update));
+    assert_eq!(
+        settle_unsent(&edited, &repair, live(&edited, 1, "x")),
+        Settled::Ahead { revision: 1 }
+    );
+    // Once it was sent, the marker is all that tells.
+    assert!(is_present(settle(&edited, &repair, live(&edited, 0, "x"))));
+}
+
 #[test]
 fn an_older_event_of_ours_is_written_again_on_condition() {
     let owed = owed(Some("y"), 1, Some((0, "x")));

@@ -7,7 +7,7 @@
 use booking::{CalendarKind, Content};
 
 use super::decide::{Verified, stands, verified};
-use crate::calendar::{Inspected, ListedEvent, Reading, ical};
+use crate::calendar::{Inspected, ListedEvent, Reading, ical, notes};
 use crate::store::{DriftKind, Missing, Owed, SweptRow, Verify};
 
 /// What is done about what the host did by hand: deleted, changed, or hidden from us.
@@ -116,17 +116,13 @@ fn shows_what_is_wanted(owed: &Owed, shown: Option<&Content>) -> bool {
 }
 
 /// Whether an event shows a content, as far as a host can see: times in whole seconds, whatever the
-/// zone in which they are said, and texts but for what calendars do to white space.
+/// zone in which they are said, and texts but for what calendars do to white space. Her notes beside our
+/// text are not in what is shown.
 pub fn is_shown(ours: &Content, shown: &Content) -> bool {
-    let text = |text: Option<&str>| {
-        let kept = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
-        let text: String =
-            text.unwrap_or_default().replace("\r\n", "\n").chars().filter(kept).collect();
-        text.trim().to_owned()
-    };
-    text(Some(&ours.summary)) == text(Some(&shown.summary))
-        && text(ours.description.as_deref()) == text(shown.description.as_deref())
-        && text(ours.location.as_deref()) == text(shown.location.as_deref())
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    notes::is_same_or_cut(&ours.summary, &shown.summary)
+        && notes::is_same_or_cut(&text(&ours.description), &text(&shown.description))
+        && notes::is_same(&text(&ours.location), &text(&shown.location))
         && ical::whole_seconds(ours) == ical::whole_seconds(shown)
         && ours.tentative == shown.tentative
 }

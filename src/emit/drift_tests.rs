@@ -56,11 +56,11 @@ fn marker(owed: &Owed) -> Marker {
 fn live(marker: Option<Marker>, shows: Option<Content>) -> Inspected {
     let etag = Some("\"1\"".to_owned());
     let reading = Reading::Live { marker, etag, provider_uid: None, server_id: None };
-    Inspected { reading, content: shows }
+    Inspected { reading, content: shows, hers: None }
 }
 
 fn without(reading: Reading) -> Inspected {
-    Inspected { reading, content: None }
+    Inspected { reading, content: None, hers: None }
 }
 
 fn judged(owed: &Owed, kind: CalendarKind, seen: &Inspected, rule: Rule) -> Judged {

@@ -11,7 +11,7 @@ use super::decide::{Verified, forgets, read_as, stands};
 use super::drift::{GENERATIONS_AHEAD, Judged, Rule, judge};
 use super::lane::Drain;
 use super::outcome::{Outcome, Unread, outcome, unread};
-use crate::calendar::{Call, Condition, Name, Reading};
+use crate::calendar::{Call, Condition, Inspected, Name, Reading};
 use crate::store::{DriftNote, Finding, Owed, Result, Verify};
 
 /// So many generations before the present one are looked at, and so many after it.
@@ -44,6 +44,22 @@ fn used(owed: &Owed, present: Option<(i64, Digest)>, etag: Option<String>, passe
     Later::Used { finding, generation: owed.generation + passed }
 }
 
+/// What may be remembered of an event: where its host has put something in, not its ETag, so that it is
+/// read again before it is written over.
+fn known_of(seen: &mut Inspected) -> Reading {
+    let reading = std::mem::replace(&mut seen.reading, Reading::Absent);
+    match reading {
+        Reading::Live { marker, etag, provider_uid, server_id } => {
+            let etag = etag.filter(|_| seen.hers.is_none());
+            Reading::Live { marker, etag, provider_uid, server_id }
+        }
+        other @ (Reading::Tombstone
+        | Reading::Absent
+        | Reading::CalendarGone { .. }
+        | Reading::Failed(_)) => other,
+    }
+}
+
 impl Drain<'_> {
     /// An open attempt's hour has come: is the calendar still as it was acknowledged?
     pub(super) async fn verify(
@@ -67,7 +83,7 @@ impl Drain<'_> {
         let mut seen = self.calendar.inspect(Self::name(owed, &external_id)).await;
         crate::crash::point!("r14.read");
         let kind = self.calendar.kind();
-        seen.reading = read_as(kind, owed.applied.is_some(), seen.reading);
+        seen.reading = read_as(kind, owed.applied.is_some(), known_of(&mut seen));
         let stage = usize::try_from(open.stage).unwrap_or(usize::MAX);
         let later = self.emitter.options.verify_after.get(stage.saturating_add(1)).copied();
         let (policy, is_halted) = (self.emitter.options.repair.policy, self.is_halted);
@@ -187,7 +203,8 @@ impl Drain<'_> {
             if stop.is_cancelled() || !self.keep_lease().await? {
                 return Ok(Later::Leave);
             }
-            last = match self.calendar.read(Name::given(&external_id)).await {
+            let mut seen = self.calendar.inspect(Name::given(&external_id)).await;
+            last = match known_of(&mut seen) {
                 Reading::Absent if ends_at_unused => break,
                 Reading::Absent => continue,
                 Reading::Tombstone => used(owed, None, None, passed + 1),

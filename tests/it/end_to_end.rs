@@ -54,6 +54,8 @@ mod adoption;
 
 mod repair;
 
+mod kept;
+
 mod broken;
 
 mod laws;
@@ -148,6 +150,17 @@ macro_rules! every_fact {
                 an_effect_refused_too_often_is_revived_by_a_person,
             ]
         );
+        facts!(
+            $make,
+            end_to_end,
+            kept,
+            [
+                what_a_host_has_put_in_survives_every_update,
+                what_a_host_has_put_in_does_not_hold_up_a_cancellation,
+                notes_without_a_text_of_ours_stay_when_we_write_one,
+                an_event_that_its_host_left_alone_is_updated_unread,
+            ]
+        );
     };
 }
 
@@ -182,6 +195,15 @@ macro_rules! every_edit_fact {
             [
                 an_edit_by_hand_is_reported_and_left,
                 an_edit_by_hand_is_written_over_where_that_is_the_policy,
+            ]
+        );
+        facts!(
+            $make,
+            end_to_end,
+            kept,
+            [
+                notes_beside_our_text_are_no_drift_and_survive_a_repair,
+                an_edit_of_our_text_is_found_and_written_over,
             ]
         );
     };
@@ -357,6 +379,17 @@ mod microsoft {
                 an_etag_that_changes_by_itself_costs_a_reading_and_no_effect,
             ]
         );
+        mod edits {
+            use super::make;
+
+            every_edit_fact!(make);
+        }
+
+        mod alone {
+            use super::make;
+
+            facts!(make, end_to_end, kept, [her_formatting_stays_around_our_words]);
+        }
     }
 
     mod real {

@@ -5,14 +5,16 @@ use booking::Content;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
 
+use super::super::notes::{Form, Parts, Run};
 use super::super::zone::windows;
-use super::{ZONE, split, unescape, unfold};
+use super::{TEXT, ZONE, split, unescape, unfold};
 
 /// How a time is written, without the `Z` of UTC.
 const TIME: &str = "%Y%m%dT%H%M%S";
 
-/// What the one event in a calendar's text shows. `None`: something that no booking shows (a whole
-/// day, a series, a cancelled event, a time in which its host is free), or nothing that can be understood.
+/// What the one event in a calendar's text shows, without the notes that its host has written beside
+/// our text. `None`: something that no booking shows (a whole day, a series, a cancelled event, a time in
+/// which its host is free), or nothing that can be understood.
 pub fn read_content(text: &str) -> Option<Content> {
     let unfolded = unfold(text.trim_start_matches('\u{feff}'));
     let mut event = Shown::default();
@@ -43,6 +45,7 @@ pub fn read_content(text: &str) -> Option<Content> {
 struct Shown {
     summary: Option<String>,
     description: Option<String>,
+    run: Option<Run>,
     location: Option<String>,
     start: Option<(DateTime<Utc>, Tz)>,
     end: Option<(DateTime<Utc>, Tz)>,
@@ -67,6 +70,7 @@ impl Shown {
             "STATUS" => self.tentative = value.trim().eq_ignore_ascii_case("TENTATIVE"),
             "RRULE" | "RDATE" | "RECURRENCE-ID" => self.is_other = true,
             "TRANSP" if value.trim().eq_ignore_ascii_case("TRANSPARENT") => self.is_other = true,
+            TEXT => self.run = Run::parse(value.trim()),
             ZONE => self.zone = value.trim().parse().ok(),
             _ => {}
         }
@@ -79,9 +83,10 @@ impl Shown {
             (None, Some(lasts)) => lasts.after(start, said)?,
             (None, None) => return None,
         };
+        let description = self.description.unwrap_or_default();
         (!self.is_other).then(|| Content {
             summary: self.summary.unwrap_or_default(),
-            description: self.description,
+            description: Parts::of(&description, Form::Plain, self.run).ours,
             location: self.location,
             start,
             end,

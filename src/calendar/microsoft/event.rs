@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use crate::calendar::notes::{Form, Notes, Parts, Run};
 use crate::calendar::{ical, zone};
 
 /// The event's name, in a property by which it can be searched for: the same through all revisions
@@ -23,13 +24,19 @@ const ETAG_LEN_MAX: usize = 512;
 /// The longest id that is kept, in bytes; immutable ids have some 150.
 const ID_LEN_MAX: usize = 1024;
 
-/// The marker's text.
+/// The marker's text, and what tells beside it whether the event still shows what we wrote.
 #[derive(Serialize, Deserialize)]
 struct MarkerText {
     uid: String,
     connection: Uuid,
     revision: i64,
     digest: String,
+    /// Which words of the body are ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    /// The digest of the rest that Graph shows, as it shows it: in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shows: Option<String>,
 }
 
 /// The event as it is made; it is frozen as these bytes.
@@ -42,6 +49,8 @@ pub(super) fn insert_of(name: &str, marker: &Marker, content: &Content) -> Value
         connection: marker.connection.0,
         revision: marker.revision,
         digest: marker.digest.to_string(),
+        text: Some(Run::of(content.description.as_deref()).to_string()),
+        shows: Some(digest_shown(content).to_string()),
     };
     json!({
         "transactionId": name,
@@ -86,6 +95,29 @@ pub(super) fn patch_of(body: &[u8]) -> Option<Vec<u8>> {
     let mut event: Map<String, Value> = serde_json::from_slice(body).ok()?;
     event.remove("transactionId")?;
     Some(Value::Object(event).to_string().into_bytes())
+}
+
+/// The same event with the host's notes around our text, in the page that they are written in.
+pub(super) fn with_notes(body: &[u8], notes: &Notes) -> Option<Vec<u8>> {
+    let mut event: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    let ours = event.get("body")?.get("content")?.as_str()?;
+    let (kind, content) = (if notes.is_page() { "html" } else { "text" }, notes.around(Some(ours)));
+    event.insert("body".to_owned(), json!({ "contentType": kind, "content": content }));
+    Some(Value::Object(event).to_string().into_bytes())
+}
+
+/// Of what is shown beside the text: of lines without what calendars do to white space, and of times
+/// in whole seconds, since their zone comes back under another name.
+fn digest_shown(content: &Content) -> Digest {
+    let (start, end) = ical::whole_seconds(content);
+    let line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    Digest::of([
+        line(&content.summary).as_bytes(),
+        line(content.location.as_deref().unwrap_or_default()).as_bytes(),
+        &start.timestamp().to_be_bytes(),
+        &end.timestamp().to_be_bytes(),
+        &[u8::from(content.tentative)],
+    ])
 }
 
 /// `dateTimeTimeZone`: a local time without an offset, and its zone.
@@ -199,8 +231,8 @@ const ZONES: [Tz; 86] = [
 ];
 
 /// What is asked for of an event: beside its `ETag`, which always comes.
-pub(super) const SELECTED: &str = "id,iCalUId,transactionId,subject,location,start,end,isAllDay,\
-                                   isCancelled,showAs,createdDateTime,lastModifiedDateTime";
+pub(super) const SELECTED: &str = "id,iCalUId,transactionId,subject,body,location,start,end,isAllDay,isCancelled,showAs,type,\
+     createdDateTime,lastModifiedDateTime";
 
 /// What is read of an event.
 #[derive(Deserialize, Default)]
@@ -213,14 +245,26 @@ pub(super) struct Event {
     ical_uid: Option<String>,
     transaction_id: Option<String>,
     subject: Option<String>,
+    body: Option<Body>,
     location: Option<Location>,
     start: Option<Moment>,
     end: Option<Moment>,
     is_all_day: bool,
     show_as: Option<String>,
+    /// `singleInstance`, or something of a series.
+    #[serde(rename = "type")]
+    kind: Option<String>,
     created_date_time: Option<DateTime<Utc>>,
     last_modified_date_time: Option<DateTime<Utc>>,
     single_value_extended_properties: Vec<Property>,
+}
+
+/// `itemBody`: HTML, unless text was asked for.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Body {
+    content_type: String,
+    content: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -302,8 +346,12 @@ impl Event {
         self.given().as_deref() == Some(name)
     }
 
+    fn marker_text(&self) -> Option<MarkerText> {
+        serde_json::from_str(self.property(MARKER)?).ok()
+    }
+
     pub(super) fn marker(&self) -> Option<Marker> {
-        let text: MarkerText = serde_json::from_str(self.property(MARKER)?).ok()?;
+        let text = self.marker_text()?;
         Some(Marker {
             uid: IcalUid::parse(&text.uid).ok()?,
             connection: ConnectionId(text.connection),
@@ -337,16 +385,44 @@ impl Event {
             || at(self.end.as_ref()) != at(posted.end.as_ref())
     }
 
-    /// What it shows, if it is one that we could have written: but for its text, which Graph rewrites
-    /// as HTML.
+    /// The text, and the host's notes in it.
+    fn text(&self) -> Parts {
+        let run = self.marker_text().and_then(|marker| Run::parse(&marker.text?));
+        let (shown, form) = match &self.body {
+            Some(body) if body.content_type == "text" => (body.content.as_str(), Form::Plain),
+            Some(body) => (body.content.as_str(), Form::Page),
+            None => ("", Form::Plain),
+        };
+        Parts::of(shown, form, run)
+    }
+
+    /// What the host has written beside our text.
+    pub(super) fn notes(&self) -> Option<Notes> {
+        self.text().hers
+    }
+
+    /// Whether it shows something else than we wrote; `None`: an event of an earlier version, of which
+    /// that cannot be told.
+    pub(super) fn differs(&self) -> Option<bool> {
+        let marker = self.marker_text()?;
+        let (run, shows) = (Run::parse(&marker.text?)?, marker.shows?);
+        Some(self.content().is_none_or(|content| {
+            Run::of(content.description.as_deref()) != run
+                || digest_shown(&content).to_string() != shows
+        }))
+    }
+
+    /// What it shows, if it is one that we could have written: once, at times of a day; without the
+    /// host's notes.
     pub(super) fn content(&self) -> Option<Content> {
-        if self.is_all_day {
+        let is_once = self.kind.as_deref().is_none_or(|kind| kind == "singleInstance");
+        if self.is_all_day || !is_once {
             return None;
         }
         let location = self.location.as_ref().and_then(|location| location.display_name.clone());
         Some(Content {
             summary: self.subject.clone().unwrap_or_default(),
-            description: None,
+            description: self.text().ours,
             location: location.filter(|text| !text.is_empty()),
             start: at(self.start.as_ref())?,
             end: at(self.end.as_ref())?,

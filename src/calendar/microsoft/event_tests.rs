@@ -174,3 +174,70 @@ fn an_answer_that_shows_something_else_than_was_sent_is_of_before() {
     event.as_object_mut().unwrap().remove("transactionId");
     assert!(!is_former(&event));
 }
+
+/// R20: what a host edits is found, and her notes are no edit.
+#[test]
+fn an_edit_is_told_from_notes() {
+    let content = Content { description: Some("Be early,\nplease.".to_owned()), ..morning() };
+    let mut event = shown(&content);
+    let page = |text: &str| json!({"contentType": "html", "content": text});
+    event["body"] = page("<html><body><div>Be early,<br>\r\nplease.</div></body></html>");
+    let read = parse(&event).unwrap();
+    assert_eq!((read.differs(), read.notes()), (Some(false), None));
+    assert_eq!(read.content().unwrap().description.as_deref(), Some("Be early, please."));
+    event["type"] = "singleInstance".into();
+    for (body, has_notes) in [
+        (page("<p>Be early, please.</p><p><b>mine</b></p>"), true),
+        (json!({"contentType": "text", "content": "mine\r\nBe early,\r\nplease."}), true),
+        (json!({"contentType": "text", "content": " Be  early, please.\r\n"}), false),
+    ] {
+        event["body"] = body;
+        let noted = parse(&event).unwrap();
+        assert_eq!((noted.differs(), noted.notes().is_some()), (Some(false), has_notes));
+    }
+    for (field, value) in [
+        ("subject", json!("Massage")),
+        ("location", json!({"displayName": "Elsewhere"})),
+        ("showAs", json!("tentative")),
+        ("isAllDay", json!(true)),
+        ("type", json!("seriesMaster")),
+        ("start", json!({"dateTime": "2026-11-23T08:30:00.0000000", "timeZone": "UTC"})),
+        ("body", page("Be late, please.")),
+        ("body", page("")),
+    ] {
+        let mut edited = event.clone();
+        edited[field] = value;
+        assert_eq!(parse(&edited).unwrap().differs(), Some(true), "{field}");
+    }
+    // What an earlier version wrote.
+    let old = json!({
+        "uid": UID,
+        "connection": CONNECTION.0,
+        "revision": 3,
+        "digest": content.digest().to_string(),
+    });
+    event["singleValueExtendedProperties"][1]["value"] = old.to_string().into();
+    let read = parse(&event).unwrap();
+    assert_eq!(read.marker(), Some(marker(&content)));
+    assert_eq!((read.differs(), read.notes()), (None, None));
+}
+
+#[test]
+fn her_page_stays_around_our_words() {
+    let content = Content { description: Some("Be early.".to_owned()), ..morning() };
+    let mut event = shown(&content);
+    event["body"] = json!({"contentType": "html", "content": "<p>Be early.</p><p><b>mine</b></p>"});
+    let notes = parse(&event).unwrap().notes().unwrap();
+    let later = Content { description: Some("Be late & <loud>.".to_owned()), ..morning() };
+    let body = insert_of("name", &marker(&later), &later).to_string();
+    let merged: Value =
+        serde_json::from_slice(&with_notes(body.as_bytes(), &notes).unwrap()).unwrap();
+    let page = "<p>Be late &amp; &lt;loud&gt;.</p><p><b>mine</b></p>";
+    assert_eq!(merged["body"], json!({"contentType": "html", "content": page}));
+    let mut other: Value = serde_json::from_str(&body).unwrap();
+    other["body"] = merged["body"].clone();
+    assert_eq!(merged, other, "the rest is as it was");
+    for none in ["", "[]", "{}", "{\"body\":{\"content\":7}}"] {
+        assert_eq!(with_notes(none.as_bytes(), &notes), None);
+    }
+}

@@ -1,7 +1,5 @@
 //! All of our events in a calendar (rule R20): by the property that says whose they are, as a delta
 //! tells of no extended property, and so not whose an event is.
-//!
-//! Whether a host has changed what an event shows is not told: its text comes back rewritten.
 
 use url::Url;
 
@@ -19,7 +17,7 @@ const LINK_LEN_MAX: usize = 4 * 1024;
 impl Microsoft {
     pub(super) async fn list_events(&self, listing: Listing<'_>) -> Listed {
         let found = match self.page_at(listing.page) {
-            Ok(url) => self.get_up_to(url, PAGE_BYTES_MAX).await,
+            Ok(url) => self.get_list(url, PAGE_BYTES_MAX).await,
             Err(lost) => Err(lost),
         };
         let response = match found {
@@ -71,7 +69,7 @@ impl Microsoft {
                 id: event.id().to_owned(),
                 given: event.given(),
                 etag: event.etag(),
-                differs: None,
+                differs: event.differs(),
                 marker,
             })
         });

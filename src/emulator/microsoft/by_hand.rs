@@ -22,6 +22,8 @@ pub enum ByHand {
     Retitle(String),
     /// Writes into its body.
     Describe(String),
+    /// Writes into its body, in HTML.
+    Lay(String),
     /// Puts it into these categories, which is how Outlook colours.
     Recategorise(Vec<String>),
     /// Wants to be reminded so many minutes before.
@@ -109,6 +111,7 @@ impl Stored {
         match change {
             ByHand::Retitle(text) => set("subject", json!(text)),
             ByHand::Describe(text) => self.body = html::of_text(&text),
+            ByHand::Lay(page) => self.body = html::of_html(&page),
             ByHand::Recategorise(names) => set("categories", json!(names)),
             ByHand::Remind(minutes) => {
                 set("isReminderOn", json!(true));

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use booking::{ConnectionId, Content, Verb};
+use booking::{ConnectionId, Content, Digest, Verb};
 use calendar_sync::calendar::google::Google;
 use calendar_sync::calendar::{Answer, Calendar as _, Call, Condition, Name, Reading};
+use calendar_sync::emit::drift::is_shown;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -77,6 +78,7 @@ fn an_event_is_inserted_with_its_marker_and_nothing_absent() {
             "bookingConnection": "00000000-0000-0000-0000-0000c0ffee00",
             "bookingRevision": "3",
             "bookingDigest": content().digest().to_string(),
+            "bookingText": format!("0:{}", Digest::of([])),
         }},
     });
     assert_eq!(body(&content()), expected);
@@ -234,6 +236,34 @@ async fn an_event_is_read_with_its_marker_etag_and_uid() {
     assert_eq!(google.read(BOOKING).await, live(Some(marker)));
     assert_eq!(google.read(BOOKING).await, live(None));
     assert_eq!(server.requests()[0].line(), format!("GET {PATH}/events/booking0"));
+}
+
+/// R20: Google takes 8192 characters, and both may not fit.
+#[tokio::test]
+async fn for_want_of_room_our_text_is_cut_and_the_hosts_notes_are_not() {
+    let ours = Content { description: Some("word ".repeat(1_600).trim().to_owned()), ..content() };
+    let notes = "\n\nnotes ".repeat(60);
+    let with = |body: &[u8], notes: &str| {
+        let mut event: Value = serde_json::from_slice(body).unwrap();
+        let described = format!("{}{notes}", event["description"].as_str().unwrap());
+        event["description"] = described.into();
+        event["etag"] = "\"19\"".into();
+        event.to_string()
+    };
+    let body = nowhere().body("booking0", &marker(&ours, 3), &ours);
+    let server = Stub::saying(&[(200, "", &with(&body, &notes))]).await;
+    let seen = google(&server.url).inspect(BOOKING).await;
+    assert_eq!(seen.content, Some(ours.clone()), "her notes are not of our content");
+    let kept = nowhere().keeping(&body, &seen.hers.expect("her notes"));
+    let event: Value = serde_json::from_slice(&kept).unwrap();
+    let description = event["description"].as_str().unwrap();
+    assert_eq!(description.chars().count(), 8_192);
+    assert!(description.contains('…') && description.ends_with(&notes));
+    // As it stands there then: all of ours that has room, and all of hers.
+    let server = Stub::saying(&[(200, "", &with(&kept, ""))]).await;
+    let again = google(&server.url).inspect(BOOKING).await;
+    assert!(is_shown(&ours, &again.content.expect("a content")));
+    assert_eq!(nowhere().keeping(&body, &again.hers.expect("her notes")), kept);
 }
 
 /// L15, L24: absence is an explicit 404 of the event, while the calendar answers.

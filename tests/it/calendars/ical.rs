@@ -1,7 +1,7 @@
 //! The iCalendar text: its exact lines, the hours that do not exist or come twice, and the way
 //! back, also in the eyes of another parser.
 
-use booking::Content;
+use booking::{Content, Digest};
 use calendar_sync::calendar::ical::{read_marker, write};
 use calendar_sync::calendar::zone;
 use chrono::{DateTime, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _, Utc};
@@ -74,6 +74,7 @@ fn an_event_is_written_line_by_line() {
         "X-BOOKING-CONNECTION:00000000-0000-0000-0000-0000c0ffee00",
         &format!("X-BOOKING-DIGEST:{}", content.digest()),
         "X-BOOKING-REVISION:3",
+        &format!("X-BOOKING-TEXT:2:{}", Digest::of([&b"Short,"[..], b"please"])),
         "END:VEVENT",
         "END:VCALENDAR",
     ];
@@ -103,6 +104,7 @@ fn nothing_of_chance_or_of_the_clock_gets_in() {
         "X-BOOKING-CONNECTION:00000000-0000-0000-0000-0000c0ffee00",
         &format!("X-BOOKING-DIGEST:{}", content.digest()),
         "X-BOOKING-REVISION:3",
+        &format!("X-BOOKING-TEXT:0:{}", Digest::of([])),
         "END:VEVENT",
         "END:VCALENDAR",
     ];

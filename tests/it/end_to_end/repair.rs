@@ -22,12 +22,12 @@ const SOON: Duration = Duration::from_millis(30);
 const REQUESTS_OF_SWEEPS: usize = 12;
 
 /// Calendars are swept, by this policy, from now on.
-fn sweep(world: &mut World, policy: Policy) {
+pub(super) fn sweep(world: &mut World, policy: Policy) {
     world.emit.repair = RepairOptions { policy, interval: Some(SOON), halt_share: 20 };
     world.meter.get_or_insert_with(|| Metrics::default().into());
 }
 
-async fn swept(world: &World, host: &Connected) -> Option<String> {
+pub(super) async fn swept(world: &World, host: &Connected) -> Option<String> {
     let rows = world.store.connections().await.expect("the store answers");
     rows.into_iter().find(|row| row.connection.id == host.id).and_then(|row| row.swept)
 }
@@ -38,12 +38,12 @@ async fn halted(world: &World, host: &Connected) -> Option<String> {
 }
 
 /// The kinds and names of what is otherwise.
-async fn drift(world: &World, host: &Connected) -> Vec<(DriftKind, String)> {
+pub(super) async fn drift(world: &World, host: &Connected) -> Vec<(DriftKind, String)> {
     let found = world.store.drift(host.id).await.expect("the store answers");
     found.into_iter().map(|drift| (drift.kind, drift.external_id)).collect()
 }
 
-fn counted(world: &World, counter: &str, kind: &str) -> u64 {
+pub(super) fn counted(world: &World, counter: &str, kind: &str) -> u64 {
     let json = world.meter.as_ref().expect("calendars are swept").json();
     json[counter][kind].as_u64().unwrap_or_default()
 }
@@ -65,7 +65,7 @@ async fn holding(world: &mut World, names: &[&str]) -> (Connected, Vec<Story>) {
 }
 
 /// Lets sweeps go on until `found`, and for some more; answers how many writes they made.
-async fn sweeping(world: &World, what: &str, found: impl AsyncFn() -> bool) -> usize {
+pub(super) async fn sweeping(world: &World, what: &str, found: impl AsyncFn() -> bool) -> usize {
     let before = world.host.attempts().len();
     let worker = world.worker();
     until(what, found).await;

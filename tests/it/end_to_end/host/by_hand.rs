@@ -6,6 +6,7 @@ use calendar_sync::emulator::microsoft;
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use reqwest::header::HeaderName;
+use serde_json::Value;
 
 use super::{CaldavHost, Host, Place};
 
@@ -86,6 +87,109 @@ impl Host {
         }
     }
 
+    /// She writes this where our text stands.
+    pub(crate) async fn describe_by_hand(&self, place: &Place, id: &str, text: &str) {
+        match self {
+            Self::Google(google) => {
+                let change = ByHand::Describe(text.to_owned());
+                assert!(google.change_by_hand(&place.calendar, id, change));
+            }
+            Self::Microsoft(graph) => {
+                assert!(graph.change_by_hand(id, microsoft::ByHand::Describe(text.to_owned())));
+            }
+            Self::Caldav(caldav) => {
+                let path = format!("{}{id}", self.calendar_of(place));
+                let text = text.replace(',', "\\,").replace('\n', "\\n");
+                let mut is_event = false;
+                // A VALARM has a DESCRIPTION of its own.
+                let described = |line: &str| match line {
+                    "BEGIN:VEVENT" => {
+                        is_event = true;
+                        format!("{line}\r\nDESCRIPTION:{text}")
+                    }
+                    "BEGIN:VALARM" => {
+                        is_event = false;
+                        line.to_owned()
+                    }
+                    "END:VALARM" => {
+                        is_event = true;
+                        line.to_owned()
+                    }
+                    line if is_event && line.starts_with("DESCRIPTION:") => String::new(),
+                    line => line.to_owned(),
+                };
+                caldav.rewrite(&path, described).await;
+            }
+        }
+    }
+
+    /// She invites somebody.
+    pub(crate) async fn invite_by_hand(&self, place: &Place, id: &str, guest: &str) {
+        match self {
+            Self::Google(google) => {
+                let change = ByHand::Invite(vec![guest.to_owned()]);
+                assert!(google.change_by_hand(&place.calendar, id, change));
+            }
+            Self::Microsoft(graph) => {
+                let change = microsoft::ByHand::Invite(vec![guest.to_owned()]);
+                assert!(graph.change_by_hand(id, change));
+            }
+            Self::Caldav(caldav) => {
+                let path = format!("{}{id}", self.calendar_of(place));
+                let invited = |line: &str| match line {
+                    "END:VEVENT" => format!("ATTENDEE;PARTSTAT=ACCEPTED:mailto:{guest}\r\n{line}"),
+                    line => line.to_owned(),
+                };
+                caldav.rewrite(&path, invited).await;
+            }
+        }
+    }
+
+    /// What is written where our text stands, and what else of hers there is: colour, reminder and
+    /// guests, in this order.
+    pub(crate) async fn kept(&self, place: &Place, id: &str) -> (String, Vec<String>) {
+        let said = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
+        match self {
+            Self::Google(google) => {
+                let events = google.events(&place.calendar);
+                let event = events.into_iter().find(|event| event.id == id).expect("it is there");
+                let all = &event.resource;
+                let guests = all["attendees"].as_array().into_iter().flatten();
+                let minutes = &all["reminders"]["overrides"][0]["minutes"];
+                let hers = [&all["colorId"], minutes].into_iter();
+                let hers = hers.chain(guests.map(|guest| &guest["email"]));
+                (said(&all["description"]), hers.map(said).collect())
+            }
+            Self::Microsoft(graph) => {
+                let events = graph.events(&place.calendar);
+                let event = events.into_iter().find(|event| event.id == id).expect("it is there");
+                let all = &event.resource;
+                let guests = all["attendees"].as_array().into_iter().flatten();
+                let hers = [&all["categories"], &all["reminderMinutesBeforeStart"]].into_iter();
+                let hers = hers.chain(guests.map(|guest| &guest["emailAddress"]["address"]));
+                (event.text.replace("\r\n", "\n"), hers.map(said).collect())
+            }
+            Self::Caldav(caldav) => {
+                let path = format!("{}{id}", self.calendar_of(place));
+                let text = caldav.text(&path).await.0.replace("\r\n", "\n").replace("\n ", "");
+                let said = |name: &str| {
+                    let line = text.lines().find_map(|line| line.strip_prefix(name));
+                    line.unwrap_or_default().to_owned()
+                };
+                // Servers put components after properties.
+                let event = text.split("BEGIN:VALARM").next().unwrap_or_default();
+                let after = text.split("END:VALARM").nth(1).unwrap_or_default();
+                let described = [event, after]
+                    .map(|part| part.lines().find_map(|line| line.strip_prefix("DESCRIPTION:")));
+                let described = described.into_iter().flatten().next().unwrap_or_default();
+                let plain = described.replace("\\n", "\n").replace("\\,", ",");
+                let guests = text.lines().filter(|line| line.starts_with("ATTENDEE"));
+                let hers = [said("COLOR:"), said("TRIGGER:")].into_iter();
+                (plain, hers.chain(guests.map(str::to_owned)).collect())
+            }
+        }
+    }
+
     /// She copies an event, as her client does it; answers the copy's name.
     pub(crate) async fn copy_by_hand(&self, place: &Place, id: &str) -> String {
         match self {
@@ -110,9 +214,11 @@ impl Host {
     }
 }
 
-/// Each line, changed.
+/// Each line, unfolded and changed; an empty one goes.
 fn lines(text: &str, change: impl FnMut(&str) -> String) -> String {
-    let lines: Vec<String> = text.lines().map(change).collect();
+    let unfolded = text.replace("\r\n", "\n").replace("\n ", "");
+    let mut lines: Vec<String> = unfolded.lines().map(change).collect();
+    lines.retain(|line| !line.is_empty());
     lines.join("\r\n") + "\r\n"
 }
 
