@@ -265,7 +265,8 @@ pub(super) async fn a_late_create_of_a_burned_generation_is_removed(world: &mut 
     let second = world.only(&host).await;
     let Host::Google(google) = &world.host else { unreachable!("the fact is about Google") };
     google.evict_tombstones(&host.place.calendar);
-    let url = format!("{}/calendars/{}/events", host.place.base_url, host.place.calendar);
+    let (base_url, calendar) = (&host.place.base_url, &host.place.calendar);
+    let url = format!("{base_url}/calendars/{calendar}/events?sendUpdates=none");
     let request = Request {
         method: Method::POST,
         url: url.parse().expect("a URL"),
