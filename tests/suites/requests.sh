@@ -6,8 +6,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-# Those that send one request of every kind at least.
-readonly RECORDED=(emulator::adapter end_to_end::embedded end_to_end::graph:: calendars::listing)
+# Those that send one request of every kind at least, and need no services.
+readonly RECORDED=(
+  end_to_end::embedded end_to_end::microsoft::embedded
+  calendars::listing::an_empty_page
+)
 
 recorded=${TEST_REQUESTS_DIR:?is given by tests/run}
 log=$recorded.log
