@@ -12,6 +12,8 @@ pub mod zone;
 
 pub mod listing;
 
+pub mod discovery;
+
 pub mod caldav;
 
 pub mod google;

@@ -198,9 +198,7 @@ impl ConnectionsCommand {
                 let account = args.account()?;
                 add(&args.common, account, settings, surroundings, out).await
             }
-            Self::Discover(DiscoverCommand::Caldav(args)) => {
-                args.run(settings, surroundings, out).await
-            }
+            Self::Discover(command) => command.run(settings, surroundings, out).await,
             Self::List(args) => {
                 let (store, _) = open_installation(settings, surroundings).await?;
                 list(&args, &store.connections().await?, out)
@@ -268,24 +266,34 @@ impl TokenArgs {
     ) -> anyhow::Result<Account> {
         let calendar = calendar_name(kind, calendar_id)
             .map_err(|error| UsageError(format!("--calendar-id: {error}")))?;
-        let base_url = crate::config::value::http_url(base_url)
-            .map_err(|problem| UsageError(format!("--base-url {problem}")))?;
-        let base_url = base_url.as_str().trim_end_matches('/').to_owned();
-        warn_of_plain_http("--base-url", &base_url);
+        let (base_url, credentials) = (api_address(base_url)?, self.credentials()?);
+        Ok(Account {
+            kind,
+            subject: one_line("--subject", subject)?,
+            calendar,
+            base_url,
+            credentials,
+        })
+    }
+
+    pub(super) fn credentials(&self) -> anyhow::Result<Credentials> {
         let token = SecretFrom {
             what: "token",
             file: self.token_file.as_deref(),
             stdin: self.token_stdin,
             variable: "CALENDAR_SYNC_TOKEN",
         };
-        Ok(Account {
-            kind,
-            subject: one_line("--subject", subject)?,
-            calendar,
-            base_url,
-            credentials: Credentials::Bearer { token: carried(token.read()?)? },
-        })
+        Ok(Credentials::Bearer { token: carried(token.read()?)? })
     }
+}
+
+/// The value of `--base-url`, without a slash at its end.
+pub(super) fn api_address(base_url: &str) -> Result<String, UsageError> {
+    let base_url = crate::config::value::http_url(base_url)
+        .map_err(|problem| UsageError(format!("--base-url {problem}")))?;
+    let base_url = base_url.as_str().trim_end_matches('/').to_owned();
+    warn_of_plain_http("--base-url", &base_url);
+    Ok(base_url)
 }
 
 /// A token that a header can carry: sent as it is, it would fail each call before it was sent.

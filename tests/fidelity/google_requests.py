@@ -30,8 +30,8 @@ DATE = re.compile(r"\d{4}-\d\d-\d\d")
 # An instance of a recurring event adds its original start.
 EVENT_ID = re.compile(ID_PATTERN[1:-1] + r"(_\d{8}(T\d{6}Z)?)?")
 ETAG = re.compile(r'"[!#-~]+"')
-# "The page size can never be larger than 2500 events."
-MAX_RESULTS = 2500
+# "The page size can never be larger than 2500 events", and 250 entries.
+MAX_RESULTS = {"calendar.events.list": 2500, "calendar.calendarList.list": 250}
 NOT_WITH_SYNC_TOKEN = not_with_sync_token()
 FORMATS = FormatChecker(formats=())
 
@@ -104,6 +104,8 @@ def check_query(method, query):
         demand(parameter, f"there is no parameter {name}")
         demand(names.count(name) == 1 or parameter.get("repeated"), f"{name} is said twice")
         check_parameter(name, value, parameter)
+        if name == "maxResults":
+            demand(int(value) <= MAX_RESULTS[method["id"]], "maxResults is out of its bounds")
         if name == "fields":
             check_fields(value, method["response"])
     for name, parameter in known.items():
@@ -124,7 +126,6 @@ def check_parameter(name, value, parameter):
     if parameter["type"] == "integer":
         demand(value.isascii() and value.isdigit(), f"{name} is no number")
         low, high = int(parameter.get("minimum", 0)), int(parameter.get("maximum", 2**31 - 1))
-        high = MAX_RESULTS if name == "maxResults" else high
         demand(low <= int(value) <= high, f"{name} is out of its bounds")
     if parameter["type"] == "boolean":
         demand(value in ("true", "false"), f"{name} is neither true nor false")
@@ -219,7 +220,8 @@ LIST = "events.list (fields maxResults)"
 CHANGES = "events.list (fields maxResults syncToken)"
 PAGE = "events.list (fields maxResults pageToken)"
 CALENDARS = "calendarList.list (fields maxResults)"
-DEMANDED = [INSERT, PATCH, DELETE, GET, LIST, CHANGES, PAGE]
+CALENDARS_PAGE = "calendarList.list (fields maxResults pageToken)"
+DEMANDED = [INSERT, PATCH, DELETE, GET, LIST, CHANGES, PAGE, CALENDARS, CALENDARS_PAGE]
 
 CONTROLS = [
     Control("an unknown field", INSERT, fields(sumary="Haircut"), "'sumary'"),
@@ -281,6 +283,7 @@ CONTROLS = [
     Control("mail", DELETE, query(""), "mail is not turned off"),
     Control("an unknown parameter", LIST, query("max=1"), "no parameter max"),
     Control("too long a page", LIST, query("maxResults=2501"), "out of its bounds"),
+    Control("too long a page of calendars", CALENDARS, query("maxResults=251"), "out of its"),
     Control("a page of none", LIST, query("maxResults=0"), "out of its bounds"),
     Control("a token and a filter", CHANGES, query("syncToken=a&q=b"), "beside syncToken"),
     Control("a parameter twice", LIST, query("maxResults=1&maxResults=2"), "said twice"),

@@ -20,7 +20,7 @@ from recorded import Control, Refused, body, demand, fields, query, verdict
 # What is sent, as Microsoft's types have it; without what can only be read, and with what an event has
 # to have. An interface, so that a field too many is an error however deep it stands.
 PRELUDE = """\
-import type { DateTimeTimeZone, Event, SingleValueLegacyExtendedProperty } from "@microsoft/microsoft-graph-types";
+import type { Calendar, DateTimeTimeZone, Event, SingleValueLegacyExtendedProperty } from "@microsoft/microsoft-graph-types";
 type ReadOnly = "id" | "iCalUId" | "changeKey" | "createdDateTime" | "lastModifiedDateTime" | "bodyPreview"
   | "webLink" | "type" | "seriesMasterId" | "isCancelled" | "isOrganizer" | "isDraft" | "organizer"
   | "responseStatus" | "onlineMeeting" | "onlineMeetingUrl" | "originalStart" | "hasAttachments";
@@ -29,6 +29,7 @@ interface Property extends SingleValueLegacyExtendedProperty { id: string; value
 interface Patch extends Omit<Event, ReadOnly | "transactionId"> { start?: Moment; end?: Moment; singleValueExtendedProperties?: Property[] }
 interface Insert extends Omit<Event, ReadOnly> { subject: string; start: Moment; end: Moment; transactionId: string; singleValueExtendedProperties: Property[] }
 type Selected = (keyof Event)[];
+type SelectedCalendar = (keyof Calendar)[];
 """
 OPTIONS = {
     "strict": True,
@@ -38,7 +39,7 @@ OPTIONS = {
     "moduleResolution": "bundler",
     "types": [],
 }
-COMPILER_MAX_S = 300
+COMPILER_MAX_S = 900
 
 PATHS = {
     "calendars": re.compile(r"/v1\.0/(me|users/[^/]+)/calendars"),
@@ -178,7 +179,8 @@ def refusal(request):
 
 def typed(request):
     """Type and value of what there is to compile in a request."""
-    made = [("Selected", value.split(",")) for name, value in options(request) if name == "$select"]
+    selected = "SelectedCalendar" if place_of(request) == "calendars" else "Selected"
+    made = [(selected, value.split(",")) for name, value in options(request) if name == "$select"]
     if request.body is not None:
         made.append(("Insert" if request.method == "POST" else "Patch", request.json()))
     return made
@@ -230,7 +232,9 @@ DELETE = "DELETE event ()"
 GET = "GET event ($expand $select)"
 BY_NAME = "GET events ($expand $filter=bookingName $select $top)"
 LIST = "GET events ($expand $filter=bookingConnection $select $top)"
-DEMANDED = [POST, PATCH, DELETE, GET, BY_NAME, LIST]
+CALENDARS = "GET calendars ($select $top)"
+CALENDARS_PAGE = "GET calendars ($select $skip $top)"
+DEMANDED = [POST, PATCH, DELETE, GET, BY_NAME, LIST, CALENDARS, CALENDARS_PAGE]
 
 CONTROLS = [
     Control("an unknown field", POST, fields(summary="Haircut"), "TS2353"),
@@ -303,6 +307,7 @@ CONTROLS = [
     ),
     Control("a replacement", PATCH, lambda it: replace(it, method="PUT"), "no such method"),
     Control("an unknown field asked for", GET, query("$select=id,uid"), "TS2322"),
+    Control("an unknown field of a calendar", CALENDARS, query("$select=id,title"), "TS2322"),
     Control("an unknown option", LIST, query("$fields=id"), "no option $fields"),
     Control("a blank that is a plus", LIST, query("$filter=a+eq+b"), "no blank"),
     Control(

@@ -14,6 +14,8 @@ mod caldav_answers;
 
 mod discovery;
 
+#[cfg(feature = "demo")]
+mod calendar_lists;
 mod fidelity;
 #[cfg(feature = "demo")]
 mod listing;

@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # Those that send one request of every kind at least, and need no services.
 readonly RECORDED=(
   end_to_end::embedded end_to_end::microsoft::embedded
-  calendars::listing::an_empty_page
+  calendars::listing::an_empty_page calendars::calendar_lists
 )
 
 recorded=${TEST_REQUESTS_DIR:?is given by tests/run}
