@@ -51,6 +51,7 @@
 //! | `external_calendar_events` says what stands in the calendar | `it`: `store_contract`, `records`; `simulate`: the oracle |
 //! | a few faults, anywhere, end in the fold: revisions only rise, a revision has one effect in a generation, no stale fence writes (R1, R3, R9 to R15) | `model` |
 //! | one live event or none, through every fault that is drawn | `simulate`: `tests/run simulate` |
+//! | what is sent to Google and Microsoft is what they publish: paths, parameters, bodies | `tests/run requests` |
 //! | the core knows no async, I/O, clock or dice; SQL, Kafka and HTTP each have one place | `it`: `module_rule` |
 //!
 //! # Modules, in reading order

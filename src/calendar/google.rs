@@ -11,6 +11,8 @@
 
 mod list;
 
+pub mod discovery;
+
 use async_trait::async_trait;
 use booking::{CalendarKind, ConnectionId, Content, Digest, IcalUid, Marker, Verb};
 use chrono::{DateTime, SecondsFormat, Utc};

@@ -20,6 +20,8 @@ use url::Url;
 use super::{Answer, Credentials};
 use crate::clock::Clock;
 
+/// How every request names its sender.
+pub const USER_AGENT: &str = concat!("calendar-sync/", env!("CARGO_PKG_VERSION"));
 /// The longest answer that is read, in bytes. A longer one counts as lost.
 pub const BODY_LEN_MAX: usize = 1024 * 1024;
 /// The longest pause that a `Retry-After` can ask for.
@@ -142,7 +144,7 @@ impl Http {
             return Err(HttpError::Timeouts { call_timeout, connect_timeout });
         }
         let builder = reqwest::Client::builder()
-            .user_agent(concat!("calendar-sync/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             // A redirect would carry a write, and its credentials, to where nobody sent them.
             .redirect(redirect::Policy::none())
             // One attempt is one call: what is tried again is decided by the outcome table.

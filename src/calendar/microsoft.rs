@@ -16,6 +16,8 @@ mod event;
 
 mod list;
 
+pub mod discovery;
+
 use async_trait::async_trait;
 use booking::{CalendarKind, ConnectionId, Content, IcalUid, Marker, Verb};
 use reqwest::Method;

@@ -14,6 +14,8 @@ pub mod notes;
 
 pub mod listing;
 
+pub mod discovery;
+
 pub mod caldav;
 
 pub mod google;

@@ -177,9 +177,7 @@ impl ConnectionsCommand {
                 let account = args.account()?;
                 add(&args.common, account, settings, surroundings, out).await
             }
-            Self::Discover(DiscoverCommand::Caldav(args)) => {
-                args.run(settings, surroundings, out).await
-            }
+            Self::Discover(command) => command.run(settings, surroundings, out).await,
             Self::List(args) => {
                 let (store, _) = open_installation(settings, surroundings).await?;
                 list(&args, &store.connections().await?, out)
@@ -240,12 +238,17 @@ fn account(
 ) -> anyhow::Result<Account> {
     let calendar = calendar_name(kind, calendar_id)
         .map_err(|error| UsageError(format!("--calendar-id: {error}")))?;
+    let (base_url, subject) = (api_address(base_url)?, one_line("--subject", subject)?);
+    Ok(Account { kind, subject, calendar, base_url, credentials: token.read()? })
+}
+
+/// The value of `--base-url`, without a slash at its end.
+pub(super) fn api_address(base_url: &str) -> Result<String, UsageError> {
     let base_url = crate::config::value::http_url(base_url)
         .map_err(|problem| UsageError(format!("--base-url {problem}")))?;
     let base_url = base_url.as_str().trim_end_matches('/').to_owned();
     warn_of_plain_http("--base-url", &base_url);
-    let subject = one_line("--subject", subject)?;
-    Ok(Account { kind, subject, calendar, base_url, credentials: token.read()? })
+    Ok(base_url)
 }
 
 /// The longest user name or subject, in bytes.

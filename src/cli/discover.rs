@@ -7,12 +7,14 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::columns::{Columns, or_dash, printable};
-use super::connections::warn_of_plain_http;
+use super::connections::{api_address, warn_of_plain_http};
 use super::out::Out;
 use super::redrive::http;
-use super::secret_input::LoginArgs;
+use super::secret_input::{LoginArgs, TokenArgs};
 use crate::calendar::caldav::Access;
 use crate::calendar::caldav::discovery::{FoundCalendar, discover};
+use crate::calendar::discovery::ListedCalendar;
+use crate::calendar::{google, microsoft};
 use crate::clock::Surroundings;
 use crate::config::Settings;
 
@@ -28,6 +30,21 @@ Example:
 `connections add caldav --calendar-url` takes a URL as it is shown. The credentials go to this
 address alone: a server that sends on to another one is named, not followed.")]
     Caldav(DiscoverCaldavArgs),
+    /// The calendars of a Google account
+    #[command(after_help = "\
+Example:
+  printf %s \"$TOKEN\" | calendar-sync connections discover google --token-stdin
+
+`connections add google --calendar-id` takes an id as it is shown. The token needs a scope that lists
+calendars, as `calendar.calendarlist.readonly`; one for events alone does not do.")]
+    Google(DiscoverGoogleArgs),
+    /// The calendars of a mailbox of Microsoft 365
+    #[command(after_help = "\
+Example:
+  printf %s \"$TOKEN\" | calendar-sync connections discover microsoft --token-stdin
+
+`connections add microsoft --calendar-id` takes an id as it is shown.")]
+    Microsoft(DiscoverMicrosoftArgs),
 }
 
 /// `connections discover caldav`.
@@ -43,9 +60,60 @@ pub struct DiscoverCaldavArgs {
     json: bool,
 }
 
-impl DiscoverCaldavArgs {
+/// `connections discover google`.
+#[derive(Debug, Args)]
+pub struct DiscoverGoogleArgs {
+    /// The API's address
+    #[arg(long, value_name = "URL", default_value = "https://www.googleapis.com/calendar/v3")]
+    base_url: String,
+    #[command(flatten)]
+    token: TokenArgs,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// `connections discover microsoft`.
+#[derive(Debug, Args)]
+pub struct DiscoverMicrosoftArgs {
+    /// The API's address, up to the mailbox: `…/me`, or `…/users/ID` with an application's token
+    #[arg(long, value_name = "URL", default_value = "https://graph.microsoft.com/v1.0/me")]
+    base_url: String,
+    #[command(flatten)]
+    token: TokenArgs,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl DiscoverCommand {
     /// Does it.
     pub(super) async fn run(
+        &self,
+        settings: &Settings,
+        surroundings: &Surroundings,
+        out: &mut Out<impl Write + Send>,
+    ) -> anyhow::Result<()> {
+        match self {
+            Self::Caldav(args) => args.run(settings, surroundings, out).await,
+            Self::Google(DiscoverGoogleArgs { base_url, token, json }) => {
+                let (base_url, credentials) = (api_address(base_url)?, token.read()?);
+                let http = http(settings, surroundings)?;
+                let found = google::discovery::discover(&http, &base_url, &credentials).await?;
+                Ok(tell_listed(&found, *json, out)?)
+            }
+            Self::Microsoft(DiscoverMicrosoftArgs { base_url, token, json }) => {
+                let (base_url, credentials) = (api_address(base_url)?, token.read()?);
+                let http = http(settings, surroundings)?;
+                let found = microsoft::discovery::discover(&http, &base_url, &credentials).await?;
+                Ok(tell_listed(&found, *json, out)?)
+            }
+        }
+    }
+}
+
+impl DiscoverCaldavArgs {
+    async fn run(
         &self,
         settings: &Settings,
         surroundings: &Surroundings,
@@ -85,6 +153,32 @@ fn tell(found: &[FoundCalendar], as_json: bool, out: &mut Out<impl Write>) -> st
         };
         let name = or_dash(name.as_deref().map(printable));
         columns.row([access.to_owned(), name, url.clone()]);
+    }
+    for line in columns.lines() {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+fn tell_listed(
+    found: &[ListedCalendar],
+    as_json: bool,
+    out: &mut Out<impl Write>,
+) -> std::io::Result<()> {
+    if as_json {
+        for ListedCalendar { id, name, is_writable } in found {
+            out.json(&json!({"calendar_id": id, "name": name, "writable": is_writable}))?;
+        }
+        return Ok(());
+    }
+    if found.is_empty() {
+        return writeln!(out, "the account has no calendars");
+    }
+    let mut columns = Columns::new(["ACCESS", "NAME", "ID"]);
+    for ListedCalendar { id, name, is_writable } in found {
+        let access = if *is_writable { "writable" } else { "read-only" };
+        let name = or_dash(name.as_deref().map(printable));
+        columns.row([access.to_owned(), name, id.clone()]);
     }
     for line in columns.lines() {
         writeln!(out, "{line}")?;

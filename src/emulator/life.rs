@@ -22,12 +22,13 @@ use tokio_util::task::TaskTracker;
 
 use super::call_log::{Answered, CallLog, CallRecord, Effect, Properties, Verb};
 use super::faults::{Faults, How, Moment, Plan, Refusal, Subject, Waited};
+use super::recording::Recording;
 use super::reply::Reply;
 use super::server::{self, Plug};
 use super::throttle::{Limits, Over, Throttle};
 use crate::clock::Clock;
 
-const PREFER: HeaderName = HeaderName::from_static("prefer");
+pub(super) const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// How long a stop waits for calls under way.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -94,6 +95,9 @@ pub(super) trait Api: Send + Sized + 'static {
     /// What a method and a path mean.
     type Route: Send + Sync + 'static;
 
+    /// Its name in recordings.
+    const NAME: &'static str;
+
     fn route(method: &Method, path: &str) -> Self::Route;
 
     /// Who asks for what; nothing happens yet.
@@ -114,6 +118,7 @@ pub(super) struct Core<A> {
     state: Mutex<A>,
     pub(super) faults: Faults,
     pub(super) log: CallLog,
+    recording: Option<&'static Recording>,
     pub(super) clock: Arc<dyn Clock>,
     throttle: Mutex<Throttle>,
     body_bytes_max: usize,
@@ -163,6 +168,7 @@ impl<A: Api> Running<A> {
             state: Mutex::new(state),
             faults: Faults::default(),
             log: CallLog::new(bounds.log_entries_max),
+            recording: Recording::of_process()?,
             clock: bounds.clock,
             throttle: Mutex::new(Throttle::new(bounds.limits)),
             body_bytes_max: bounds.body_bytes_max,
@@ -241,11 +247,16 @@ async fn serve<A: Api>(
     request: HttpRequest,
 ) -> Response {
     let (parts, body) = request.into_parts();
+    // One that is too large, or did not come whole, is none.
+    let body = to_bytes(body, core.body_bytes_max).await.ok();
+    if let (Some(recording), Some(body)) = (core.recording, &body) {
+        recording.take(A::NAME, &parts, body);
+    }
     let request = Request {
         route: A::route(&parts.method, parts.uri.path()),
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: parts.headers,
-        body: to_bytes(body, core.body_bytes_max).await.ok(),
+        body,
     };
     let Arrival { number, entered, plan, over } = core.arrive(&request);
     let client =

@@ -2,7 +2,9 @@
 //!
 //! They refuse what the real API refuses, remember every call and what it did, and fail to order:
 //! an answer lost after the call took effect, a refusal before or after, a request that lands
-//! long after its client has left. Tests and the demo stand on them; production does not.
+//! long after its client has left. Tests and the demo stand on them; production does not. What our
+//! adapters send them can be recorded ([`recording`]), and is then held against what the providers
+//! publish.
 //!
 //! `google` and `microsoft` are what each provider does with a request, and all that they know of
 //! the rest is `life`: the server, the faults, the limits and the call log know no provider.
@@ -20,6 +22,8 @@ mod local_time;
 mod reply;
 
 mod server;
+
+pub mod recording;
 
 mod life;
 

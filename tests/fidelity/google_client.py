@@ -80,7 +80,13 @@ events = calendar.events()
 at = {"calendarId": CALENDAR, "eventId": ID}
 
 run(calendar.calendars().get(calendarId=CALENDAR), "Calendar")
-run(calendar.calendarList().list(), "CalendarList")
+lists, ids = calendar.calendarList(), []
+page = lists.list(maxResults=1)
+while page is not None:
+    answer = run(page, "CalendarList")
+    ids += [item["id"] for item in answer["items"]]
+    page = lists.list_next(page, answer)
+assert len(ids) == 2 and CALENDAR in ids
 made = run(events.insert(calendarId=CALENDAR, body=EVENT, sendUpdates="none"), "Event")
 refused(409, "duplicate", events.insert(calendarId=CALENDAR, body=EVENT))
 assert run(events.get(**at), "Event") == made

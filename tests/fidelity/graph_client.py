@@ -29,6 +29,9 @@ from msgraph.generated.models.sensitivity import Sensitivity
 from msgraph.generated.models.single_value_legacy_extended_property import (
     SingleValueLegacyExtendedProperty,
 )
+from msgraph.generated.users.item.calendars.calendars_request_builder import (
+    CalendarsRequestBuilder,
+)
 from msgraph.generated.users.item.calendars.item.calendar_view.delta.delta_request_builder import (
     DeltaRequestBuilder,
 )
@@ -124,6 +127,11 @@ async def main():
     check(await graph.me.get(configuration()), "user")
     calendars = check(await graph.me.calendars.get(configuration()), "calendars")
     assert len(calendars.value) == 2
+    Page = CalendarsRequestBuilder.CalendarsRequestBuilderGetQueryParameters
+    by_one = check(await graph.me.calendars.get(configuration(parameters=Page(top=1))), "calendars")
+    rest = await graph.me.calendars.with_url(by_one.odata_next_link).get(configuration())
+    ids = [it.id for it in by_one.value + check(rest, "calendars").value]
+    assert ids == [it.id for it in calendars.value] and rest.odata_next_link is None
     own = check(await calendar.get(configuration()), "calendar")
     assert own.id == CALENDAR and own.owner.address and own.color is not None
     assert check(await graph.me.calendar.get(configuration()), "calendar").is_default_calendar

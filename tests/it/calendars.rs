@@ -16,6 +16,8 @@ mod caldav_answers;
 
 mod discovery;
 
+#[cfg(feature = "demo")]
+mod calendar_lists;
 mod fidelity;
 #[cfg(feature = "demo")]
 mod listing;

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use calendar_sync::clock::{Dice as _, SystemDice};
+use calendar_sync::emulator::recording::DIRECTORY_VARIABLE;
 use serde_json::{Value, json};
 use sqlx::{Column as _, Connection as _, PgConnection, Row as _, SqliteConnection};
 
@@ -46,6 +47,7 @@ impl Dev {
         let mut child = Command::new(env!("CARGO_BIN_EXE_calendar-sync"))
             .arg("dev")
             .env_clear()
+            .envs(std::env::var_os(DIRECTORY_VARIABLE).map(|folder| (DIRECTORY_VARIABLE, folder)))
             .env("OPS_LISTEN", "127.0.0.1:0")
             .envs(environment.iter().copied())
             .stdin(Stdio::null())

@@ -120,6 +120,12 @@ python_environment() {
   printf '%s/%s-%s' "$cache" "$1" "$(cksum <"$requirements" | cut -d' ' -f1)"
 }
 
+# Microsoft's types of Graph, and the TypeScript compiler; other versions are another folder.
+graph_types() {
+  local lock=$root/tests/services/graph-types/package-lock.json
+  printf '%s/graph-types-%s' "$cache" "$(cksum <"$lock" | cut -d' ' -f1)"
+}
+
 # offer NAME VARIABLE VALUE: exports it, and notes it for others to read.
 offer() {
   export "$2=$3"

@@ -22,6 +22,7 @@ setup_services() {
   install_into "Google's own client" "$(python_environment google)" install_python google
   install_into "Microsoft's own client" "$(python_environment graph)" install_python graph
   install_into "a CalDAV client" "$(python_environment caldav)" install_python caldav
+  install_into "Microsoft's types" "$(graph_types)" install_graph_types
   exec 8>&-
 }
 
@@ -49,6 +50,7 @@ setup_debian() {
   installed "$(kafka_libs)" || [[ -n $(type -P mvn) ]] || install_debian maven
   installed "$(python_environment radicale)" || python3 -c 'import ensurepip, venv' 2>/dev/null ||
     install_debian python3-venv
+  installed "$(graph_types)" || [[ -n $(type -P npm) ]] || install_debian npm
 }
 
 java_suffices() {
@@ -110,6 +112,12 @@ install_python() {
   python3 -m venv "$2" &&
     "$2/bin/python" -m pip install --quiet --only-binary :all: \
       --requirement "$root/tests/services/requirements-$1.txt"
+}
+
+# Exactly what the lockfile names, and no script of a package is run.
+install_graph_types() {
+  cp "$root"/tests/services/graph-types/package{,-lock}.json "$1/" &&
+    npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund
 }
 
 cargo_deny() { printf '%s/cargo-deny-%s' "$cache" "$CARGO_DENY_VERSION"; }

@@ -22,12 +22,13 @@ suite_names() {
   done
 }
 
-# All unit, integration and doc tests; with the points at which the crash matrix ends a worker. A
-# test that skips itself has passed for libtest: it is moved
-# to the skipped ones by the line that it wrote.
+# All unit, integration and doc tests; with the points at which the crash matrix ends a worker. What
+# the adapters send is recorded, for the suite `requests`. A test that skips itself has passed for
+# libtest: it is moved to the skipped ones by the line that it wrote.
 suite_rust() {
   local status=0 results
-  CARGO_TERM_COLOR=never \
+  mkdir -p "$TEST_REQUESTS_DIR"
+  EMULATOR_RECORD_DIR=$TEST_REQUESTS_DIR CARGO_TERM_COLOR=never \
     cargo test --workspace --features crash-points --locked --no-fail-fast || status=$?
   results=$(rust_results "$(wc -l <"$TEST_SKIPS_FILE")" <"$logs/rust.log")
   say "$results"

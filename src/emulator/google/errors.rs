@@ -57,6 +57,12 @@ impl ApiError {
         Self::new(403, "insufficientPermissions", message)
     }
 
+    /// The calendar is somebody else's, and was shared to be read.
+    pub(super) fn writer_access_required() -> Self {
+        let message = "You need to have writer access to this calendar.";
+        Self::new(403, "requiredAccessLevel", message)
+    }
+
     /// A value that the API does not take.
     pub(super) fn invalid(message: &str) -> Self {
         Self::new(400, "invalid", message)

@@ -153,6 +153,14 @@ impl GoogleEmulator {
         state.add_calendar(account, id);
     }
 
+    /// Adds a calendar of somebody else, which the account may only read (L28).
+    pub fn create_read_only_calendar(&self, account: &str, id: &str) {
+        self.create_calendar(account, id);
+        if let Some(calendar) = self.0.core.state().calendars.get_mut(id) {
+            calendar.is_writable = false;
+        }
+    }
+
     /// Sets the zone of a calendar: what times without one are shown in. `false`: it is unknown.
     pub fn set_zone(&self, calendar: &str, zone: Tz) -> bool {
         let mut state = self.0.core.state();

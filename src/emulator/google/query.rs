@@ -15,6 +15,9 @@ use crate::emulator::reply::{Content, Reply};
 const RESULTS_DEFAULT: usize = 250;
 /// How many it may ask for.
 const RESULTS_MAX: usize = 2_500;
+/// The same of a page of calendars.
+const CALENDARS_DEFAULT: usize = 100;
+const CALENDARS_MAX: usize = 250;
 
 /// Taken and without a meaning here: they shape the answer's text or its guests.
 const IGNORED: [&str; 9] = [
@@ -268,6 +271,36 @@ impl ListQuery {
             }
             Order::Updated => format!("{:020}{id}~{twin}", digits(event.updated)),
         }
+    }
+}
+
+/// The query of `calendarList.list`.
+pub(super) struct CalendarPage {
+    pub(super) results_max: usize,
+    pub(super) after: Option<String>,
+}
+
+impl CalendarPage {
+    /// `fields` is not obeyed: an entry is answered whole, as are all calendars, hidden ones or not.
+    pub(super) fn parse(query: &str) -> Result<Self, ApiError> {
+        let mut page = Self { results_max: CALENDARS_DEFAULT, after: None };
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let wrong = || ApiError::bad_request(&format!("Invalid value for: {name}"));
+            match name.as_ref() {
+                "maxResults" => {
+                    let count = value.parse::<usize>().ok().filter(|count| *count > 0);
+                    page.results_max = count.ok_or_else(wrong)?.min(CALENDARS_MAX);
+                }
+                "pageToken" => page.after = Some(value.into_owned()),
+                "fields" | "minAccessRole" | "showDeleted" | "showHidden" | "alt"
+                | "prettyPrint" => {}
+                _ => {
+                    let message = format!("Unknown name \"{name}\": Cannot bind query parameter.");
+                    return Err(ApiError::bad_request(&message));
+                }
+            }
+        }
+        Ok(page)
     }
 }
 

@@ -40,6 +40,8 @@ impl ApiRequest {
 impl Api for State {
     type Route = Route;
 
+    const NAME: &'static str = "google";
+
     fn route(method: &Method, path: &str) -> Route {
         let (verb, calendar, event) = route(method, path);
         Route { verb, calendar, event }

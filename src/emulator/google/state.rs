@@ -75,6 +75,8 @@ pub struct Switches {
 pub(super) struct Calendar {
     pub(super) id: String,
     pub(super) owner: String,
+    /// Whether its account may write to it: its role is `owner`, else `reader`.
+    pub(super) is_writable: bool,
     pub(super) summary: String,
     pub(super) zone: Tz,
     /// By id. More than one only under [`Collisions::Twins`]; the newest last.
@@ -197,6 +199,7 @@ impl State {
         let calendar = Calendar {
             id: id.to_owned(),
             owner: account.to_owned(),
+            is_writable: true,
             summary: id.to_owned(),
             zone: Tz::UTC,
             events: BTreeMap::new(),

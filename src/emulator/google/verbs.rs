@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::errors::{ApiError, resource};
 use super::event::{Draft, Status, Stored, merge};
-use super::query;
+use super::query::{self, CalendarPage};
 use super::routes::ApiRequest;
 use super::state::{Calendar, Collisions, LowerSequence, Stamp, State, TombstoneUpdate};
 use crate::emulator::call_log::{Effect, Verb};
@@ -65,7 +65,9 @@ impl State {
             Verb::CalendarList | Verb::CalendarGet | Verb::List | Verb::Get if !allowed => {
                 return Err(ApiError::insufficient_scopes());
             }
-            Verb::CalendarList => return Ok(Applied::nothing(self.list_calendars(&account))),
+            Verb::CalendarList => {
+                return self.list_calendars(&account, &request.query).map(Applied::nothing);
+            }
             Verb::CalendarGet => {
                 let calendar = self.calendar(&account, name)?;
                 return Ok(Applied::nothing(resource(calendar_resource(calendar))));
@@ -78,13 +80,16 @@ impl State {
             Verb::Get | Verb::Insert | Verb::Update | Verb::Patch | Verb::Delete => {}
         }
         let stamp = self.stamp(now);
-        self.calendar(&account, name)?;
+        let is_writable = self.calendar(&account, name)?.is_writable;
         check_parameters(&request.query)?;
         if request.route.verb == Verb::Get {
             return self.get(&account, name, id, request);
         }
         if !allowed {
             return Err(ApiError::insufficient_scopes());
+        }
+        if !is_writable {
+            return Err(ApiError::writer_access_required());
         }
         if request.route.verb == Verb::Delete {
             return self.delete(&account, name, id, request, stamp);
@@ -96,27 +101,34 @@ impl State {
         self.write(&account, name, id, request, &body, stamp)
     }
 
-    fn list_calendars(&self, account: &str) -> Reply {
-        let items: Vec<Value> = self
-            .calendars
-            .values()
-            .filter(|calendar| calendar.owner == account)
+    /// In the order of their ids; a page token is the last id of the page before.
+    fn list_calendars(&self, account: &str, query: &str) -> Result<Reply, ApiError> {
+        let CalendarPage { results_max, after } = CalendarPage::parse(query)?;
+        let own = self.calendars.values().filter(|calendar| calendar.owner == account);
+        let mut rest = own.filter(|calendar| after.as_ref().is_none_or(|id| calendar.id > *id));
+        let page: Vec<_> = rest.by_ref().take(results_max).collect();
+        let items: Vec<Value> = page
+            .iter()
             .map(|calendar| {
                 let mut entry = calendar_resource(calendar);
                 entry["kind"] = json!("calendar#calendarListEntry");
-                entry["accessRole"] = json!("owner");
+                entry["accessRole"] = json!(if calendar.is_writable { "owner" } else { "reader" });
                 if calendar.id == account {
                     entry["primary"] = json!(true);
                 }
                 entry
             })
             .collect();
-        resource(json!({
+        let mut answer = json!({
             "kind": "calendar#calendarList",
             "etag": "\"calendars\"",
-            "nextSyncToken": "calendars",
             "items": items,
-        }))
+        });
+        match page.last().filter(|_| rest.next().is_some()) {
+            Some(last) => answer["nextPageToken"] = json!(last.id),
+            None => answer["nextSyncToken"] = json!("calendars"),
+        }
+        Ok(resource(answer))
     }
 
     fn get(

@@ -182,6 +182,17 @@ impl MicrosoftEmulator {
         mailbox.expect("the account was added").add_calendar(name)
     }
 
+    /// Adds a calendar that the account may only read (L28), and says its id.
+    pub fn create_read_only_calendar(&self, account: &str, name: &str) -> String {
+        let id = self.create_calendar(account, name);
+        let mut state = self.0.core.state();
+        let mailbox = state.mailboxes.get_mut(account);
+        if let Some(calendar) = mailbox.and_then(|mailbox| mailbox.calendars.get_mut(&id)) {
+            calendar.can_edit = false;
+        }
+        id
+    }
+
     /// Removes a calendar with all that it holds. `false`: it is unknown.
     pub fn remove_calendar(&self, calendar: &str) -> bool {
         let mut state = self.0.core.state();

@@ -157,7 +157,7 @@ pub(super) fn calendar(calendar: &Calendar, mailbox: &Mailbox, select: Option<&[
         "changeKey": super::ids::change_key(calendar.epoch),
         "canShare": true,
         "canViewPrivateItems": true,
-        "canEdit": true,
+        "canEdit": calendar.can_edit,
         "allowedOnlineMeetingProviders": ["teamsForBusiness"],
         "defaultOnlineMeetingProvider": "teamsForBusiness",
         "isTallyingResponses": true,

@@ -53,6 +53,8 @@ impl ApiRequest {
 impl Api for State {
     type Route = Route;
 
+    const NAME: &'static str = "microsoft";
+
     fn route(method: &Method, path: &str) -> Route {
         route(method, path).unwrap_or_else(|| Route {
             verb: Verb::Other,

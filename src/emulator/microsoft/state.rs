@@ -19,6 +19,8 @@ const TRANSACTIONS_MAX: usize = 100_000;
 pub(super) struct Calendar {
     pub(super) id: String,
     pub(super) name: String,
+    /// Whether the account may write to it.
+    pub(super) can_edit: bool,
     /// Delta tokens of other epochs are dead.
     pub(super) epoch: u64,
 }
@@ -103,7 +105,7 @@ impl Mailbox {
     /// Adds a calendar, unless there is one of this name; and says its id.
     pub(super) fn add_calendar(&mut self, name: &str) -> String {
         let id = ids::of_calendar(&self.account, name);
-        let calendar = Calendar { id: id.clone(), name: name.to_owned(), epoch: 1 };
+        let calendar = Calendar { id: id.clone(), name: name.to_owned(), can_edit: true, epoch: 1 };
         self.calendars.entry(id.clone()).or_insert(calendar);
         id
     }

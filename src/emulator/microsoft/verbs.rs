@@ -16,7 +16,7 @@ use super::routes::{ApiRequest, Place};
 use super::state::{Mailbox, Posted, State, Switches};
 use super::switches::{AfterDelete, DuplicateStatus, SecondDelete};
 use crate::emulator::call_log::{Effect, Verb};
-use crate::emulator::life::{Applied, Turn};
+use crate::emulator::life::{Api as _, Applied, Turn};
 use crate::emulator::reply::Reply;
 use crate::emulator::tokens::Access;
 
@@ -107,6 +107,9 @@ impl State {
     fn try_apply(&mut self, request: &ApiRequest, turn: Turn) -> Result<Applied, ApiError> {
         let verb = request.route.verb;
         let account = self.allow(request, turn.now)?;
+        if matches!(verb, Verb::Insert | Verb::Patch | Verb::Delete) {
+            self.check_edit(request, &account, turn.now)?;
+        }
         let Some(body) = &request.body else {
             return Err(ApiError::body_too_large());
         };
@@ -156,6 +159,19 @@ impl State {
             Some(user) if self.account_of(user)? != token.account => Err(ApiError::access_denied()),
             Some(_) | None => Ok(token.account.clone()),
         }
+    }
+
+    /// A calendar that was shared to be read takes no writes.
+    fn check_edit(
+        &self,
+        request: &ApiRequest,
+        account: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), ApiError> {
+        let calendar = self.asked(request, now).calendar;
+        let found = calendar.and_then(|id| self.mailboxes.get(account)?.calendars.get(&id));
+        let may_edit = found.is_none_or(|calendar| calendar.can_edit);
+        if may_edit { Ok(()) } else { Err(ApiError::access_denied()) }
     }
 
     fn mailbox(&mut self, account: &str) -> Result<&mut Mailbox, ApiError> {

@@ -279,7 +279,8 @@ async fn late_create(world: &mut World, host: &Connected, story: &mut Story) -> 
     let second = world.only(host).await;
     let Host::Google(google) = &world.host else { unreachable!("the fact is about Google") };
     google.evict_tombstones(&host.place.calendar);
-    let url = format!("{}/calendars/{}/events", host.place.base_url, host.place.calendar);
+    let (base_url, calendar) = (&host.place.base_url, &host.place.calendar);
+    let url = format!("{base_url}/calendars/{calendar}/events?sendUpdates=none");
     let request = Request {
         method: Method::POST,
         url: url.parse().expect("a URL"),
