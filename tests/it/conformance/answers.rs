@@ -1,5 +1,7 @@
 //! Answers that are no success, by their status and their word; and readings that lag.
 
+use chrono::TimeDelta;
+
 use super::bench::{Bench, Done};
 use super::subject::Means;
 use crate::end_to_end::host::{Asked, EVERY, Trouble};
@@ -110,6 +112,22 @@ pub(super) async fn a_404_just_after_the_create_makes_no_second_event(bench: &mu
     Ok(())
 }
 
+/// 404 of the calendar itself (L24): nothing is deleted by that, and nothing dead. The connection is parked
+/// until somebody has seen to it, and what was meant is done then.
+pub(super) async fn a_calendar_that_is_gone_settles_nothing(bench: &mut Bench) -> Done {
+    for is_cancelled in [false, true] {
+        bench.book().await;
+        bench.is_right().await?;
+        let gone = bench.order_of(EVERY, Asked::All, bench.refusal(404));
+        let story = &mut bench.story;
+        let event = if is_cancelled { story.cancelled() } else { story.moved(11) };
+        bench.tell(event).await;
+        is_parked_until_reconnected(bench, &*gone).await?;
+        bench.afresh().await;
+    }
+    Ok(())
+}
+
 /// Rule R12: one bare 404 settles nothing for good. What could not be found when it was to be deleted
 /// is looked for again.
 pub(super) async fn what_is_not_found_when_it_is_to_be_deleted_is_looked_for_again(
@@ -200,6 +218,17 @@ pub(super) async fn a_412_is_read_back(bench: &mut Bench) -> Done {
     Ok(())
 }
 
+/// Accepted, or several statuses, or said by somebody on the way: no success, no refusal, and nothing done
+/// (RFC 9110 §15.3.3, RFC 4918 §13).
+pub(super) async fn a_status_that_settles_nothing_is_read_back(bench: &mut Bench) -> Done {
+    for status in [202, 207, 408, 423, 425, 502, 504, 509] {
+        let done = super::writing::each_verb_under(bench, bench.refusal(status)).await;
+        done.map_err(|why| format!("{status}: {why}"))?;
+        bench.afresh().await;
+    }
+    Ok(())
+}
+
 /// 429, and 503, that say when to come back: nobody comes before (L16).
 pub(super) async fn a_calendar_that_says_when_to_come_back_is_left_alone_until_then(
     bench: &mut Bench,
@@ -216,8 +245,9 @@ pub(super) async fn a_calendar_that_says_when_to_come_back_is_left_alone_until_t
         let [first, second] = came.as_slice() else {
             return Err(format!("{status}: not two attempts: {came:?}"));
         };
-        let pause = (*second - *first).as_seconds_f64();
-        ensure!(pause >= f64::from(PAUSE_S), "{status}: asked again after {pause} s");
+        let pause = *second - *first;
+        let is_long = pause >= TimeDelta::seconds(PAUSE_S.into());
+        ensure!(is_long, "{status}: asked again after {pause}");
         ensure!(bench.dead_letters().await.is_empty(), "a dead letter, for want of patience");
         bench.afresh().await;
     }

@@ -182,7 +182,7 @@ impl Bench {
         let id = self.connection.id;
         let calendar = self.subject.open(&self.place, id, &self.http);
         self.calendars.insert(id, (self.flawed)(calendar));
-        drop(self.store.put_connection(&self.connection).await.expect("the store answers"));
+        self.store.put_connection(&self.connection).await.expect("the store answers");
     }
 
     /// The adapter.
@@ -239,7 +239,8 @@ impl Bench {
         self.tell(event).await;
     }
 
-    async fn tell(&mut self, event: OutgoingEvent) {
+    /// Its application says this of it.
+    pub(super) async fn tell(&mut self, event: OutgoingEvent) {
         self.wanted = match &event.change {
             Change::Created(details) | Change::Updated(details) => self.rules.render(details),
             Change::Cancelled { .. } => None,
@@ -314,7 +315,8 @@ impl Bench {
     async fn trouble(&self) -> String {
         let booking = self.store.hasten(self.story.id()).await;
         let rows = booking.ok().flatten().map(|booking| booking.calendars).unwrap_or_default();
-        rows.into_iter().filter_map(|row| row.last_error).map(|said| format!("; {said}")).collect()
+        let said: Vec<_> = rows.into_iter().filter_map(|row| row.last_error).collect();
+        if said.is_empty() { String::new() } else { format!(": {}", said.join("; ")) }
     }
 
     /// Lets a worker send until nothing is owed.

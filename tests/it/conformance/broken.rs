@@ -121,6 +121,12 @@ caught! {
     the_kit_catches_a_404_taken_for_a_tombstone: TakesAbsenceForDeletion on google, by [
         a_reading_that_lags_behind_the_create_makes_no_second_event: "not one",
     ];
+    the_kit_catches_a_calendar_that_is_gone_taken_for_an_empty_one: TakesGoneForAbsence on google, by [
+        a_calendar_that_is_gone_settles_nothing: "it is parked",
+    ];
+    the_kit_catches_what_was_accepted_taken_for_done: TakesAcceptedForDone on strict, by [
+        a_status_that_settles_nothing_is_read_back: "202: Book: the event is missing",
+    ];
     the_kit_catches_a_failed_reading_taken_for_absence: TakesFailureForAbsence on google, by [
         a_delete_of_which_nobody_knows_makes_room_for_a_booking_made_again: "lost on its way",
     ];

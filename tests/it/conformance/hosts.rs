@@ -81,6 +81,9 @@ fn http() -> Http {
     client(&Surroundings::real())
 }
 
+/// Zones of the kit's facts that are not among those of Graph's `dateTimeTimeZone` resource type.
+const UNKNOWN_TO_GRAPH: [Tz; 2] = [Tz::Pacific__Kiritimati, Tz::Australia__Lord_Howe];
+
 /// One of the hosts of `end_to_end`.
 struct OnHost {
     host: Host,
@@ -119,7 +122,9 @@ impl Subject for OnHost {
         let mut shown = self.host.shown(place).await;
         if self.kind() == CalendarKind::Caldav {
             // What has no zone is said in UTC.
-            shown.iter_mut().for_each(|event| event.zone = event.zone.or(Some(Tz::UTC)));
+            for event in &mut shown {
+                event.zone = event.zone.or(Some(Tz::UTC));
+            }
         }
         shown
     }
@@ -141,7 +146,8 @@ impl Subject for OnHost {
         self.writes(place).into_iter().map(attempt).collect()
     }
 
-    /// Graph's local times have no offset: what they cannot say is said in UTC. And its texts break lines
+    /// Graph's local times have no offset: what they cannot say is said in UTC, as is the time of a zone
+    /// that Graph does not know. And its texts break lines
     /// as HTML's do that was text.
     fn kept(&self, content: &Content) -> Content {
         let text = |text: &String| (self.text)(text);
@@ -150,7 +156,10 @@ impl Subject for OnHost {
             content.zone.from_local_datetime(&local).single().is_some()
         };
         let zone = match self.kind() {
-            CalendarKind::Microsoft if !(is_clear(content.start) && is_clear(content.end)) => {
+            CalendarKind::Microsoft
+                if UNKNOWN_TO_GRAPH.contains(&content.zone)
+                    || !(is_clear(content.start) && is_clear(content.end)) =>
+            {
                 Tz::UTC
             }
             CalendarKind::Google | CalendarKind::Microsoft | CalendarKind::Caldav => content.zone,

@@ -35,7 +35,7 @@ fn lived(bench: &Bench) -> Done {
 }
 
 /// Each verb meets this trouble once, and takes effect once.
-async fn each_verb_under(bench: &mut Bench, trouble: Trouble) -> Done {
+pub(super) async fn each_verb_under(bench: &mut Bench, trouble: Trouble) -> Done {
     for step in LIFE {
         let order = bench.order(1, trouble);
         take(bench, step).await;
@@ -265,6 +265,27 @@ pub(super) async fn a_stale_update_changes_nothing(bench: &mut Bench) -> Done {
     bench.is_right().await?;
     bench.land(&*late).await?;
     bench.is_right().await
+}
+
+/// The same, when the booking was cancelled, and made again.
+pub(super) async fn a_stale_update_brings_nothing_back(bench: &mut Bench) -> Done {
+    for is_made_again in [false, true] {
+        bench.book().await;
+        bench.is_right().await?;
+        let late = bench.order(1, Trouble::Late);
+        bench.move_to(11).await;
+        bench.is_right().await?;
+        bench.cancel().await;
+        bench.is_right().await?;
+        if is_made_again {
+            bench.rebook(13).await;
+            bench.is_right().await?;
+        }
+        bench.land(&*late).await?;
+        bench.is_right().await?;
+        bench.afresh().await;
+    }
+    Ok(())
 }
 
 /// And a create.

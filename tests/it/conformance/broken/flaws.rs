@@ -108,6 +108,18 @@ impl Flaw for TakesAbsenceForDeletion {
     }
 }
 
+/// No calendar is an empty calendar (L24).
+#[derive(Default)]
+pub(super) struct TakesGoneForAbsence;
+
+#[async_trait]
+impl Flaw for TakesGoneForAbsence {
+    async fn read(&self, of: &dyn Calendar, name: Name<'_>) -> Reading {
+        let reading = of.read(name).await;
+        if matches!(reading, Reading::CalendarGone { .. }) { Reading::Absent } else { reading }
+    }
+}
+
 /// Not readable is not found (L24).
 #[derive(Default)]
 pub(super) struct TakesFailureForAbsence;
@@ -178,6 +190,17 @@ fn with_status(mut answer: Answer, from: impl Fn(u16) -> bool, to: u16) -> Answe
         *status = to;
     }
     answer
+}
+
+/// Every 2xx is a success.
+#[derive(Default)]
+pub(super) struct TakesAcceptedForDone;
+
+#[async_trait]
+impl Flaw for TakesAcceptedForDone {
+    async fn send(&self, of: &dyn Calendar, call: &Call<'_>) -> Answer {
+        with_status(of.send(call).await, |status| (200..300).contains(&status), 200)
+    }
 }
 
 /// Every refusal was meant for the body.
