@@ -49,6 +49,7 @@
 //! | what vanished without a trace is missed in the end (R20) | `it`: `end_to_end`, `what_got_lost_without_a_trace_comes_back_in_the_end` |
 //! | what a host has put into an event survives every update and repair, and is no drift (R20) | `it`: `end_to_end`, `kept`; `calendar`: `all_of_hers_stays_beside_our_content` and `notes_survive_any_updates` |
 //! | `external_calendar_events` says what stands in the calendar | `it`: `store_contract`, `records`; `simulate`: the oracle |
+//! | every adapter passes one kit of facts, and the kit notices an adapter that is broken | `it`: `conformance`; `conformance::broken` |
 //! | a few faults, anywhere, end in the fold: revisions only rise, a revision has one effect in a generation, no stale fence writes (R1, R3, R9 to R15) | `model` |
 //! | one live event or none, through every fault that is drawn | `simulate`: `tests/run simulate` |
 //! | what is sent to Google and Microsoft is what they publish: paths, parameters, bodies | `tests/run requests` |

@@ -162,6 +162,9 @@ pub enum CalendarKind {
 }
 
 impl CalendarKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Google, Self::Microsoft, Self::Caldav];
+
     /// The name in the database, the settings and the metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -173,7 +176,7 @@ impl CalendarKind {
 
     /// Reads that name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Google, Self::Microsoft, Self::Caldav].into_iter().find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 

@@ -12,9 +12,9 @@
 )]
 pub(crate) mod world;
 
-mod worker;
+pub(crate) mod worker;
 
-mod database;
+pub(crate) mod database;
 
 #[cfg_attr(
     not(feature = "crash-points"),
@@ -22,7 +22,7 @@ mod database;
 )]
 pub(crate) mod host;
 
-mod wire;
+pub(crate) mod wire;
 
 pub(crate) mod story;
 

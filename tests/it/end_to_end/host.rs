@@ -9,6 +9,8 @@ mod google;
 
 mod microsoft;
 
+mod orders;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 pub(crate) use caldav::CaldavHost;
+pub(crate) use orders::Asked;
 
 use super::wire::{Meant, WireCall, WireOrder};
 
@@ -41,6 +44,12 @@ pub(crate) enum Trouble {
     Slow(Duration),
     /// It takes no effect; this is the answer. A CalDAV server gives no reason.
     Refused { status: u16, reason: &'static str, retry_after_s: Option<u32> },
+    /// It takes effect; this is the answer all the same.
+    DoneAndRefused { status: u16, reason: &'static str },
+    /// The connection ends at once, and it takes no effect.
+    RequestLost,
+    /// It takes effect, and half of the answer comes.
+    AnswerCut,
 }
 
 /// The calendar is out of order.
@@ -103,7 +112,7 @@ impl Ordered {
 }
 
 /// An event, as a host sees it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shown {
     /// Its name in the calendar.
     pub(crate) id: String,
@@ -116,6 +125,8 @@ pub(crate) struct Shown {
     /// `SEQUENCE`.
     pub(crate) sequence: i64,
     pub(crate) summary: String,
+    pub(crate) description: Option<String>,
+    pub(crate) location: Option<String>,
     pub(crate) start: DateTime<Utc>,
     pub(crate) end: DateTime<Utc>,
     pub(crate) zone: Option<Tz>,
@@ -338,13 +349,9 @@ impl Host {
 
     /// Lets a call that comes late land at last, whose event was deleted meanwhile.
     pub(crate) fn land(&self, place: &Place, late: &Ordered) {
-        match self {
-            // As long as Google remembers the deleted event, its name is taken.
-            Self::Google(google) => google.evict_tombstones(&place.calendar),
-            // And so with Graph and its transactionId.
-            Self::Microsoft(graph) => graph.forget_transactions(&place.subject),
-            Self::Caldav(_) => {}
-        }
+        // As long as Google remembers the deleted event, its name is taken; and so with Graph and its
+        // transactionId.
+        self.forget(place);
         late.withdraw();
     }
 

@@ -56,6 +56,11 @@ impl Story {
         Self { sequence: None, ..Self::of(name, provider) }
     }
 
+    /// What its application calls it.
+    pub(crate) fn id(&self) -> &BookingId {
+        &self.booking
+    }
+
     /// The UID that the service derives.
     pub(crate) fn uid(&self) -> IcalUid {
         IcalUid::of_booking(&self.booking, DOMAIN).expect("a UID")

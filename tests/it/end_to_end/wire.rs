@@ -44,6 +44,8 @@ impl WireCall {
 pub(crate) enum Meant {
     /// Writes below this path.
     Writes(String),
+    /// Readings of resources below this path.
+    Reads(String),
     /// All below this path.
     All(String),
 }
@@ -67,6 +69,7 @@ impl WireOrder {
     fn takes(&self, call: &WireCall) -> bool {
         let meant = match &self.meant {
             Meant::Writes(path) => call.is_write() && call.path.starts_with(path.as_str()),
+            Meant::Reads(path) => call.method == "GET" && call.path.starts_with(path.as_str()),
             Meant::All(path) => call.path.starts_with(path.as_str()),
         };
         meant
@@ -197,12 +200,16 @@ impl Shared {
                 self.pass(client, number, &bytes).await;
             }
             Trouble::Refused { status, reason: _, retry_after_s } => {
-                let after = retry_after_s.map(|seconds| format!("Retry-After: {seconds}\r\n"));
-                let answer = format!(
-                    "HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n{}\r\n",
-                    after.unwrap_or_default()
-                );
-                finish(client, answer.as_bytes()).await;
+                finish(client, refusal(status, retry_after_s).as_bytes()).await;
+            }
+            Trouble::DoneAndRefused { status, reason: _ } => {
+                self.ask(number, &bytes).await;
+                finish(client, refusal(status, None).as_bytes()).await;
+            }
+            Trouble::RequestLost => {}
+            Trouble::AnswerCut => {
+                let answer = self.ask(number, &bytes).await;
+                finish(client, cut(&answer)).await;
             }
         }
     }
@@ -223,6 +230,21 @@ impl Shared {
         lock(&self.calls)[number].status = status.and_then(|digits| digits.parse().ok());
         answer
     }
+}
+
+/// A bare answer.
+fn refusal(status: u16, retry_after_s: Option<u32>) -> String {
+    let after = retry_after_s.map(|seconds| format!("Retry-After: {seconds}\r\n"));
+    format!(
+        "HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n{}\r\n",
+        after.unwrap_or_default()
+    )
+}
+
+/// The first half of an answer's head: what has no body cannot be cut elsewhere.
+fn cut(answer: &[u8]) -> &[u8] {
+    let head = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap_or(answer.len());
+    &answer[..head / 2]
 }
 
 /// The other side may have gone; that is its own affair.

@@ -16,7 +16,7 @@ use super::world::PATIENCE;
 pub(crate) const REJECTIONS_MAX: i32 = 3;
 
 /// How sending is done, unless a fact asks for something else.
-pub(super) fn emit_options() -> EmitOptions {
+pub(crate) fn emit_options() -> EmitOptions {
     EmitOptions {
         gate: Gate { enabled: true, providers: Vec::new(), connections: Vec::new() },
         lanes_max: 8,
@@ -43,7 +43,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Lets it send.
-    pub(super) fn of(emitter: Emitter) -> Self {
+    pub(crate) fn of(emitter: Emitter) -> Self {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::new(emitter).run(stop.clone()));

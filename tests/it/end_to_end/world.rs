@@ -4,6 +4,8 @@
 
 mod made;
 
+mod reader;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,20 +19,19 @@ use calendar_sync::clock::Surroundings;
 use calendar_sync::config::{Given, Settings};
 use calendar_sync::connection::accounts::SealedAccounts;
 use calendar_sync::connection::{Sealer, connection_id};
-use calendar_sync::consumer::{BatchPlace, BatchSink as _, RawRecord, Taken};
+use calendar_sync::consumer::RawRecord;
 use calendar_sync::emit::{EmitOptions, Emitter};
 use calendar_sync::emulator;
 use calendar_sync::ops::metrics::Metrics;
 use calendar_sync::pipeline::Pipeline;
 use calendar_sync::pipeline::schemas::NoRegistry;
 use calendar_sync::store::{
-    ConnectionState, DeadLetter, DeadState, ExternalEvent, Fenced, LogFacts, NewConnection,
-    PutConnection, Resume, Store,
+    ConnectionState, DeadLetter, DeadState, ExternalEvent, NewConnection, PutConnection, Resume,
+    Store,
 };
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::database::{Database, found_by_all, store_of};
@@ -44,6 +45,7 @@ pub(crate) use made::{
     contrary_google, contrary_graph, demanding, embedded, graph, graph_on_postgres, ignorant,
     radicale, real, switched, xandikos,
 };
+pub(crate) use reader::{Reader, record};
 
 /// The topic of the facts that do without a broker.
 pub(crate) const TOPIC: &str = "booking.events";
@@ -210,15 +212,7 @@ impl World {
     }
 
     fn append(&mut self, payload: Vec<u8>, key: &str) {
-        let offset = i64::try_from(self.records.len()).expect("a short log");
-        self.records.push(RawRecord {
-            partition: 0,
-            offset,
-            timestamp_ms: 1_000 + offset,
-            key: Some(key.as_bytes().to_vec()),
-            payload: Some(payload),
-            headers: Vec::new(),
-        });
+        self.records.push(record(self.records.len(), payload, key));
     }
 
     /// Writes the records from `at` on once more.
@@ -254,29 +248,8 @@ impl World {
         batch_max: usize,
     ) {
         let token = self.surroundings.dice.token();
-        let cursors = self.store.fence(topic, &[0], token).await.expect("the store answers");
-        let cursor = &cursors[0];
-        if cursor.next_offset.is_none() {
-            let facts = LogFacts { start: Some(0), ..LogFacts::default() };
-            let noted = self.store.note_log(&cursor.fence, &facts).await;
-            assert_eq!(noted.expect("the store answers"), Fenced::Written);
-        }
-        let pipeline = self.pipeline();
-        let mut from = usize::try_from(cursor.next_offset.unwrap_or(0)).expect("an offset");
-        while from < end {
-            let to = end.min(from + batch_max);
-            let place = BatchPlace {
-                fence: cursor.fence.clone(),
-                incarnation: cursor.incarnation,
-                from: i64::try_from(from).expect("an offset"),
-                log_end: i64::try_from(log.len()).ok(),
-                recover_until: cursor.recover_until,
-            };
-            let records = log[from..to].to_vec();
-            let taken = pipeline.take(&place, records, &CancellationToken::new()).await;
-            assert_eq!(taken, Taken::To(i64::try_from(to).expect("an offset")));
-            from = to;
-        }
+        let reader = Reader { store: &self.store, pipeline: &self.pipeline(), token };
+        reader.read(topic, log, end, batch_max).await;
     }
 
     /// What the consumer hands batches to.

@@ -174,6 +174,8 @@ fn event(id: String, got: Response) -> Shown {
         revision: number("X-BOOKING-REVISION").unwrap_or(-1),
         sequence: number("SEQUENCE").unwrap_or(-1),
         summary: event.get_summary().unwrap_or_default().to_owned(),
+        description: event.get_description().map(ToOwned::to_owned),
+        location: event.property_value("LOCATION").map(ToOwned::to_owned),
         start,
         end,
         zone: zone.or(said),

@@ -17,6 +17,11 @@ pub(super) fn rule(count: u32, trouble: Trouble) -> Rule {
             let refusal = Refusal { retry_after_s, ..Refusal::api(status, reason, "no") };
             Fault::Refuse(Moment::BeforeApplying, refusal)
         }
+        Trouble::DoneAndRefused { status, reason } => {
+            Fault::Refuse(Moment::AfterApplying, Refusal::api(status, reason, "no"))
+        }
+        Trouble::RequestLost => Fault::HangUp(Moment::BeforeApplying),
+        Trouble::AnswerCut => Fault::Truncate,
     };
     if count == EVERY { Rule::always(fault) } else { Rule::next(count, fault) }
 }
@@ -28,6 +33,8 @@ pub(super) fn of_writes(rule: Rule) -> Rule {
 
 pub(super) fn event(event: EventView) -> Shown {
     let revision = event.properties.get("bookingRevision").and_then(|text| text.parse().ok());
+    let text = |name: &str| event.resource[name].as_str().map(ToOwned::to_owned);
+    let (description, location) = (text("description"), text("location"));
     Shown {
         id: event.id,
         provider_uid: event.ical_uid,
@@ -35,6 +42,8 @@ pub(super) fn event(event: EventView) -> Shown {
         revision: revision.unwrap_or(-1),
         sequence: event.sequence,
         summary: event.summary,
+        description,
+        location,
         start: event.start,
         end: event.end,
         zone: event.zone,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use calendar_sync::emulator::microsoft::{ByHand, EventView, Switches};
-use calendar_sync::emulator::{self, MicrosoftEmulator};
+use calendar_sync::emulator::{self, MicrosoftEmulator, Rule};
 use serde_json::Value;
 
 use super::{Ordered, Place, Shown, Write, google};
@@ -29,11 +29,15 @@ pub(super) fn delete_by_hand(graph: &MicrosoftEmulator, id: &str) {
 
 /// It is found neither by its id nor by its name.
 pub(super) fn hide(graph: &MicrosoftEmulator, id: &str, not_found: super::Trouble) -> Ordered {
+    let rule = google::rule(super::EVERY, not_found).event(id);
+    lag(graph, rule.verb(emulator::Verb::Get).verb(emulator::Verb::Delete))
+}
+
+/// No search finds anything, and this is ordered beside.
+pub(super) fn lag(graph: &MicrosoftEmulator, rule: Rule) -> Ordered {
     let before = graph.switches();
     let lagging = Switches { search_lags: LONG, search_lags_after_change: LONG, ..before.clone() };
     graph.set_switches(lagging);
-    let rule = google::rule(super::EVERY, not_found).event(id);
-    let rule = rule.verb(emulator::Verb::Get).verb(emulator::Verb::Delete);
     Ordered::Microsoft { order: graph.order(rule), hidden: Some((graph.clone(), Box::new(before))) }
 }
 
@@ -46,6 +50,8 @@ fn revision(event: &EventView) -> Option<i64> {
 
 pub(super) fn event(event: EventView) -> Shown {
     let revision = revision(&event).unwrap_or(-1);
+    let place = event.resource["location"]["displayName"].as_str().unwrap_or_default().to_owned();
+    let some = |text: String| Some(text).filter(|text| !text.is_empty());
     Shown {
         id: event.id,
         provider_uid: event.ical_uid,
@@ -54,6 +60,8 @@ pub(super) fn event(event: EventView) -> Shown {
         // Graph has none.
         sequence: revision,
         summary: event.subject,
+        description: some(event.text),
+        location: some(place),
         start: event.start,
         end: event.end,
         zone: event.zone,
