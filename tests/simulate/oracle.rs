@@ -24,11 +24,7 @@ pub(crate) fn judge(world: &World, story: &Story, destinations: &BTreeMap<Provid
             let here = shown.filter(|shown| destinations.get(&shown.provider) == Some(&number));
             let its = uids.iter().filter(|(_, uid)| uid.as_str() == booked.uid.as_str());
             let names: BTreeSet<&str> = its.map(|(name, _)| name.as_str()).collect();
-            let live = account.server.live().into_iter();
-            let found: Vec<&Event> = live
-                .filter(|event| is_ours(event) && names.contains(event.name.as_str()))
-                .filter(|event| !is_restored(account, &event.name))
-                .collect();
+            let found = found(account, &names);
             let mut wrongs = compare(account, booked.told_at(), here.as_ref(), &found, &names);
             let mut last = names.iter().filter_map(|name| last(account, name));
             if wrongs.is_empty() && last.all(|last| matches!(last.by, By::Request(_))) {
@@ -43,6 +39,14 @@ pub(crate) fn judge(world: &World, story: &Story, destinations: &BTreeMap<Provid
             world.wrong(format!("account {number}: {wrong}"));
         }
     }
+}
+
+/// What stands of a booking.
+fn found<'a>(account: &'a Account, names: &BTreeSet<&str>) -> Vec<&'a Event> {
+    let live = account.server.live().into_iter();
+    live.filter(|event| is_ours(event) && names.contains(event.name.as_str()))
+        .filter(|event| !is_restored(account, &event.name))
+        .collect()
 }
 
 /// Made by the service, not by a host.
@@ -240,3 +244,7 @@ fn repeated_effects(account: &Account) -> Vec<String> {
         })
         .collect()
 }
+
+#[cfg(test)]
+#[path = "oracle_tests.rs"]
+mod tests;

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use crate::adapter::{ask_of, done, read_marker, status};
-use crate::calendars::{self, Ask, By, Said, Stood};
+use crate::calendars::{Ask, Said};
 use crate::dice::Chance;
 use crate::graph;
 use crate::plan::{HELD_MAX, Rates};
@@ -163,20 +163,9 @@ impl Wire {
         lost(sent && variant != Variant::UnknownTakenForFailed)
     }
 
-    /// The latest request whose doing a worker has an acknowledgement of. A repetition is answered as
-    /// well and changes nothing: what stands is of a request before it.
+    /// A worker has an acknowledgement of a request.
     fn acknowledge(&self, name: &str, request: u64) {
-        let mut accounts = self.world.accounts();
-        let account = &mut accounts.0[self.account];
-        let mut changes = account.server.history().iter().rev().filter(|one| one.name == name);
-        let made = changes.find_map(|one| match one.by {
-            By::Request(made) if made <= request => Some(made),
-            By::Request(_) | By::Host | By::Server => None,
-        });
-        if let Some(made) = made {
-            let latest = account.acknowledged.entry(name.to_owned()).or_default();
-            *latest = made.max(*latest);
-        }
+        self.world.accounts().0[self.account].acknowledge(name, request);
     }
 }
 
@@ -275,10 +264,9 @@ impl Journey {
         } else {
             let seen = account.server.history().len();
             let said = account.server.answer(at, self.request, &self.ask);
-            let account = &*account;
-            for change in &account.server.history()[seen..] {
-                self.judge(account, change);
-            }
+            let changes = account.server.history()[seen..].to_vec();
+            let undone = changes.iter().filter_map(|change| account.undone(change, self.request));
+            undone.for_each(|undone| self.world.wrong(undone));
             Came::Said(account.by_id(&self.ask, said))
         };
         drop(accounts);
@@ -288,24 +276,6 @@ impl Journey {
             Came::Gone => format!("#{} arrives: the calendar is gone", self.request),
         });
         came
-    }
-
-    /// What a worker has an acknowledgement of is never undone by what was sent before it.
-    fn judge(&self, account: &crate::accounts::Account, change: &calendars::Change) {
-        let Some(latest) = account.acknowledged.get(&change.name) else {
-            return;
-        };
-        let was_live = matches!(change.before, Stood::Live(_));
-        if change.by == By::Request(self.request)
-            && self.request < *latest
-            && was_live
-            && account.keeps_conditions
-        {
-            self.world.wrong(format!(
-                "request #{} undid what request #{latest} had been acknowledged for: {}",
-                self.request, change.name
-            ));
-        }
     }
 }
 

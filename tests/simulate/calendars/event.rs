@@ -99,6 +99,21 @@ pub enum Stood {
     Live(Box<Event>),
 }
 
+impl Stood {
+    /// Whether an event stood there.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Live(_))
+    }
+
+    /// The revision in our marker, if there is one.
+    pub fn revision(&self) -> Option<i64> {
+        match self {
+            Self::Live(event) => event.marker.as_ref().map(|marker| marker.revision),
+            Self::Nothing | Self::Tombstone => None,
+        }
+    }
+}
+
 /// One change of what a calendar holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -113,4 +128,11 @@ pub struct Change {
     pub before: Stood,
     /// What stands there since.
     pub after: Stood,
+}
+
+impl Change {
+    /// Whether there is an event since, and there was none.
+    pub fn makes(&self) -> bool {
+        !self.before.is_live() && self.after.is_live()
+    }
 }
