@@ -73,13 +73,9 @@ fn uids_by_name(account: &Account) -> BTreeMap<String, String> {
 /// What became of the live event of a name last. That a deleted one is not remembered any more is
 /// nothing that becomes of it.
 fn last<'a>(account: &'a Account, name: &str) -> Option<&'a Change> {
-    let matters = |change: &&Change| is_live(&change.before) || is_live(&change.after);
+    let matters = |change: &&Change| change.before.is_live() || change.after.is_live();
     let mut history = account.server.history().iter().rev().filter(matters);
     history.find(|change| change.name == name)
-}
-
-fn is_live(stood: &Stood) -> bool {
-    matches!(stood, Stood::Live(_))
 }
 
 /// Whether the host took an event back out of the bin, and nobody else has touched it since: it is her
@@ -87,43 +83,45 @@ fn is_live(stood: &Stood) -> bool {
 fn is_restored(account: &Account, name: &str) -> bool {
     let its = account.server.history().iter().rev().filter(|change| change.name == name);
     let mut by_hand = its.take_while(|change| change.by == By::Host);
-    by_hand.any(|change| !is_live(&change.before) && is_live(&change.after))
+    by_hand.any(|change| !change.before.is_live() && change.after.is_live())
 }
 
 /// Whether the host has deleted one of these since, or made it her own.
 fn was_deleted_by_hand(account: &Account, names: &BTreeSet<&str>, since: Duration) -> bool {
     let mut last = names.iter().filter_map(|name| last(account, name));
     last.any(|last| {
-        let is_deleted = !is_live(&last.after) || is_restored(account, &last.name);
+        let is_deleted = !last.after.is_live() || is_restored(account, &last.name);
         last.by == By::Host && last.at >= since && is_deleted
     })
 }
 
-/// Whether the host has changed what is compared since, or has taken our marker out of it last: nothing
-/// tells then what of it is whose.
-fn was_edited_by_hand(account: &Account, name: &str, since: Duration) -> bool {
-    let is_marked = |stood: &Stood| match stood {
-        Stood::Live(event) => event.marker.is_some(),
-        Stood::Nothing | Stood::Tombstone => false,
-    };
-    let last = last(account, name);
-    if last.is_some_and(|last| last.by == By::Host && last.at >= since && !is_marked(&last.after)) {
-        return true;
-    }
-    account.server.history().iter().any(|change| match (&change.before, &change.after) {
-        (Stood::Live(before), Stood::Live(after)) => {
-            change.name == name
-                && change.by == By::Host
-                && change.at >= since
-                && (&before.summary, &before.start, &before.end)
-                    != (&after.summary, &after.start, &after.end)
+/// Whether a call of ours has left an event as it is wanted.
+fn is_as_wanted(change: &Change, shown: &Shown) -> bool {
+    match &change.after {
+        Stood::Live(event) => {
+            matches!(change.by, By::Request(_)) && differences(shown, event).is_none()
         }
-        _ => false,
-    })
+        Stood::Nothing | Stood::Tombstone => false,
+    }
 }
 
-/// What is wrong with a booking in one account. What a host has done by hand stands until the booking
-/// is told to be something else than it ever was before.
+/// Whether nobody but the host has touched it since a call of ours left it as it is wanted; or, once
+/// one did, she has taken our marker out of it last: nothing tells then what of it is whose. What she
+/// did before, to what the event was until then, the call has to overrule.
+fn was_edited_by_hand(account: &Account, name: &str, shown: &Shown, told_at: Duration) -> bool {
+    let history = account.server.history().iter().rev().filter(|change| change.name == name);
+    let its: Vec<&Change> = history.filter(|change| change.at >= told_at).collect();
+    let Some(written) = its.iter().position(|change| is_as_wanted(change, shown)) else {
+        return false;
+    };
+    let is_by_host = |change: &&Change| change.by == By::Host;
+    let last = its.first().filter(|last| is_by_host(last));
+    last.is_some_and(|last| last.after.is_live() && last.after.revision().is_none())
+        || its[..written].iter().all(is_by_host)
+}
+
+/// What is wrong with a booking in one account. What a host has done by hand stands from when the event
+/// was as the booking is, until the booking is something else.
 fn compare(
     account: &Account,
     told_at: Duration,
@@ -137,7 +135,7 @@ fn compare(
         wrongs.push(format!("{} live events: {names:?}", found.len()));
     }
     match (shown, found.first()) {
-        (Some(shown), Some(event)) if !was_edited_by_hand(account, &event.name, told_at) => {
+        (Some(shown), Some(event)) if !was_edited_by_hand(account, &event.name, shown, told_at) => {
             wrongs.extend(differences(shown, event));
         }
         (Some(shown), None) if !was_deleted_by_hand(account, names, told_at) => {

@@ -153,3 +153,31 @@ fn what_is_made_anew_begins_anew() {
     assert!(desk.create(0, 0, &shown(0)).is_empty());
     assert!(desk.update(1, &shown(1)).is_empty());
 }
+
+/// The service meets 412, and takes the move for done.
+#[test]
+fn an_edit_of_what_stood_before_excuses_no_lost_update() {
+    for deed in [
+        Deed::Edit { name: first(), title: true, time: false },
+        Deed::StripMarker { name: first() },
+    ] {
+        let mut desk = Desk::holding_the_first();
+        let told_at = desk.now;
+        desk.host(&deed);
+        assert_eq!(desk.wrongs(told_at, Some(&shown(1))).len(), 1, "{deed:?}");
+        desk.update(1, &shown(1));
+        assert!(desk.wrongs(told_at, Some(&shown(1))).is_empty(), "{deed:?}");
+    }
+}
+
+#[test]
+fn an_edit_of_what_is_wanted_is_left_to_the_host() {
+    let mut desk = Desk::holding_the_first();
+    let told_at = desk.now;
+    desk.update(1, &shown(1));
+    desk.host(&Deed::Edit { name: first(), title: true, time: true });
+    assert!(desk.wrongs(told_at, Some(&shown(1))).is_empty());
+    // What came after it by a call is not hers.
+    desk.update(0, &shown(0));
+    assert_eq!(desk.wrongs(told_at, Some(&shown(1))).len(), 1);
+}
