@@ -86,13 +86,29 @@ fn is_restored(account: &Account, name: &str) -> bool {
     by_hand.any(|change| !change.before.is_live() && change.after.is_live())
 }
 
-/// Whether the host has deleted one of these since, or made it her own.
-fn was_deleted_by_hand(account: &Account, names: &BTreeSet<&str>, since: Duration) -> bool {
-    let mut last = names.iter().filter_map(|name| last(account, name));
-    last.any(|last| {
-        let is_deleted = !last.after.is_live() || is_restored(account, &last.name);
-        last.by == By::Host && last.at >= since && is_deleted
-    })
+/// Whether the host ended the last of these that a call has made, and it had been as it is wanted: what
+/// she deletes before, the next call makes anew. What stood under earlier names is nothing but removed,
+/// should it be there again (rules R14 and R20).
+fn was_deleted_by_hand(
+    account: &Account,
+    names: &BTreeSet<&str>,
+    shown: &Shown,
+    told_at: Duration,
+) -> bool {
+    let history = account.server.history().iter();
+    let its: Vec<&Change> = history.filter(|change| names.contains(change.name.as_str())).collect();
+    // By the call, as a late one makes what is no more the last.
+    let last = its.iter().filter(|change| change.makes()).max_by_key(|change| match change.by {
+        By::Request(request) => request,
+        By::Host | By::Server => 0,
+    });
+    let Some(last) = last else {
+        return false;
+    };
+    let mut its = its.iter().rev().filter(|change| change.name == last.name);
+    let ended = its.find(|change| change.before.is_live() && !change.after.is_live());
+    ended.is_some_and(|ended| ended.by == By::Host)
+        && its.any(|change| change.at >= told_at && is_as_wanted(change, shown))
 }
 
 /// Whether a call of ours has left an event as it is wanted.
@@ -138,7 +154,7 @@ fn compare(
         (Some(shown), Some(event)) if !was_edited_by_hand(account, &event.name, shown, told_at) => {
             wrongs.extend(differences(shown, event));
         }
-        (Some(shown), None) if !was_deleted_by_hand(account, names, told_at) => {
+        (Some(shown), None) if !was_deleted_by_hand(account, names, shown, told_at) => {
             wrongs.push(format!("`{}` is lost", shown.summary));
         }
         (None, Some(event)) if !account.is_left => {

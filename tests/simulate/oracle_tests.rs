@@ -181,3 +181,45 @@ fn an_edit_of_what_is_wanted_is_left_to_the_host() {
     desk.update(0, &shown(0));
     assert_eq!(desk.wrongs(told_at, Some(&shown(1))).len(), 1);
 }
+
+#[test]
+fn a_deletion_by_hand_excuses_no_deletion_of_the_next_generation() {
+    let mut desk = Desk::holding_the_first();
+    let told_at = desk.now;
+    desk.host(&Deed::Delete { name: first() });
+    desk.create(1, 1, &shown(1));
+    assert!(desk.wrongs(told_at, Some(&shown(1))).is_empty());
+    desk.delete(1);
+    assert_eq!(desk.wrongs(told_at, Some(&shown(1))).len(), 1);
+}
+
+/// She restores the first one and deletes the next one; a verification removes the first.
+#[test]
+fn a_removal_of_an_earlier_generation_takes_nothing_from_a_deletion_by_hand() {
+    let mut desk = Desk::holding_the_first();
+    let told_at = desk.now;
+    desk.host(&Deed::Delete { name: first() });
+    desk.create(1, 1, &shown(1));
+    desk.host(&Deed::Restore { name: first() });
+    desk.host(&Deed::Delete { name: NAMES[1].to_owned() });
+    desk.delete(0);
+    assert!(desk.wrongs(told_at, Some(&shown(1))).is_empty());
+}
+
+/// The service finds nothing, and takes the move for done.
+#[test]
+fn a_deletion_of_what_stood_before_excuses_no_lost_update() {
+    let mut desk = Desk::holding_the_first();
+    let told_at = desk.now;
+    desk.host(&Deed::Delete { name: first() });
+    assert_eq!(desk.wrongs(told_at, Some(&shown(1))).len(), 1);
+}
+
+#[test]
+fn a_deletion_of_what_is_wanted_is_left_to_the_host() {
+    let mut desk = Desk::holding_the_first();
+    let told_at = desk.now;
+    desk.update(1, &shown(1));
+    desk.host(&Deed::Delete { name: first() });
+    assert!(desk.wrongs(told_at, Some(&shown(1))).is_empty());
+}
