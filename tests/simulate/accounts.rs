@@ -51,6 +51,8 @@ pub(crate) struct Account {
     pub(crate) acknowledged: BTreeMap<String, u64>,
     /// The highest revision of what stands under each name that a worker has an acknowledgement of.
     pub(crate) reached: BTreeMap<String, i64>,
+    /// When a worker was told last that nothing stands under a name any more.
+    pub(crate) told_gone_at: BTreeMap<String, Duration>,
 }
 
 /// All of them.
@@ -89,6 +91,7 @@ impl Accounts {
             tried: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
             reached: BTreeMap::new(),
+            told_gone_at: BTreeMap::new(),
         });
         at
     }

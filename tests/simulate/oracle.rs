@@ -78,12 +78,20 @@ fn last<'a>(account: &'a Account, name: &str) -> Option<&'a Change> {
     history.find(|change| change.name == name)
 }
 
-/// Whether the host took an event back out of the bin, and nobody else has touched it since: it is her
-/// own then, as a copy is.
+/// Whether the host took an event back out of the bin, after a worker had been told that it is gone, and
+/// nobody else has touched it since: it is her own then, as a copy is, whatever she does with it. Of one
+/// that nobody has missed, nobody knows that it was ever away.
 fn is_restored(account: &Account, name: &str) -> bool {
     let its = account.server.history().iter().rev().filter(|change| change.name == name);
-    let mut by_hand = its.take_while(|change| change.by == By::Host);
-    by_hand.any(|change| !change.before.is_live() && change.after.is_live())
+    let its: Vec<&Change> = its.collect();
+    let by_hand = its.iter().take_while(|change| change.by == By::Host).count();
+    let Some(first) = its[..by_hand].iter().rposition(|change| change.makes()) else {
+        return false;
+    };
+    let ended =
+        its[first..].iter().find(|change| change.before.is_live() && !change.after.is_live());
+    let told_at = account.told_gone_at.get(name);
+    ended.zip(told_at).is_some_and(|(ended, told_at)| *told_at >= ended.at)
 }
 
 /// Whether the host ended the last of these that a call has made, and it had been as it is wanted: what

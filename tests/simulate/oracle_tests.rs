@@ -98,6 +98,13 @@ impl Desk {
         live.first().and_then(|event| event.etag.clone())
     }
 
+    /// A worker is told that nothing stands there.
+    fn told_gone(&mut self) {
+        self.now += MINUTE;
+        let now = self.now;
+        self.account().told_gone_at.insert(first(), now);
+    }
+
     /// The answer to the last request has come.
     fn acknowledged(&mut self) {
         let request = self.request;
@@ -222,4 +229,30 @@ fn a_deletion_of_what_is_wanted_is_left_to_the_host() {
     desk.update(1, &shown(1));
     desk.host(&Deed::Delete { name: first() });
     assert!(desk.wrongs(told_at, Some(&shown(1))).is_empty());
+}
+
+/// Deleted, and restored before anybody missed it; then the booking is cancelled.
+#[test]
+fn an_event_that_was_restored_unnoticed_is_cancelled_as_any_other() {
+    let mut desk = Desk::holding_the_first();
+    desk.told_gone();
+    desk.host(&Deed::Delete { name: first() });
+    desk.host(&Deed::Restore { name: first() });
+    let told_at = desk.now;
+    assert!(desk.wrongs(Duration::ZERO, Some(&shown(0))).is_empty());
+    assert_eq!(desk.wrongs(told_at, None).len(), 1);
+    desk.delete(0);
+    assert!(desk.wrongs(told_at, None).is_empty());
+}
+
+#[test]
+fn an_event_that_was_restored_after_it_was_missed_is_the_hosts() {
+    let mut desk = Desk::holding_the_first();
+    desk.host(&Deed::Delete { name: first() });
+    desk.told_gone();
+    desk.host(&Deed::Restore { name: first() });
+    assert!(desk.wrongs(desk.now, None).is_empty());
+    desk.host(&Deed::Delete { name: first() });
+    desk.host(&Deed::Restore { name: first() });
+    assert!(desk.wrongs(desk.now, None).is_empty(), "it was hers before");
 }

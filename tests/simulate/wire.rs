@@ -112,6 +112,19 @@ enum Came {
     Gone,
 }
 
+impl Came {
+    /// Whether the server says by it that nothing stands there.
+    fn tells_gone(&self, is_delete: bool) -> bool {
+        match self {
+            Self::Said(Said::Tombstone | Said::Absent | Said::Refused { status: 410, .. }) => true,
+            Self::Said(Said::Done { .. }) => is_delete,
+            Self::Said(Said::Live { .. } | Said::Refused { .. }) | Self::Status(_) | Self::Gone => {
+                false
+            }
+        }
+    }
+}
+
 impl Wire {
     /// Sends a request, and waits for what comes back. `Err`: nothing; `true`: it may have been sent.
     async fn exchange(&self, ask: Ask) -> Result<(u64, Came), bool> {
@@ -129,6 +142,7 @@ impl Wire {
         }
         let (answered, answer) = oneshot::channel();
         let ask = self.as_the_variant_asks(ask);
+        let (name, is_delete) = (ask.name().to_owned(), matches!(ask, Ask::Delete { .. }));
         let journey = Journey {
             world: Arc::clone(&self.world),
             account: self.account,
@@ -138,7 +152,12 @@ impl Wire {
         };
         self.world.wire.spawn(journey.go(fate, there, back, answered));
         match timeout(self.world.plan.call_timeout, answer).await {
-            Ok(Ok(came)) => Ok((request, came)),
+            Ok(Ok(came)) => {
+                if came.tells_gone(is_delete) {
+                    self.told_gone(name);
+                }
+                Ok((request, came))
+            }
             Ok(Err(_)) | Err(_) => Err(true),
         }
     }
@@ -161,6 +180,12 @@ impl Wire {
             return status(200, None, None);
         }
         lost(sent && variant != Variant::UnknownTakenForFailed)
+    }
+
+    /// A worker is told that nothing stands under a name.
+    fn told_gone(&self, name: String) {
+        let at = self.world.elapsed();
+        self.world.accounts().0[self.account].told_gone_at.insert(name, at);
     }
 
     /// A worker has an acknowledgement of a request.
