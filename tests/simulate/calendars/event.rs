@@ -86,6 +86,12 @@ impl Event {
             host_note: None,
         }
     }
+
+    /// Whether it has the `transactionId` of its POST. A copy in Graph has the name in it, as all of our
+    /// properties, and not this.
+    pub(super) fn is_posted(&self) -> bool {
+        self.copy_of.is_none()
+    }
 }
 
 /// What stood under a name.
