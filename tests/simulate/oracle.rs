@@ -239,28 +239,32 @@ fn repeated_effects(account: &Account) -> Vec<String> {
         return Vec::new();
     }
     // A database that fell back gives a revision's number to other content once more.
-    // What is made again after it was deleted has another life.
+    // What is made again after it was deleted has another life, and so has what a host has changed.
     let mut lives: BTreeMap<&str, u32> = BTreeMap::new();
     let mut counts: BTreeMap<(&str, i64, &str, u32), u32> = BTreeMap::new();
     let history = account.server.history();
     for change in history {
-        let (Stood::Live(before), Stood::Live(after)) = (&change.before, &change.after) else {
+        let live = match (&change.before, &change.after) {
+            (Stood::Live(before), Stood::Live(after)) if change.by != By::Host => {
+                Some((before, after))
+            }
+            _ => None,
+        };
+        let Some((before, after)) = live else {
             *lives.entry(&change.name).or_default() += 1;
             continue;
         };
         let (Some(was), Some(is)) = (&before.marker, &after.marker) else {
             continue;
         };
-        if matches!(change.by, By::Request(_)) && was.revision != is.revision {
+        if was.revision != is.revision {
             let life = lives.get(change.name.as_str()).copied().unwrap_or_default();
             *counts.entry((&change.name, is.revision, &is.digest, life)).or_default() += 1;
         }
     }
-    let by_hand =
-        |name: &str| history.iter().any(|change| change.name == name && change.by == By::Host);
     counts
         .into_iter()
-        .filter(|((name, ..), count)| *count > 1 && !by_hand(name))
+        .filter(|(_, count)| *count > 1)
         .map(|((name, revision, ..), count)| {
             format!("revision {revision} of {name} took effect {count} times")
         })

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::{compare, found, uids_by_name};
+use super::{compare, found, repeated_effects, uids_by_name};
 use crate::accounts::{Account, Accounts};
 use crate::calendars::{Ask, Deed, Kind, Said, Switches};
 use crate::clock::beginning;
@@ -255,4 +255,19 @@ fn an_event_that_was_restored_after_it_was_missed_is_the_hosts() {
     desk.host(&Deed::Delete { name: first() });
     desk.host(&Deed::Restore { name: first() });
     assert!(desk.wrongs(desk.now, None).is_empty(), "it was hers before");
+}
+
+#[test]
+fn a_touch_by_hand_excuses_no_later_repetition() {
+    let mut desk = Desk::holding_the_first();
+    desk.host(&Deed::Annotate { name: first() });
+    desk.update(1, &shown(1));
+    desk.host(&Deed::Annotate { name: first() });
+    desk.update(0, &shown(0));
+    desk.host(&Deed::Annotate { name: first() });
+    desk.update(1, &shown(1));
+    assert!(repeated_effects(desk.account()).is_empty());
+    desk.update(0, &shown(0));
+    desk.update(1, &shown(1));
+    assert_eq!(repeated_effects(desk.account()).len(), 1);
 }
