@@ -15,7 +15,7 @@ use calendar_sync::store::{ConnectionRow, NewConnection};
 use secrecy::SecretString;
 
 use crate::calendars::switches::{Collisions, EtagForm, EtagSource};
-use crate::calendars::{Ask, Calendar, Kind, Said, Switches};
+use crate::calendars::{Ask, By, Calendar, Change, Kind, Said, Switches};
 use crate::clock::beginning;
 use crate::story::INSTALLATION;
 use crate::wire::Wire;
@@ -49,6 +49,10 @@ pub(crate) struct Account {
     pub(crate) tried: BTreeSet<String>,
     /// The latest request about each name that a worker has an acknowledgement of.
     pub(crate) acknowledged: BTreeMap<String, u64>,
+    /// The highest revision of what stands under each name that a worker has an acknowledgement of.
+    pub(crate) reached: BTreeMap<String, i64>,
+    /// When a worker was told last that nothing stands under a name any more.
+    pub(crate) told_gone_at: BTreeMap<String, Duration>,
 }
 
 /// All of them.
@@ -86,6 +90,8 @@ impl Accounts {
             is_left: false,
             tried: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
+            reached: BTreeMap::new(),
+            told_gone_at: BTreeMap::new(),
         });
         at
     }
@@ -105,6 +111,54 @@ fn keeps_conditions(kind: Kind, switches: &Switches) -> bool {
 }
 
 impl Account {
+    /// A worker has an acknowledgement of a request about this name. A repetition is answered as well
+    /// and changes nothing: what stands is of a request before it.
+    pub(crate) fn acknowledge(&mut self, name: &str, request: u64) {
+        let mut is_made_anew = false;
+        for change in self.server.history().iter().rev().filter(|change| change.name == name) {
+            if let By::Request(made) = change.by
+                && made <= request
+            {
+                let latest = self.acknowledged.entry(name.to_owned()).or_default();
+                *latest = made.max(*latest);
+                if let Some(revision) = change.after.revision()
+                    && !is_made_anew
+                {
+                    let reached = self.reached.entry(name.to_owned()).or_insert(revision);
+                    *reached = revision.max(*reached);
+                }
+                return;
+            }
+            is_made_anew |= change.makes();
+        }
+    }
+
+    /// What this request of ours has undone by this change that a worker has an acknowledgement of. One
+    /// that lands late, after what it made is gone, makes another event (rule R14).
+    pub(crate) fn undone(&mut self, change: &Change, request: u64) -> Option<String> {
+        let name = &change.name;
+        if change.makes() {
+            self.reached.remove(name);
+            return None;
+        }
+        if change.by != By::Request(request) || !change.before.is_live() || !self.keeps_conditions {
+            return None;
+        }
+        let latest = self.acknowledged.get(name).copied().unwrap_or_default();
+        if request < latest {
+            return Some(format!(
+                "request #{request} undid what request #{latest} had been acknowledged for: {name}"
+            ));
+        }
+        let stood = self.reached.get(name).copied().max(change.before.revision());
+        match (stood, change.after.revision()) {
+            (Some(stood), Some(stands)) if stands < stood => Some(format!(
+                "request #{request} put {name} back to revision {stands}, and it had reached {stood}"
+            )),
+            _ => None,
+        }
+    }
+
     /// An event of Graph's that was acknowledged is read by the id that the answer gave, and that
     /// reading does not lag behind as the search for a marker does.
     pub(crate) fn by_id(&self, ask: &Ask, said: Said) -> Said {

@@ -416,7 +416,12 @@ impl Store for Database {
     }
 
     async fn sweep_page(&self, lane: &LaneLease, page: &SweptPage) -> Result<Option<Vec<String>>> {
-        self.call("sweep_page", async |store| store.sweep_page(lane, page).await, |_| {}).await
+        let seen = |news: &Option<Vec<String>>| {
+            if news.is_some() {
+                self.lane_write("sweep_page", lane, Fenced::Written);
+            }
+        };
+        self.call("sweep_page", async |store| store.sweep_page(lane, page).await, seen).await
     }
 
     async fn missing(&self, lane: &LaneLease) -> Result<Missing> {
@@ -424,7 +429,12 @@ impl Store for Database {
     }
 
     async fn note_drift(&self, note: &DriftNote) -> Result<Option<bool>> {
-        self.call("note_drift", async |store| store.note_drift(note).await, |_| {}).await
+        let seen = |noted: &Option<bool>| {
+            if noted.is_some() {
+                self.lane_write("note_drift", &note.lane, Fenced::Written);
+            }
+        };
+        self.call("note_drift", async |store| store.note_drift(note).await, seen).await
     }
 
     async fn resume_sweep(&self, id: ConnectionId) -> Result<bool> {
@@ -485,3 +495,7 @@ impl Database {
         Some(planned)
     }
 }
+
+#[cfg(test)]
+#[path = "database_tests.rs"]
+mod tests;

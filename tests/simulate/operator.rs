@@ -17,6 +17,7 @@ use crate::dice::{Chance, SeededDice};
 use crate::log::TOPIC;
 use crate::plan::HELD_MAX;
 use crate::story::{self, Story, provider};
+use crate::variant::Variant;
 use crate::world::World;
 
 /// The kinds that providers have.
@@ -91,6 +92,7 @@ impl Operator {
                 if world.plan.features.rewinds {
                     switches.microsoft.after_delete = AfterDelete::MakesNew;
                 }
+                switches.microsoft.takes_copies = world.variant == Variant::CopiesTakenForOurs;
                 (kind, switches)
             });
             let account = world.accounts().add(whose, kind, switches.clone());

@@ -24,11 +24,7 @@ pub(crate) fn judge(world: &World, story: &Story, destinations: &BTreeMap<Provid
             let here = shown.filter(|shown| destinations.get(&shown.provider) == Some(&number));
             let its = uids.iter().filter(|(_, uid)| uid.as_str() == booked.uid.as_str());
             let names: BTreeSet<&str> = its.map(|(name, _)| name.as_str()).collect();
-            let live = account.server.live().into_iter();
-            let found: Vec<&Event> = live
-                .filter(|event| is_ours(event) && names.contains(event.name.as_str()))
-                .filter(|event| !is_restored(account, &event.name))
-                .collect();
+            let found = found(account, &names);
             let mut wrongs = compare(account, booked.told_at(), here.as_ref(), &found, &names);
             let mut last = names.iter().filter_map(|name| last(account, name));
             if wrongs.is_empty() && last.all(|last| matches!(last.by, By::Request(_))) {
@@ -43,6 +39,14 @@ pub(crate) fn judge(world: &World, story: &Story, destinations: &BTreeMap<Provid
             world.wrong(format!("account {number}: {wrong}"));
         }
     }
+}
+
+/// What stands of a booking.
+fn found<'a>(account: &'a Account, names: &BTreeSet<&str>) -> Vec<&'a Event> {
+    let live = account.server.live().into_iter();
+    live.filter(|event| is_ours(event) && names.contains(event.name.as_str()))
+        .filter(|event| !is_restored(account, &event.name))
+        .collect()
 }
 
 /// Made by the service, not by a host.
@@ -69,57 +73,79 @@ fn uids_by_name(account: &Account) -> BTreeMap<String, String> {
 /// What became of the live event of a name last. That a deleted one is not remembered any more is
 /// nothing that becomes of it.
 fn last<'a>(account: &'a Account, name: &str) -> Option<&'a Change> {
-    let matters = |change: &&Change| is_live(&change.before) || is_live(&change.after);
+    let matters = |change: &&Change| change.before.is_live() || change.after.is_live();
     let mut history = account.server.history().iter().rev().filter(matters);
     history.find(|change| change.name == name)
 }
 
-fn is_live(stood: &Stood) -> bool {
-    matches!(stood, Stood::Live(_))
-}
-
-/// Whether the host took an event back out of the bin, and nobody else has touched it since: it is her
-/// own then, as a copy is.
+/// Whether the host took an event back out of the bin, after a worker had been told that it is gone, and
+/// nobody else has touched it since: it is her own then, as a copy is, whatever she does with it. Of one
+/// that nobody has missed, nobody knows that it was ever away.
 fn is_restored(account: &Account, name: &str) -> bool {
     let its = account.server.history().iter().rev().filter(|change| change.name == name);
-    let mut by_hand = its.take_while(|change| change.by == By::Host);
-    by_hand.any(|change| !is_live(&change.before) && is_live(&change.after))
-}
-
-/// Whether the host has deleted one of these since, or made it her own.
-fn was_deleted_by_hand(account: &Account, names: &BTreeSet<&str>, since: Duration) -> bool {
-    let mut last = names.iter().filter_map(|name| last(account, name));
-    last.any(|last| {
-        let is_deleted = !is_live(&last.after) || is_restored(account, &last.name);
-        last.by == By::Host && last.at >= since && is_deleted
-    })
-}
-
-/// Whether the host has changed what is compared since, or has taken our marker out of it last: nothing
-/// tells then what of it is whose.
-fn was_edited_by_hand(account: &Account, name: &str, since: Duration) -> bool {
-    let is_marked = |stood: &Stood| match stood {
-        Stood::Live(event) => event.marker.is_some(),
-        Stood::Nothing | Stood::Tombstone => false,
+    let its: Vec<&Change> = its.collect();
+    let by_hand = its.iter().take_while(|change| change.by == By::Host).count();
+    let Some(first) = its[..by_hand].iter().rposition(|change| change.makes()) else {
+        return false;
     };
-    let last = last(account, name);
-    if last.is_some_and(|last| last.by == By::Host && last.at >= since && !is_marked(&last.after)) {
-        return true;
-    }
-    account.server.history().iter().any(|change| match (&change.before, &change.after) {
-        (Stood::Live(before), Stood::Live(after)) => {
-            change.name == name
-                && change.by == By::Host
-                && change.at >= since
-                && (&before.summary, &before.start, &before.end)
-                    != (&after.summary, &after.start, &after.end)
-        }
-        _ => false,
-    })
+    let ended =
+        its[first..].iter().find(|change| change.before.is_live() && !change.after.is_live());
+    let told_at = account.told_gone_at.get(name);
+    ended.zip(told_at).is_some_and(|(ended, told_at)| *told_at >= ended.at)
 }
 
-/// What is wrong with a booking in one account. What a host has done by hand stands until the booking
-/// is told to be something else than it ever was before.
+/// Whether the host ended the last of these that a call has made, and it had been as it is wanted: what
+/// she deletes before, the next call makes anew. What stood under earlier names is nothing but removed,
+/// should it be there again (rules R14 and R20).
+fn was_deleted_by_hand(
+    account: &Account,
+    names: &BTreeSet<&str>,
+    shown: &Shown,
+    told_at: Duration,
+) -> bool {
+    let history = account.server.history().iter();
+    let its: Vec<&Change> = history.filter(|change| names.contains(change.name.as_str())).collect();
+    // By the call, as a late one makes what is no more the last.
+    let last = its.iter().filter(|change| change.makes()).max_by_key(|change| match change.by {
+        By::Request(request) => request,
+        By::Host | By::Server => 0,
+    });
+    let Some(last) = last else {
+        return false;
+    };
+    let mut its = its.iter().rev().filter(|change| change.name == last.name);
+    let ended = its.find(|change| change.before.is_live() && !change.after.is_live());
+    ended.is_some_and(|ended| ended.by == By::Host)
+        && its.any(|change| change.at >= told_at && is_as_wanted(change, shown))
+}
+
+/// Whether a call of ours has left an event as it is wanted.
+fn is_as_wanted(change: &Change, shown: &Shown) -> bool {
+    match &change.after {
+        Stood::Live(event) => {
+            matches!(change.by, By::Request(_)) && differences(shown, event).is_none()
+        }
+        Stood::Nothing | Stood::Tombstone => false,
+    }
+}
+
+/// Whether nobody but the host has touched it since a call of ours left it as it is wanted; or, once
+/// one did, she has taken our marker out of it last: nothing tells then what of it is whose. What she
+/// did before, to what the event was until then, the call has to overrule.
+fn was_edited_by_hand(account: &Account, name: &str, shown: &Shown, told_at: Duration) -> bool {
+    let history = account.server.history().iter().rev().filter(|change| change.name == name);
+    let its: Vec<&Change> = history.filter(|change| change.at >= told_at).collect();
+    let Some(written) = its.iter().position(|change| is_as_wanted(change, shown)) else {
+        return false;
+    };
+    let is_by_host = |change: &&Change| change.by == By::Host;
+    let last = its.first().filter(|last| is_by_host(last));
+    last.is_some_and(|last| last.after.is_live() && last.after.revision().is_none())
+        || its[..written].iter().all(is_by_host)
+}
+
+/// What is wrong with a booking in one account. What a host has done by hand stands from when the event
+/// was as the booking is, until the booking is something else.
 fn compare(
     account: &Account,
     told_at: Duration,
@@ -133,10 +159,10 @@ fn compare(
         wrongs.push(format!("{} live events: {names:?}", found.len()));
     }
     match (shown, found.first()) {
-        (Some(shown), Some(event)) if !was_edited_by_hand(account, &event.name, told_at) => {
+        (Some(shown), Some(event)) if !was_edited_by_hand(account, &event.name, shown, told_at) => {
             wrongs.extend(differences(shown, event));
         }
-        (Some(shown), None) if !was_deleted_by_hand(account, names, told_at) => {
+        (Some(shown), None) if !was_deleted_by_hand(account, names, shown, told_at) => {
             wrongs.push(format!("`{}` is lost", shown.summary));
         }
         (None, Some(event)) if !account.is_left => {
@@ -213,30 +239,38 @@ fn repeated_effects(account: &Account) -> Vec<String> {
         return Vec::new();
     }
     // A database that fell back gives a revision's number to other content once more.
-    // What is made again after it was deleted has another life.
+    // What is made again after it was deleted has another life, and so has what a host has changed.
     let mut lives: BTreeMap<&str, u32> = BTreeMap::new();
     let mut counts: BTreeMap<(&str, i64, &str, u32), u32> = BTreeMap::new();
     let history = account.server.history();
     for change in history {
-        let (Stood::Live(before), Stood::Live(after)) = (&change.before, &change.after) else {
+        let live = match (&change.before, &change.after) {
+            (Stood::Live(before), Stood::Live(after)) if change.by != By::Host => {
+                Some((before, after))
+            }
+            _ => None,
+        };
+        let Some((before, after)) = live else {
             *lives.entry(&change.name).or_default() += 1;
             continue;
         };
         let (Some(was), Some(is)) = (&before.marker, &after.marker) else {
             continue;
         };
-        if matches!(change.by, By::Request(_)) && was.revision != is.revision {
+        if was.revision != is.revision {
             let life = lives.get(change.name.as_str()).copied().unwrap_or_default();
             *counts.entry((&change.name, is.revision, &is.digest, life)).or_default() += 1;
         }
     }
-    let by_hand =
-        |name: &str| history.iter().any(|change| change.name == name && change.by == By::Host);
     counts
         .into_iter()
-        .filter(|((name, ..), count)| *count > 1 && !by_hand(name))
+        .filter(|(_, count)| *count > 1)
         .map(|((name, revision, ..), count)| {
             format!("revision {revision} of {name} took effect {count} times")
         })
         .collect()
 }
+
+#[cfg(test)]
+#[path = "oracle_tests.rs"]
+mod tests;

@@ -33,6 +33,8 @@ pub enum Variant {
     FlagsGatedAtPlanning,
     /// A row that is settled is deleted.
     RowsDeletedAtRecord,
+    /// A copy that the host made in Graph is taken for the event that it is one of.
+    CopiesTakenForOurs,
 }
 
 impl Variant {

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use crate::adapter::{ask_of, done, read_marker, status};
-use crate::calendars::{self, Ask, By, Said, Stood};
+use crate::calendars::{Ask, Said};
 use crate::dice::Chance;
 use crate::graph;
 use crate::plan::{HELD_MAX, Rates};
@@ -112,6 +112,19 @@ enum Came {
     Gone,
 }
 
+impl Came {
+    /// Whether the server says by it that nothing stands there.
+    fn tells_gone(&self, is_delete: bool) -> bool {
+        match self {
+            Self::Said(Said::Tombstone | Said::Absent | Said::Refused { status: 410, .. }) => true,
+            Self::Said(Said::Done { .. }) => is_delete,
+            Self::Said(Said::Live { .. } | Said::Refused { .. }) | Self::Status(_) | Self::Gone => {
+                false
+            }
+        }
+    }
+}
+
 impl Wire {
     /// Sends a request, and waits for what comes back. `Err`: nothing; `true`: it may have been sent.
     async fn exchange(&self, ask: Ask) -> Result<(u64, Came), bool> {
@@ -129,6 +142,7 @@ impl Wire {
         }
         let (answered, answer) = oneshot::channel();
         let ask = self.as_the_variant_asks(ask);
+        let (name, is_delete) = (ask.name().to_owned(), matches!(ask, Ask::Delete { .. }));
         let journey = Journey {
             world: Arc::clone(&self.world),
             account: self.account,
@@ -138,7 +152,12 @@ impl Wire {
         };
         self.world.wire.spawn(journey.go(fate, there, back, answered));
         match timeout(self.world.plan.call_timeout, answer).await {
-            Ok(Ok(came)) => Ok((request, came)),
+            Ok(Ok(came)) => {
+                if came.tells_gone(is_delete) {
+                    self.told_gone(name);
+                }
+                Ok((request, came))
+            }
             Ok(Err(_)) | Err(_) => Err(true),
         }
     }
@@ -163,20 +182,15 @@ impl Wire {
         lost(sent && variant != Variant::UnknownTakenForFailed)
     }
 
-    /// The latest request whose doing a worker has an acknowledgement of. A repetition is answered as
-    /// well and changes nothing: what stands is of a request before it.
+    /// A worker is told that nothing stands under a name.
+    fn told_gone(&self, name: String) {
+        let at = self.world.elapsed();
+        self.world.accounts().0[self.account].told_gone_at.insert(name, at);
+    }
+
+    /// A worker has an acknowledgement of a request.
     fn acknowledge(&self, name: &str, request: u64) {
-        let mut accounts = self.world.accounts();
-        let account = &mut accounts.0[self.account];
-        let mut changes = account.server.history().iter().rev().filter(|one| one.name == name);
-        let made = changes.find_map(|one| match one.by {
-            By::Request(made) if made <= request => Some(made),
-            By::Request(_) | By::Host | By::Server => None,
-        });
-        if let Some(made) = made {
-            let latest = account.acknowledged.entry(name.to_owned()).or_default();
-            *latest = made.max(*latest);
-        }
+        self.world.accounts().0[self.account].acknowledge(name, request);
     }
 }
 
@@ -275,10 +289,9 @@ impl Journey {
         } else {
             let seen = account.server.history().len();
             let said = account.server.answer(at, self.request, &self.ask);
-            let account = &*account;
-            for change in &account.server.history()[seen..] {
-                self.judge(account, change);
-            }
+            let changes = account.server.history()[seen..].to_vec();
+            let undone = changes.iter().filter_map(|change| account.undone(change, self.request));
+            undone.for_each(|undone| self.world.wrong(undone));
             Came::Said(account.by_id(&self.ask, said))
         };
         drop(accounts);
@@ -288,24 +301,6 @@ impl Journey {
             Came::Gone => format!("#{} arrives: the calendar is gone", self.request),
         });
         came
-    }
-
-    /// What a worker has an acknowledgement of is never undone by what was sent before it.
-    fn judge(&self, account: &crate::accounts::Account, change: &calendars::Change) {
-        let Some(latest) = account.acknowledged.get(&change.name) else {
-            return;
-        };
-        let was_live = matches!(change.before, Stood::Live(_));
-        if change.by == By::Request(self.request)
-            && self.request < *latest
-            && was_live
-            && account.keeps_conditions
-        {
-            self.world.wrong(format!(
-                "request #{} undid what request #{latest} had been acknowledged for: {}",
-                self.request, change.name
-            ));
-        }
     }
 }
 

@@ -218,6 +218,8 @@ impl World {
             self.unnoticed.store(true, Ordering::Relaxed);
         }
         self.audit().fell_back(&self.store);
+        // Which revision an event without our marker had reached, the database alone has known.
+        self.accounts().0.iter_mut().for_each(|account| account.reached.clear());
         self.count(if shows {
             "database fell back, another server"
         } else {

@@ -86,6 +86,12 @@ impl Event {
             host_note: None,
         }
     }
+
+    /// Whether it has the `transactionId` of its POST. A copy in Graph has the name in it, as all of our
+    /// properties, and not this.
+    pub(super) fn is_posted(&self) -> bool {
+        self.copy_of.is_none()
+    }
 }
 
 /// What stood under a name.
@@ -97,6 +103,21 @@ pub enum Stood {
     Tombstone,
     /// A live event.
     Live(Box<Event>),
+}
+
+impl Stood {
+    /// Whether an event stood there.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Live(_))
+    }
+
+    /// The revision in our marker, if there is one.
+    pub fn revision(&self) -> Option<i64> {
+        match self {
+            Self::Live(event) => event.marker.as_ref().map(|marker| marker.revision),
+            Self::Nothing | Self::Tombstone => None,
+        }
+    }
 }
 
 /// One change of what a calendar holds.
@@ -113,4 +134,11 @@ pub struct Change {
     pub before: Stood,
     /// What stands there since.
     pub after: Stood,
+}
+
+impl Change {
+    /// Whether there is an event since, and there was none.
+    pub fn makes(&self) -> bool {
+        !self.before.is_live() && self.after.is_live()
+    }
 }

@@ -158,11 +158,14 @@ impl Microsoft {
         Said::Done { status: 204, etag: None, provider_uid: None, title: None }
     }
 
-    /// What the search for a name finds: the oldest event with our marker whose indexing is done.
+    /// What the adapter makes of the search for a name, which finds a host's copies as well: the oldest
+    /// event that was posted, with our marker, and whose indexing is done.
     fn find<'a>(&self, shelf: &'a Shelf, name: &str) -> Option<&'a Kept> {
         let now = shelf.now();
+        let carries = |event: &Event| event.name == name || event.copy_of.as_deref() == Some(name);
         shelf.live().find(|kept| {
-            kept.event.name == name
+            carries(&kept.event)
+                && (kept.event.is_posted() || self.switches.takes_copies)
                 && kept.event.marker.is_some()
                 && now.saturating_sub(kept.made_at) >= self.switches.lookup_lags
         })

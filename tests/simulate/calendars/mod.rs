@@ -79,6 +79,18 @@ pub enum Ask {
     },
 }
 
+impl Ask {
+    /// The event's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Create { name, .. }
+            | Self::Update { name, .. }
+            | Self::Delete { name, .. }
+            | Self::Read { name } => name,
+        }
+    }
+}
+
 /// What a calendar says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {

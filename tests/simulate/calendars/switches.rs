@@ -91,6 +91,9 @@ pub struct Microsoft {
     pub etag_bumps: Vec<Duration>,
     /// What deleting a deleted event says (B8; not established).
     pub second_delete: SecondDelete,
+    /// Whether the adapter takes a copy that carries a name for the event of that name. Never drawn: it
+    /// is the adapter broken on purpose.
+    pub takes_copies: bool,
 }
 
 /// What a remembered `transactionId` does once its event is deleted.
@@ -341,6 +344,7 @@ impl Microsoft {
             conflicts_for: Duration::ZERO,
             etag_bumps: Vec::new(),
             second_delete: SecondDelete::NotFound,
+            takes_copies: false,
         }
     }
 
@@ -367,6 +371,7 @@ impl Microsoft {
             ),
             etag_bumps: pick(dice, &bumps),
             second_delete: pick(dice, &[SecondDelete::NotFound, SecondDelete::CannotDelete]),
+            takes_copies: false,
         }
     }
 }

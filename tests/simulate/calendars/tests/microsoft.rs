@@ -280,3 +280,20 @@ fn what_is_no_event_is_invalid() {
     // Nothing of it is remembered.
     assert_eq!(done(&desk.create(0)), 201);
 }
+
+/// A copy carries the name that is searched for, and has no `transactionId`.
+#[test]
+fn a_copy_is_not_found_where_its_event_was() {
+    for takes_copies in [false, true] {
+        let mut desk = holding(|it| it.takes_copies = takes_copies);
+        let name = name(Kind::Microsoft);
+        assert!(desk.host(&Deed::Copy { name: name.clone() }));
+        assert!(desk.host(&Deed::Delete { name }));
+        assert_eq!(desk.read() == Said::Absent, !takes_copies);
+        let is_changed = matches!(desk.update(1, None), Said::Done { .. });
+        assert_eq!(is_changed, takes_copies);
+        assert_eq!(desk.only().marker == Some(marker(0)), !takes_copies);
+        let is_deleted = matches!(desk.delete(None), Said::Done { .. });
+        assert_eq!(is_deleted, takes_copies);
+    }
+}
