@@ -6,7 +6,7 @@ use booking::Verb;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::decide::{Settled, Step, has_one_name, read_as, settle, superseded};
+use super::decide::{Settled, Step, UNREAD, has_one_name, read_as, settle, superseded};
 use super::frozen::Frozen;
 use super::lane::Drain;
 use super::outcome::{Outcome, Unread, outcome, unread};
@@ -63,6 +63,10 @@ impl Drain<'_> {
                     }
                     (Verb::Create, _) => Next::Send(verb, Condition::New, None),
                     (_, Some(etag)) => Next::Send(verb, Condition::Match(etag.clone()), known()),
+                    // Its marker would say that nothing is owed, and no ETag tells otherwise.
+                    (Verb::Update, None) if is_otherwise(&owed) && has_one_name(kind) => {
+                        Next::Send(verb, Condition::Unconditional, known())
+                    }
                     // No strong ETag is known: look before changing.
                     (Verb::Update | Verb::Delete, None) => read_back(&owed),
                 };
@@ -246,7 +250,10 @@ impl Drain<'_> {
                     start,
                     end,
                 };
-                Next::Record(finding, None)
+                // What was to be written over carries our marker already: only an answer says that it
+                // was. It is looked at once more.
+                let later = self.first_verification().filter(|_| is_otherwise(owed));
+                Next::Record(finding, later)
             }
             Settled::Absent => {
                 self.success();
@@ -395,6 +402,11 @@ impl Drain<'_> {
 fn read_back(owed: &Owed) -> Next {
     let flies = |flight: &InFlight| flight.verb == Verb::Update;
     Next::ReadBack { was_there: owed.in_flight.as_ref().is_some_and(flies) }
+}
+
+/// Whether the event was found to show something else than its marker says.
+fn is_otherwise(owed: &Owed) -> bool {
+    owed.applied.is_some_and(|(_, digest)| digest == UNREAD)
 }
 
 /// Whether the calendar says that an event of this name was made before.
