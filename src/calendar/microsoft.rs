@@ -107,8 +107,8 @@ impl Microsoft {
         }
     }
 
-    /// By its name. Of several that carry it, as a host's copies do, the one that we posted; else the
-    /// first that was made.
+    /// By its name: of those that we have posted the first that was made. A copy that the host made
+    /// carries it too, and is hers, whatever became of what she copied.
     async fn search(&self, name: &str) -> Result<Found, Answer> {
         // OData's way to write a quote in a text.
         let name_text = name.replace('\'', "''");
@@ -124,9 +124,9 @@ impl Microsoft {
                 let events = serde_json::from_slice::<Events>(&response.body)
                     .map_err(|_| not_graphs("a list of events"))?;
                 let named = events.value.into_iter().take(SAME_NAME_MAX);
-                let named = named.filter_map(Event::usable).filter(|event| event.is_named(name));
-                let order = |event: &Event| (event.given().is_none(), event.made_at());
-                let first = named.min_by_key(order).map(Box::new);
+                let named = named.filter_map(Event::usable);
+                let posted = named.filter(|event| event.is_named(name) && event.given().is_some());
+                let first = posted.min_by_key(Event::made_at).map(Box::new);
                 Ok(first.map_or(Found::Nothing, Found::Event))
             }
             404 | 410 => match refusal(response) {
