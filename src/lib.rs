@@ -45,6 +45,7 @@
 //! | nothing is repaired by a listing alone: an event is read by its own name first (R20, L24) | `emit`: `drift`; `it`: `end_to_end`, `repair` |
 //! | a calendar that turns up empty halts repair, and is not filled again (R20, L24) | `it`: `end_to_end`, `an_emptied_calendar_is_filled_again_once_a_person_has_said_so` |
 //! | only what we could have made is removed, and only where its booking has another event (R20) | `emit`: `only_what_we_could_have_made_before_is_an_extra` and `what_no_row_tells_of_is_never_removed` |
+//! | what a host did by hand is overruled, or left and told, as the policy says; what is hers alone is never touched (R20) | `it`: `end_to_end`, `repair`; `simulate`: the oracle, and `afterwards` |
 //! | `external_calendar_events` says what stands in the calendar | `it`: `store_contract`, `records`; `simulate`: the oracle |
 //! | a few faults, anywhere, end in the fold: revisions only rise, a revision has one effect in a generation, no stale fence writes (R1, R3, R9 to R15) | `model` |
 //! | one live event or none, through every fault that is drawn | `simulate`: `tests/run simulate` |

@@ -15,7 +15,7 @@ use calendar_sync::store::{ConnectionRow, NewConnection};
 use secrecy::SecretString;
 
 use crate::calendars::switches::{Collisions, EtagForm, EtagSource};
-use crate::calendars::{Ask, Calendar, Kind, Said, Switches};
+use crate::calendars::{Calendar, Kind, Switches};
 use crate::clock::beginning;
 use crate::story::INSTALLATION;
 use crate::wire::Wire;
@@ -47,7 +47,7 @@ pub(crate) struct Account {
     pub(crate) keeps_conditions: bool,
     /// The names that were tried to make.
     pub(crate) tried: BTreeSet<String>,
-    /// The latest request about each name that a worker has an acknowledgement of.
+    /// The latest request about each event, by its id, that a worker has an acknowledgement of.
     pub(crate) acknowledged: BTreeMap<String, u64>,
 }
 
@@ -78,7 +78,7 @@ impl Accounts {
             subject,
             calendar,
             keeps_conditions: keeps_conditions(kind, &switches),
-            server: Calendar::new(kind, switches),
+            server: Calendar::new(kind, switches).numbered(at),
             valid_from: 1,
             issued: 1,
             gone_until: Duration::ZERO,
@@ -105,20 +105,6 @@ fn keeps_conditions(kind: Kind, switches: &Switches) -> bool {
 }
 
 impl Account {
-    /// An event of Graph's that was acknowledged is read by the id that the answer gave, and that
-    /// reading does not lag behind as the search for a marker does.
-    pub(crate) fn by_id(&self, ask: &Ask, said: Said) -> Said {
-        let Ask::Read { name } = ask else {
-            return said;
-        };
-        let is_known = self.kind == CalendarKind::Microsoft && self.acknowledged.contains_key(name);
-        if said != Said::Absent || !is_known {
-            return said;
-        }
-        let live = self.server.live();
-        live.into_iter().find(|event| event.name == *name).map_or(said, Said::live)
-    }
-
     /// The connection, with the credentials given out last; its provider's destination.
     pub(crate) fn connection(&self) -> NewConnection {
         NewConnection {
@@ -168,6 +154,7 @@ impl Opening for SimAccounts {
         Ok(Arc::new(Wire {
             world: Arc::clone(&self.0),
             account: self.0.accounts().of(connection.id),
+            connection: connection.id,
             credential: u64::from_be_bytes(credential),
             naming: naming(connection),
         }))

@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use booking::{IcalUid, ProviderId};
+use booking::{CalendarKind, IcalUid, ProviderId};
+use calendar_sync::emit::drift::Policy;
+use calendar_sync::store::ConnectionState;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::accounts::Account;
@@ -19,6 +21,7 @@ pub(crate) fn judge(world: &World, story: &Story, destinations: &BTreeMap<Provid
     let accounts = world.accounts();
     for (number, account) in accounts.0.iter().enumerate() {
         let uids = uids_by_name(account);
+        let hand = Hand::of(world, account);
         for booked in &story.bookings {
             let shown = booked.shown();
             let here = shown.filter(|shown| destinations.get(&shown.provider) == Some(&number));
@@ -27,10 +30,13 @@ pub(crate) fn judge(world: &World, story: &Story, destinations: &BTreeMap<Provid
             let live = account.server.live().into_iter();
             let found: Vec<&Event> = live
                 .filter(|event| is_ours(event) && names.contains(event.name.as_str()))
-                .filter(|event| !is_restored(account, &event.name))
+                .filter(|event| !hand.has_restored(account, event))
                 .collect();
-            let mut wrongs = compare(account, booked.told_at(), here.as_ref(), &found, &names);
-            let mut last = names.iter().filter_map(|name| last(account, name));
+            let told_at = booked.told_at();
+            let mut wrongs = compare(account, hand, told_at, here.as_ref(), &found, &names);
+            let of_found = found.iter().filter_map(|event| last_of(account, event.id()));
+            let of_names = names.iter().filter_map(|name| last(account, name));
+            let mut last = of_found.chain(of_names.filter(|_| found.is_empty()));
             if wrongs.is_empty() && last.all(|last| matches!(last.by, By::Request(_))) {
                 wrongs.extend(mapped_wrongly(world, account, &booked.uid, &found));
             }
@@ -42,6 +48,38 @@ pub(crate) fn judge(world: &World, story: &Story, destinations: &BTreeMap<Provid
         for wrong in strays.into_iter().chain(repeated_effects(account)) {
             world.wrong(format!("account {number}: {wrong}"));
         }
+    }
+}
+
+/// How far what a host did by hand excuses what stands there.
+#[derive(Debug, Clone, Copy)]
+struct Hand {
+    /// The calendar is swept: what is ours by its marker is found, wherever it comes from.
+    is_swept: bool,
+    /// And the host is overruled.
+    is_overruled: bool,
+    /// And what she has changed is told.
+    is_edited_back: bool,
+}
+
+impl Hand {
+    fn of(world: &World, account: &Account) -> Self {
+        let is_active = world.store.look(|tables| {
+            let mut all = tables.connections();
+            all.any(|it| it.id == account.connection && it.state == ConnectionState::Active)
+        });
+        let sweeps = world.plan.sweeps.as_ref();
+        let is_swept = sweeps.is_some() && is_active && account.server.is_listed();
+        let is_overruled = is_swept && sweeps.is_some_and(|it| it.policy == Policy::Repair);
+        // Graph's texts come back rewritten: nobody can tell.
+        let is_edited_back = is_overruled && account.kind != CalendarKind::Microsoft;
+        Self { is_swept, is_overruled, is_edited_back }
+    }
+
+    /// Whether an event is the host's own, as she has taken it back out of the bin.
+    fn has_restored(self, account: &Account, event: &Event) -> bool {
+        let is_found = self.is_swept && event.marker.is_some();
+        !is_found && is_restored(account, &event.name)
     }
 }
 
@@ -72,6 +110,11 @@ fn last<'a>(account: &'a Account, name: &str) -> Option<&'a Change> {
     let matters = |change: &&Change| is_live(&change.before) || is_live(&change.after);
     let mut history = account.server.history().iter().rev().filter(matters);
     history.find(|change| change.name == name)
+}
+
+/// What became last of the event of an id.
+fn last_of<'a>(account: &'a Account, id: &str) -> Option<&'a Change> {
+    account.server.history().iter().rev().find(|change| change.id == id)
 }
 
 fn is_live(stood: &Stood) -> bool {
@@ -119,9 +162,10 @@ fn was_edited_by_hand(account: &Account, name: &str, since: Duration) -> bool {
 }
 
 /// What is wrong with a booking in one account. What a host has done by hand stands until the booking
-/// is told to be something else than it ever was before.
+/// is told to be something else than it ever was before, or she is overruled.
 fn compare(
     account: &Account,
+    hand: Hand,
     told_at: Duration,
     shown: Option<&Shown>,
     found: &[&Event],
@@ -133,10 +177,14 @@ fn compare(
         wrongs.push(format!("{} live events: {names:?}", found.len()));
     }
     match (shown, found.first()) {
-        (Some(shown), Some(event)) if !was_edited_by_hand(account, &event.name, told_at) => {
+        (Some(shown), Some(event))
+            if hand.is_edited_back || !was_edited_by_hand(account, &event.name, told_at) =>
+        {
             wrongs.extend(differences(shown, event));
         }
-        (Some(shown), None) if !was_deleted_by_hand(account, names, told_at) => {
+        (Some(shown), None)
+            if hand.is_overruled || !was_deleted_by_hand(account, names, told_at) =>
+        {
             wrongs.push(format!("`{}` is lost", shown.summary));
         }
         (None, Some(event)) if !account.is_left => {
@@ -183,7 +231,7 @@ fn mapped_wrongly(
     let is_right = match (&said, stands) {
         (Some((name, status, is_busy, (start, end))), Some(event)) => {
             // What was refused once says so until the next call.
-            *name == event.name
+            name == event.id()
                 && *is_busy
                 && *status != "CANCELLED"
                 && (*start == event.start && *end == event.end)
@@ -219,24 +267,23 @@ fn repeated_effects(account: &Account) -> Vec<String> {
     let history = account.server.history();
     for change in history {
         let (Stood::Live(before), Stood::Live(after)) = (&change.before, &change.after) else {
-            *lives.entry(&change.name).or_default() += 1;
+            *lives.entry(&change.id).or_default() += 1;
             continue;
         };
         let (Some(was), Some(is)) = (&before.marker, &after.marker) else {
             continue;
         };
         if matches!(change.by, By::Request(_)) && was.revision != is.revision {
-            let life = lives.get(change.name.as_str()).copied().unwrap_or_default();
-            *counts.entry((&change.name, is.revision, &is.digest, life)).or_default() += 1;
+            let life = lives.get(change.id.as_str()).copied().unwrap_or_default();
+            *counts.entry((&change.id, is.revision, &is.digest, life)).or_default() += 1;
         }
     }
-    let by_hand =
-        |name: &str| history.iter().any(|change| change.name == name && change.by == By::Host);
+    let by_hand = |id: &str| history.iter().any(|change| change.id == id && change.by == By::Host);
     counts
         .into_iter()
-        .filter(|((name, ..), count)| *count > 1 && !by_hand(name))
-        .map(|((name, revision, ..), count)| {
-            format!("revision {revision} of {name} took effect {count} times")
+        .filter(|((id, ..), count)| *count > 1 && !by_hand(id))
+        .map(|((id, revision, ..), count)| {
+            format!("revision {revision} of {id} took effect {count} times")
         })
         .collect()
 }

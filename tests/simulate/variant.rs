@@ -33,6 +33,10 @@ pub enum Variant {
     FlagsGatedAtPlanning,
     /// A row that is settled is deleted.
     RowsDeletedAtRecord,
+    /// What a listing does not show is gone, and is not read.
+    AListingTakenForTheTruth,
+    /// A sweep removes whatever carries our marker.
+    SweepRemovesCopies,
 }
 
 impl Variant {
@@ -47,6 +51,7 @@ impl Variant {
             no_owner_epoch: self == Self::NoOwnerEpoch,
             no_token: self == Self::NoToken,
             rows_deleted_at_record: self == Self::RowsDeletedAtRecord,
+            missing_taken_for_gone: self == Self::AListingTakenForTheTruth,
         }
     }
 }
