@@ -40,7 +40,8 @@ pub enum Listed {
 pub struct Page {
     /// Live events that carry our marker, of this connection.
     pub events: Vec<ListedEvent>,
-    /// Names under which nothing stands any more, whoever's events they were.
+    /// Names under which no event of ours stands any more, whoever's they were: it was deleted; or, where
+    /// only changes are told, it does not carry our marker.
     pub deleted: Vec<String>,
     /// What follows.
     pub next: Next,

@@ -6,7 +6,9 @@ use booking::Verb;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::decide::{Settled, Step, has_one_name, read_as, settle, settle_unsent, superseded};
+use super::decide::{
+    Settled, Step, has_one_name, is_otherwise, read_as, settle, settle_unsent, superseded,
+};
 use super::frozen::Frozen;
 use super::lane::Drain;
 use super::outcome::{Outcome, Unread, outcome, unread};
@@ -274,7 +276,10 @@ impl Drain<'_> {
                     start,
                     end,
                 };
-                Next::Record(finding, None)
+                // What was to be written over carries our marker already: only an answer says that it
+                // was. It is looked at once more.
+                let later = self.first_verification().filter(|_| is_otherwise(owed));
+                Next::Record(finding, later)
             }
             Settled::Absent => {
                 self.success();

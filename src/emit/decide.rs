@@ -187,12 +187,16 @@ pub fn settle(owed: &Owed, flight: &InFlight, reading: Reading) -> Settled {
     }
 }
 
+/// Whether the event was found to show something else than its marker says.
+pub fn is_otherwise(owed: &Owed) -> bool {
+    owed.applied.is_some_and(|(_, digest)| digest == UNREAD)
+}
+
 /// The same before anything of what is in flight was sent. An event that was found to show something
 /// else than its marker says still has that marker: it is written over all the same.
 pub fn settle_unsent(owed: &Owed, flight: &InFlight, reading: Reading) -> Settled {
-    let is_edited = owed.applied.is_some_and(|(_, digest)| digest == UNREAD);
     let settled = settle(owed, flight, reading);
-    if let (Settled::Present { etag, .. }, true) = (&settled, is_edited) {
+    if let (Settled::Present { etag, .. }, true) = (&settled, is_otherwise(owed)) {
         let condition = etag.clone().map_or(Condition::Unconditional, Condition::Match);
         return Settled::SendAgain { verb: Verb::Update, condition };
     }

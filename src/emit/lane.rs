@@ -191,6 +191,7 @@ impl Drain<'_> {
     /// Answers how long the lane may rest at least.
     async fn run(&self, stop: &CancellationToken) -> Result<Duration> {
         let options = &self.emitter.options;
+        self.plan_first_sweep().await?;
         for round in 0..ROUNDS_MAX {
             if stop.is_cancelled() || self.is_over() {
                 break;

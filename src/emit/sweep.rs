@@ -34,6 +34,19 @@ const OFF_DELAY: Duration = Duration::from_hours(24);
 const PAGES_MAX: i32 = 10_000;
 
 impl Drain<'_> {
+    /// Has the first sweep planned, one interval from now, and all of them spread. Before anything is sent:
+    /// a connection with nothing due is not leased to have it done later.
+    pub(super) async fn plan_first_sweep(&self) -> Result<()> {
+        let Some(interval) = self.emitter.options.repair.interval else {
+            return Ok(());
+        };
+        if !self.is_removing && self.emitter.store.sweep(&self.lease).await?.is_due.is_none() {
+            let spread = 0.5 + self.emitter.surroundings.dice.unit();
+            self.plan(Some(interval.mul_f64(spread)), None).await?;
+        }
+        Ok(())
+    }
+
     /// Takes the sweep one step on, if its hour has come. Answers whether there is more to do at once.
     pub(super) async fn sweep(&self, stop: &CancellationToken) -> Result<bool> {
         let sweep = self.emitter.store.sweep(&self.lease).await?;
@@ -49,13 +62,7 @@ impl Drain<'_> {
             return Ok(false);
         }
         match (sweep.is_due, &sweep.progress) {
-            (Some(false), _) => Ok(false),
-            (None, _) => {
-                // One interval from now, and all of them spread.
-                let spread = 0.5 + self.emitter.surroundings.dice.unit();
-                self.plan(Some(interval.mul_f64(spread)), None).await?;
-                Ok(false)
-            }
+            (Some(false) | None, _) => Ok(false),
             (Some(true), None) => self.begin(sweep.partial >= PARTIAL_MAX, None).await,
             (Some(true), Some(progress)) => match given_up(progress) {
                 None => self.read_page(&sweep, progress, interval).await,

@@ -15,7 +15,7 @@ use calendar_sync::store::{ConnectionRow, NewConnection};
 use secrecy::SecretString;
 
 use crate::calendars::switches::{Collisions, EtagForm, EtagSource};
-use crate::calendars::{Ask, By, Calendar, Change, Kind, Said, Switches};
+use crate::calendars::{By, Calendar, Change, Kind, Switches};
 use crate::clock::beginning;
 use crate::story::INSTALLATION;
 use crate::wire::Wire;
@@ -47,7 +47,7 @@ pub(crate) struct Account {
     pub(crate) keeps_conditions: bool,
     /// The names that were tried to make.
     pub(crate) tried: BTreeSet<String>,
-    /// The latest request about each name that a worker has an acknowledgement of.
+    /// The latest request about each event, by its id, that a worker has an acknowledgement of.
     pub(crate) acknowledged: BTreeMap<String, u64>,
     /// The highest revision of what stands under each name that a worker has an acknowledgement of.
     pub(crate) reached: BTreeMap<String, i64>,
@@ -82,7 +82,7 @@ impl Accounts {
             subject,
             calendar,
             keeps_conditions: keeps_conditions(kind, &switches),
-            server: Calendar::new(kind, switches),
+            server: Calendar::new(kind, switches).numbered(at),
             valid_from: 1,
             issued: 1,
             gone_until: Duration::ZERO,
@@ -119,7 +119,7 @@ impl Account {
             if let By::Request(made) = change.by
                 && made <= request
             {
-                let latest = self.acknowledged.entry(name.to_owned()).or_default();
+                let latest = self.acknowledged.entry(change.id.clone()).or_default();
                 *latest = made.max(*latest);
                 if let Some(revision) = change.after.revision()
                     && !is_made_anew
@@ -133,6 +133,14 @@ impl Account {
         }
     }
 
+    /// A worker was told that nothing stands under a name, or under an id that the calendar has given.
+    pub(crate) fn told_gone(&mut self, asked: &str, at: Duration) {
+        let mut history = self.server.history().iter().rev();
+        let known = history.find(|change| change.id == asked);
+        let name = known.map_or(asked, |change| &change.name).to_owned();
+        self.told_gone_at.insert(name, at);
+    }
+
     /// What this request of ours has undone by this change that a worker has an acknowledgement of. One
     /// that lands late, after what it made is gone, makes another event (rule R14).
     pub(crate) fn undone(&mut self, change: &Change, request: u64) -> Option<String> {
@@ -144,7 +152,7 @@ impl Account {
         if change.by != By::Request(request) || !change.before.is_live() || !self.keeps_conditions {
             return None;
         }
-        let latest = self.acknowledged.get(name).copied().unwrap_or_default();
+        let latest = self.acknowledged.get(&change.id).copied().unwrap_or_default();
         if request < latest {
             return Some(format!(
                 "request #{request} undid what request #{latest} had been acknowledged for: {name}"
@@ -157,20 +165,6 @@ impl Account {
             )),
             _ => None,
         }
-    }
-
-    /// An event of Graph's that was acknowledged is read by the id that the answer gave, and that
-    /// reading does not lag behind as the search for a marker does.
-    pub(crate) fn by_id(&self, ask: &Ask, said: Said) -> Said {
-        let Ask::Read { name } = ask else {
-            return said;
-        };
-        let is_known = self.kind == CalendarKind::Microsoft && self.acknowledged.contains_key(name);
-        if said != Said::Absent || !is_known {
-            return said;
-        }
-        let live = self.server.live();
-        live.into_iter().find(|event| event.name == *name).map_or(said, Said::live)
     }
 
     /// The connection, with the credentials given out last; its provider's destination.
@@ -222,6 +216,7 @@ impl Opening for SimAccounts {
         Ok(Arc::new(Wire {
             world: Arc::clone(&self.0),
             account: self.0.accounts().of(connection.id),
+            connection: connection.id,
             credential: u64::from_be_bytes(credential),
             naming: naming(connection),
         }))

@@ -2,16 +2,26 @@
 
 use std::time::Duration;
 
-use booking::{CalendarKind, ConnectionId, Digest, IcalUid, Marker, Verb};
-use calendar_sync::calendar::{Answer, Call, Condition};
+use booking::{CalendarKind, ConnectionId, Content, Digest, IcalUid, Marker, Verb};
+use calendar_sync::calendar::http::strong_etag;
+use calendar_sync::calendar::{Answer, Call, Condition, Listed, ListedEvent, Next, Page, Reading};
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use uuid::Uuid;
 
-use crate::calendars::{self, Ask};
+use crate::calendars::{self, Ask, By, Event, ListSaid};
 use crate::graph;
 
 /// What a call asks of a calendar of this kind.
 pub fn ask_of(kind: CalendarKind, call: &Call<'_>) -> Ask {
-    let name = call.name.given.to_owned();
+    let given = call.name.given;
+    let name = match (kind, call.verb) {
+        (CalendarKind::Microsoft, Verb::Update | Verb::Delete) => {
+            call.name.server_id.unwrap_or(given).to_owned()
+        }
+        (CalendarKind::Microsoft, Verb::Create)
+        | (CalendarKind::Google | CalendarKind::Caldav, _) => given.to_owned(),
+    };
     let if_match = match &call.condition {
         Condition::Match(etag) => Some(etag.clone()),
         Condition::New | Condition::Unconditional => None,
@@ -36,6 +46,75 @@ pub fn read_marker(marker: &calendars::Marker) -> Option<Marker> {
     })
 }
 
+/// A live event, as it is read.
+pub fn reading_of(kind: CalendarKind, event: &Event) -> Reading {
+    Reading::Live {
+        marker: event.marker.as_ref().and_then(read_marker),
+        etag: etag_of(kind, event.etag.clone()),
+        provider_uid: Some(event.provider_uid.clone()),
+        server_id: event.server_id.clone(),
+    }
+}
+
+/// What it shows.
+pub fn content_of(event: &Event) -> Option<Content> {
+    Some(Content {
+        summary: event.summary.clone(),
+        description: event.description.clone(),
+        location: event.location.clone(),
+        start: time(&event.start)?,
+        end: time(&event.end)?,
+        zone: Tz::UTC,
+        tentative: event.tentative,
+    })
+}
+
+fn time(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc())
+}
+
+/// An ETag that can be compared with. Graph's are weak by their looks, and are what it compares.
+pub fn etag_of(kind: CalendarKind, etag: Option<String>) -> Option<String> {
+    match kind {
+        CalendarKind::Microsoft => etag,
+        CalendarKind::Google | CalendarKind::Caldav => etag.as_deref().and_then(strong_etag),
+    }
+}
+
+/// A page of a listing, as an adapter tells it: our events of this connection; of changes, also what
+/// is none of ours, for it may have been.
+pub fn listed_of(
+    kind: CalendarKind,
+    connection: ConnectionId,
+    is_of_changes: bool,
+    said: ListSaid,
+) -> Listed {
+    let (events, mut deleted, next, since) = match said {
+        ListSaid::Page { events, deleted, next, since } => (events, deleted, next, since),
+        ListSaid::Expired => return Listed::Expired { message: "an old token".to_owned() },
+        ListSaid::Unsupported => return Listed::Unsupported,
+    };
+    let mut ours = Vec::new();
+    for (event, differs) in events {
+        let marker = event.marker.as_ref().and_then(read_marker);
+        // What the host made has no `transactionId`.
+        let is_posted = kind != CalendarKind::Microsoft || matches!(event.made_by, By::Request(_));
+        match marker.filter(|marker| marker.connection == connection) {
+            Some(marker) => ours.push(ListedEvent {
+                id: event.id().to_owned(),
+                given: is_posted.then(|| event.name.clone()),
+                marker,
+                etag: etag_of(kind, event.etag.clone()),
+                differs,
+            }),
+            None if is_of_changes => deleted.push(event.id().to_owned()),
+            None => {}
+        }
+    }
+    let next = next.map_or(Next::End { since }, Next::Page);
+    Listed::Page(Page { events: ours, deleted, next })
+}
+
 /// An answer without an event.
 pub fn status(status: u16, reason: Option<&str>, retry_after: Option<Duration>) -> Answer {
     Answer::Status {
@@ -50,7 +129,12 @@ pub fn status(status: u16, reason: Option<&str>, retry_after: Option<Duration>) 
 }
 
 /// A write that took effect.
-pub fn done(status: u16, etag: Option<String>, provider_uid: Option<String>) -> Answer {
+pub fn done(
+    status: u16,
+    etag: Option<String>,
+    provider_uid: Option<String>,
+    server_id: Option<String>,
+) -> Answer {
     let (reason, retry_after, message) = (None, None, status.to_string());
-    Answer::Status { status, reason, retry_after, etag, provider_uid, server_id: None, message }
+    Answer::Status { status, reason, retry_after, etag, provider_uid, server_id, message }
 }

@@ -17,6 +17,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::store::ModelStore;
+use crate::sweeps;
 use crate::variant::Variant;
 use crate::world::World;
 
@@ -401,7 +402,12 @@ impl Store for Database {
     }
 
     async fn step_sweep(&self, lane: &LaneLease, step: &SweepStep) -> Result<Fenced> {
-        let seen = |done: &Fenced| self.lane_write("step_sweep", lane, *done);
+        let seen = |done: &Fenced| {
+            self.lane_write("step_sweep", lane, *done);
+            if *done == Fenced::Written {
+                sweeps::stepped(&self.world, lane, step);
+            }
+        };
         self.call("step_sweep", async |store| store.step_sweep(lane, step).await, seen).await
     }
 
@@ -420,6 +426,7 @@ impl Store for Database {
             if news.is_some() {
                 self.lane_write("sweep_page", lane, Fenced::Written);
             }
+            self.world.say(|| format!("swept {}: {page:?}", lane.connection));
         };
         self.call("sweep_page", async |store| store.sweep_page(lane, page).await, seen).await
     }
@@ -429,10 +436,11 @@ impl Store for Database {
     }
 
     async fn note_drift(&self, note: &DriftNote) -> Result<Option<bool>> {
-        let seen = |noted: &Option<bool>| {
-            if noted.is_some() {
+        let seen = |news: &Option<bool>| {
+            if news.is_some() {
                 self.lane_write("note_drift", &note.lane, Fenced::Written);
             }
+            self.world.say(|| format!("drift of {}: {:?}", note.uid, note.kind));
         };
         self.call("note_drift", async |store| store.note_drift(note).await, seen).await
     }

@@ -36,8 +36,12 @@ pub(crate) fn interfere(world: &World) {
     if ours.is_empty() {
         return;
     }
+    let is_swept = world.plan.sweeps.is_some();
     let (number, deed) = world.chance("host", |dice, _| {
         let (number, name) = dice.pick(&ours).clone();
+        if is_swept && dice.hits(100) {
+            return (number, Deed::DeleteAll);
+        }
         let deed = match dice.below(10) {
             0 | 1 => Deed::Delete { name },
             2 => Deed::Edit { name, title: true, time: false },
@@ -83,5 +87,6 @@ fn word(deed: &Deed) -> &'static str {
         Deed::Restore { .. } => "restored by hand",
         Deed::Add => "added by hand",
         Deed::EvictTombstones => "bin emptied",
+        Deed::DeleteAll => "all deleted by hand",
     }
 }

@@ -9,12 +9,14 @@
 //!    ([`clock`]).
 //! 3. [`worker`] runs the service's consumer, pipeline and lanes in a process that can be ended or
 //!    frozen at any step ([`life`]); it reaches the world through [`member`], [`database`] and
-//!    [`wire`], where things go wrong.
+//!    [`wire`], where things go wrong ([`journey`]).
 //! 4. [`story`] is the booking application, [`operator`] the person on call, [`host`] the one whose
 //!    calendar it is.
 //! 5. [`run`] lets all of it happen, in virtual time, until nothing is left to do; then [`oracle`]
 //!    compares the calendars with the story. [`audit`] has watched meanwhile, [`panics`] too, and
 //!    [`coverage`] has counted.
+//! 6. Where calendars are swept ([`sweeps`]), the host does some more by hand [`afterwards`], and what
+//!    becomes of that follows from the policy alone.
 //!
 //! [`variant`] breaks the service on purpose: what the simulator cannot see, it cannot hold.
 
@@ -50,6 +52,8 @@ mod member;
 
 mod database;
 
+mod journey;
+
 mod wire;
 
 mod audit;
@@ -59,6 +63,10 @@ mod story;
 mod operator;
 
 mod host;
+
+mod sweeps;
+
+mod afterwards;
 
 mod panics;
 

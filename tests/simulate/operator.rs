@@ -11,7 +11,7 @@ use calendar_sync::pipeline::redrive::RedriveError;
 use calendar_sync::pipeline::schemas::NoRegistry;
 use calendar_sync::store::{ConnectionState, EFFECT_REJECTED, Resume, Store as _};
 
-use crate::calendars::switches::AfterDelete;
+use crate::calendars::switches::{AfterDelete, Listing};
 use crate::calendars::{Kind, Switches};
 use crate::dice::{Chance, SeededDice};
 use crate::log::TOPIC;
@@ -83,10 +83,6 @@ impl Operator {
                 let kind = *dice.pick(&KINDS);
                 let mut below = |n| dice.below(n);
                 let mut switches = Switches::draw(kind, &mut below);
-                // A `transactionId` that is forgotten while a request with it is on its way makes a
-                // second event: nothing but the sweep (rule R20) would find it.
-                let remembers = &mut switches.microsoft.remembers_for;
-                *remembers = remembers.filter(|time| *time > HELD_MAX);
                 // Nor does a database that has forgotten a generation use its name again, where that
                 // is answered with the event that was deleted.
                 if world.plan.features.rewinds {
@@ -95,6 +91,7 @@ impl Operator {
                 switches.microsoft.takes_copies = world.variant == Variant::CopiesTakenForOurs;
                 (kind, switches)
             });
+            let switches = listed(&self.world, kind, switches);
             let account = world.accounts().add(whose, kind, switches.clone());
             world.say(|| format!("account {account} of {whose}: {kind:?} {switches:?}"));
             theirs.push(account);
@@ -157,6 +154,7 @@ impl Operator {
     pub(crate) async fn attend(&mut self, story: &mut Story) {
         self.answer_stops(story).await;
         self.reconnect_parked().await;
+        self.resume_sweeps().await;
         if self.world.is_calm() {
             self.see_to_letters().await;
         }
@@ -216,6 +214,20 @@ impl Operator {
         }
     }
 
+    /// The person has asked the host, and lets a halted sweep go on.
+    async fn resume_sweeps(&self) {
+        let halted: Vec<ConnectionId> = self.world.store.look(|tables| {
+            tables.connections().filter(|it| it.halted.is_some()).map(|it| it.id).collect()
+        });
+        for id in halted {
+            let resumed = self.world.store.resume_sweep(id).await.expect("the model answers");
+            self.world.say(|| format!("the sweep of {id} is resumed: {resumed}"));
+            if resumed {
+                self.world.count("sweep resumed");
+            }
+        }
+    }
+
     async fn see_to_letters(&self) {
         let letters: Vec<_> =
             self.world.store.look(|tables| tables.open_dead_letters().cloned().collect());
@@ -245,4 +257,19 @@ fn is_garbage(class: &str) -> bool {
         class,
         "moved_partition" | "sequence_conflict" | "uid_changed" | "uid_taken" | "refused"
     )
+}
+
+/// With how the calendar lists its events.
+fn listed(world: &World, kind: Kind, switches: Switches) -> Switches {
+    let is_swept = world.plan.sweeps.is_some();
+    let listing = is_swept
+        .then(|| world.chance("listings", |dice, _| Listing::draw(kind, &mut |n| dice.below(n))));
+    let mut switches = Switches { listing: listing.unwrap_or(switches.listing), ..switches };
+    // A `transactionId` that is forgotten while a request with it is on its way makes a second event:
+    // nothing but the sweep (rule R20) finds it.
+    if !is_swept || !switches.listing.is_supported {
+        let remembers = &mut switches.microsoft.remembers_for;
+        *remembers = remembers.filter(|time| *time > HELD_MAX);
+    }
+    switches
 }

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use booking::{IcalUid, ProviderId};
+use calendar_sync::emit::drift::Policy;
+use calendar_sync::store::ConnectionState;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::accounts::Account;
@@ -19,14 +21,18 @@ pub(crate) fn judge(world: &World, story: &Story, destinations: &BTreeMap<Provid
     let accounts = world.accounts();
     for (number, account) in accounts.0.iter().enumerate() {
         let uids = uids_by_name(account);
+        let hand = Hand::of(world, account);
         for booked in &story.bookings {
             let shown = booked.shown();
             let here = shown.filter(|shown| destinations.get(&shown.provider) == Some(&number));
             let its = uids.iter().filter(|(_, uid)| uid.as_str() == booked.uid.as_str());
             let names: BTreeSet<&str> = its.map(|(name, _)| name.as_str()).collect();
-            let found = found(account, &names);
-            let mut wrongs = compare(account, booked.told_at(), here.as_ref(), &found, &names);
-            let mut last = names.iter().filter_map(|name| last(account, name));
+            let found = found(account, hand, &names);
+            let told_at = booked.told_at();
+            let mut wrongs = compare(account, hand, told_at, here.as_ref(), &found, &names);
+            let of_found = found.iter().filter_map(|event| last_of(account, event.id()));
+            let of_names = names.iter().filter_map(|name| last(account, name));
+            let mut last = of_found.chain(of_names.filter(|_| found.is_empty()));
             if wrongs.is_empty() && last.all(|last| matches!(last.by, By::Request(_))) {
                 wrongs.extend(mapped_wrongly(world, account, &booked.uid, &found));
             }
@@ -42,11 +48,39 @@ pub(crate) fn judge(world: &World, story: &Story, destinations: &BTreeMap<Provid
 }
 
 /// What stands of a booking.
-fn found<'a>(account: &'a Account, names: &BTreeSet<&str>) -> Vec<&'a Event> {
+fn found<'a>(account: &'a Account, hand: Hand, names: &BTreeSet<&str>) -> Vec<&'a Event> {
     let live = account.server.live().into_iter();
     live.filter(|event| is_ours(event) && names.contains(event.name.as_str()))
-        .filter(|event| !is_restored(account, &event.name))
+        .filter(|event| !hand.has_restored(account, event))
         .collect()
+}
+
+/// How far what a host did by hand excuses what stands there.
+#[derive(Debug, Clone, Copy, Default)]
+struct Hand {
+    /// The calendar is swept: what is ours by its marker is found, wherever it comes from.
+    is_swept: bool,
+    /// And the host is overruled.
+    is_overruled: bool,
+}
+
+impl Hand {
+    fn of(world: &World, account: &Account) -> Self {
+        let is_active = world.store.look(|tables| {
+            let mut all = tables.connections();
+            all.any(|it| it.id == account.connection && it.state == ConnectionState::Active)
+        });
+        let sweeps = world.plan.sweeps.as_ref();
+        let is_swept = sweeps.is_some() && is_active && account.server.is_listed();
+        let is_overruled = is_swept && sweeps.is_some_and(|it| it.policy == Policy::Repair);
+        Self { is_swept, is_overruled }
+    }
+
+    /// Whether an event is the host's own, as she has taken it back out of the bin.
+    fn has_restored(self, account: &Account, event: &Event) -> bool {
+        let is_found = self.is_swept && event.marker.is_some();
+        !is_found && is_restored(account, event)
+    }
 }
 
 /// Made by the service, not by a host.
@@ -78,11 +112,16 @@ fn last<'a>(account: &'a Account, name: &str) -> Option<&'a Change> {
     history.find(|change| change.name == name)
 }
 
+/// What became last of the event of an id.
+fn last_of<'a>(account: &'a Account, id: &str) -> Option<&'a Change> {
+    account.server.history().iter().rev().find(|change| change.id == id)
+}
+
 /// Whether the host took an event back out of the bin, after a worker had been told that it is gone, and
 /// nobody else has touched it since: it is her own then, as a copy is, whatever she does with it. Of one
 /// that nobody has missed, nobody knows that it was ever away.
-fn is_restored(account: &Account, name: &str) -> bool {
-    let its = account.server.history().iter().rev().filter(|change| change.name == name);
+fn is_restored(account: &Account, event: &Event) -> bool {
+    let its = account.server.history().iter().rev().filter(|change| change.id == event.id());
     let its: Vec<&Change> = its.collect();
     let by_hand = its.iter().take_while(|change| change.by == By::Host).count();
     let Some(first) = its[..by_hand].iter().rposition(|change| change.makes()) else {
@@ -90,7 +129,7 @@ fn is_restored(account: &Account, name: &str) -> bool {
     };
     let ended =
         its[first..].iter().find(|change| change.before.is_live() && !change.after.is_live());
-    let told_at = account.told_gone_at.get(name);
+    let told_at = account.told_gone_at.get(&event.name);
     ended.zip(told_at).is_some_and(|(ended, told_at)| *told_at >= ended.at)
 }
 
@@ -113,7 +152,7 @@ fn was_deleted_by_hand(
     let Some(last) = last else {
         return false;
     };
-    let mut its = its.iter().rev().filter(|change| change.name == last.name);
+    let mut its = its.iter().rev().filter(|change| change.id == last.id);
     let ended = its.find(|change| change.before.is_live() && !change.after.is_live());
     ended.is_some_and(|ended| ended.by == By::Host)
         && its.any(|change| change.at >= told_at && is_as_wanted(change, shown))
@@ -132,8 +171,8 @@ fn is_as_wanted(change: &Change, shown: &Shown) -> bool {
 /// Whether nobody but the host has touched it since a call of ours left it as it is wanted; or, once
 /// one did, she has taken our marker out of it last: nothing tells then what of it is whose. What she
 /// did before, to what the event was until then, the call has to overrule.
-fn was_edited_by_hand(account: &Account, name: &str, shown: &Shown, told_at: Duration) -> bool {
-    let history = account.server.history().iter().rev().filter(|change| change.name == name);
+fn was_edited_by_hand(account: &Account, id: &str, shown: &Shown, told_at: Duration) -> bool {
+    let history = account.server.history().iter().rev().filter(|change| change.id == id);
     let its: Vec<&Change> = history.filter(|change| change.at >= told_at).collect();
     let Some(written) = its.iter().position(|change| is_as_wanted(change, shown)) else {
         return false;
@@ -145,9 +184,11 @@ fn was_edited_by_hand(account: &Account, name: &str, shown: &Shown, told_at: Dur
 }
 
 /// What is wrong with a booking in one account. What a host has done by hand stands from when the event
-/// was as the booking is, until the booking is something else.
+/// was as the booking is, until the booking is something else;
+/// or she is overruled.
 fn compare(
     account: &Account,
+    hand: Hand,
     told_at: Duration,
     shown: Option<&Shown>,
     found: &[&Event],
@@ -159,10 +200,14 @@ fn compare(
         wrongs.push(format!("{} live events: {names:?}", found.len()));
     }
     match (shown, found.first()) {
-        (Some(shown), Some(event)) if !was_edited_by_hand(account, &event.name, shown, told_at) => {
+        (Some(shown), Some(event))
+            if hand.is_overruled || !was_edited_by_hand(account, event.id(), shown, told_at) =>
+        {
             wrongs.extend(differences(shown, event));
         }
-        (Some(shown), None) if !was_deleted_by_hand(account, names, shown, told_at) => {
+        (Some(shown), None)
+            if hand.is_overruled || !was_deleted_by_hand(account, names, shown, told_at) =>
+        {
             wrongs.push(format!("`{}` is lost", shown.summary));
         }
         (None, Some(event)) if !account.is_left => {
@@ -209,7 +254,7 @@ fn mapped_wrongly(
     let is_right = match (&said, stands) {
         (Some((name, status, is_busy, (start, end))), Some(event)) => {
             // What was refused once says so until the next call.
-            *name == event.name
+            name == event.id()
                 && *is_busy
                 && *status != "CANCELLED"
                 && (*start == event.start && *end == event.end)
@@ -251,22 +296,22 @@ fn repeated_effects(account: &Account) -> Vec<String> {
             _ => None,
         };
         let Some((before, after)) = live else {
-            *lives.entry(&change.name).or_default() += 1;
+            *lives.entry(&change.id).or_default() += 1;
             continue;
         };
         let (Some(was), Some(is)) = (&before.marker, &after.marker) else {
             continue;
         };
         if was.revision != is.revision {
-            let life = lives.get(change.name.as_str()).copied().unwrap_or_default();
-            *counts.entry((&change.name, is.revision, &is.digest, life)).or_default() += 1;
+            let life = lives.get(change.id.as_str()).copied().unwrap_or_default();
+            *counts.entry((&change.id, is.revision, &is.digest, life)).or_default() += 1;
         }
     }
     counts
         .into_iter()
         .filter(|(_, count)| *count > 1)
-        .map(|((name, revision, ..), count)| {
-            format!("revision {revision} of {name} took effect {count} times")
+        .map(|((id, revision, ..), count)| {
+            format!("revision {revision} of {id} took effect {count} times")
         })
         .collect()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::{compare, found, repeated_effects, uids_by_name};
+use super::{Hand, compare, found, repeated_effects, uids_by_name};
 use crate::accounts::{Account, Accounts};
 use crate::calendars::{Ask, Deed, Kind, Said, Switches};
 use crate::clock::beginning;
@@ -122,7 +122,8 @@ impl Desk {
         let account = self.account();
         let uids = uids_by_name(account);
         let names: BTreeSet<&str> = uids.keys().map(String::as_str).collect();
-        compare(account, told_at, shown, &found(account, &names), &names)
+        let (hand, found) = (Hand::default(), found(account, Hand::default(), &names));
+        compare(account, hand, told_at, shown, &found, &names)
     }
 }
 

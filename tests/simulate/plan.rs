@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use calendar_sync::emit::drift::Policy;
+
 use crate::dice::Chance;
 
 /// How often things go wrong, in a thousand.
@@ -92,6 +94,19 @@ pub(crate) struct Features {
     pub(crate) holds: bool,
 }
 
+/// How calendars are swept (rule R20).
+#[derive(Debug, Clone)]
+pub(crate) struct Sweeps {
+    /// What is done about what the host did.
+    pub(crate) policy: Policy,
+    /// How long after a sweep the next one is due, about.
+    pub(crate) interval: Duration,
+    /// From so many hundredths of the known events missing on, a sweep halts.
+    pub(crate) halt_share: u32,
+    /// How often a calendar forgets a token before its time, in a thousand.
+    pub(crate) forgets: u64,
+}
+
 /// All that a seed draws at first.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -121,6 +136,8 @@ pub(crate) struct Plan {
     pub(crate) lane_concurrency: usize,
     /// Records in a batch.
     pub(crate) batch_max: usize,
+    /// Whether calendars are swept, and how.
+    pub(crate) sweeps: Option<Sweeps>,
 }
 
 /// No request is on its way for longer: the last verification comes after it (rule R14).
@@ -149,9 +166,23 @@ impl Plan {
             claim_batch: *dice.pick(&[1, 2, 5]),
             lane_concurrency: *dice.pick(&[1, 2, 4]),
             batch_max: *dice.pick(&[1, 2, 5]),
+            sweeps: None,
         };
         plan.features.holds = dice.hits(150);
+        // From a stream of its own: the other seeds stay as they are.
+        let dice = &mut Chance::of(seed, "sweeps");
+        plan.sweeps = dice.hits(400).then(|| sweeps(dice));
+        plan.features.hand_edits |= plan.sweeps.is_some() && dice.hits(500);
         plan
+    }
+}
+
+fn sweeps(dice: &mut Chance) -> Sweeps {
+    Sweeps {
+        policy: *dice.pick(&[Policy::Repair, Policy::Repair, Policy::Report, Policy::Leave]),
+        interval: Duration::from_mins(*dice.pick(&[3, 8, 15])),
+        halt_share: *dice.pick(&[20, 50, 100]),
+        forgets: *dice.pick(&[0, 20, 200]),
     }
 }
 

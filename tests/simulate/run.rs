@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::afterwards::Afterwards;
 use crate::coverage::Counts;
 use crate::host;
 use crate::life::{Fate, Life};
@@ -17,6 +18,7 @@ use crate::oracle;
 use crate::panics;
 use crate::plan::Plan;
 use crate::script::{self, Break, Deed, Strike, Trouble};
+use crate::store::ConnectionLook;
 use crate::story::Story;
 use crate::variant::Variant;
 use crate::worker::{self, Worker};
@@ -26,6 +28,9 @@ use crate::world::World;
 const QUIET_WITHIN: Duration = Duration::from_hours(4);
 /// How often it is looked whether all is done.
 const LOOK: Duration = Duration::from_mins(3);
+/// Each calendar is swept so often once nothing else comes: once to find what is otherwise, and once more
+/// when that is mended.
+const SWEEPS_MIN: usize = 2;
 /// How many workers there are at most.
 const WORKERS_MAX: usize = 5;
 
@@ -106,6 +111,11 @@ impl Run {
         run.calm_down().await;
         run.until_quiet().await;
         oracle::judge(&run.world, &run.story, &run.operator.destinations);
+        if let Some(afterwards) = Afterwards::begin(&run.world) {
+            run.until_quiet().await;
+            oracle::judge(&run.world, &run.story, &run.operator.destinations);
+            afterwards.judge(&run.world).await;
+        }
     }
 
     fn begin_worker(&mut self) {
@@ -325,17 +335,41 @@ impl Run {
     async fn until_quiet(&mut self) {
         let end = self.world.elapsed() + QUIET_WITHIN;
         let mut left = String::new();
+        // Since then nothing comes but what sweeps bring about.
+        let mut rests_since = None;
         while self.world.elapsed() < end {
             sleep(LOOK).await;
             self.replace_the_dead();
             self.operator.attend(&mut self.story).await;
             self.story.publish_waiting(&self.world);
-            match self.left_to_do() {
+            let to_do = self.left_to_do();
+            if to_do.is_none() && rests_since.is_none() {
+                rests_since = Some(self.world.elapsed());
+            }
+            match to_do.or_else(|| self.left_to_sweep(rests_since?)) {
                 None => return,
                 Some(what) => left = what,
             }
         }
         self.world.wrong(format!("never quiet: {left}"));
+    }
+
+    /// A calendar that was not swept often enough since then, if there is any.
+    fn left_to_sweep(&self, since: Duration) -> Option<String> {
+        self.world.plan.sweeps.as_ref()?;
+        let swept = self.world.swept();
+        let accounts = self.world.accounts();
+        self.world.store.look(|tables| {
+            let mut active = tables.connections().filter(|it| it.state == ConnectionState::Active);
+            let is_left = |it: &ConnectionLook<'_>| {
+                let account = &accounts.0[accounts.of(it.id)];
+                // Where nothing was ever tried to make, nothing is looked for.
+                !account.tried.is_empty()
+                    && account.server.is_listed()
+                    && swept.since(it.id, since) < SWEEPS_MIN
+            };
+            active.find(is_left).map(|it| format!("{} is to be swept: {:?}", it.id, it.halted))
+        })
     }
 
     /// Something that is still to be done, if there is anything.

@@ -35,6 +35,10 @@ pub enum Variant {
     RowsDeletedAtRecord,
     /// A copy that the host made in Graph is taken for the event that it is one of.
     CopiesTakenForOurs,
+    /// What a listing does not show is gone, and is not read.
+    AListingTakenForTheTruth,
+    /// A sweep removes whatever carries our marker.
+    SweepRemovesCopies,
 }
 
 impl Variant {
@@ -49,6 +53,7 @@ impl Variant {
             no_owner_epoch: self == Self::NoOwnerEpoch,
             no_token: self == Self::NoToken,
             rows_deleted_at_record: self == Self::RowsDeletedAtRecord,
+            missing_taken_for_gone: self == Self::AListingTakenForTheTruth,
         }
     }
 }

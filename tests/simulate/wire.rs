@@ -1,22 +1,22 @@
-//! The way between a worker and a calendar. A request that has left goes its way whatever becomes of
-//! the worker: it is lost, late, held, doubled or carried out, and so is its answer.
+//! A calendar, as a worker reaches it: it stands for an adapter of the service and for the way to the
+//! server.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use booking::{CalendarKind, Content, IcalUid, Marker, Verb};
-use calendar_sync::calendar::http::strong_etag;
+use booking::{CalendarKind, ConnectionId, Content, IcalUid, Marker, Verb};
 use calendar_sync::calendar::microsoft::DUPLICATE;
-use calendar_sync::calendar::{Answer, Calendar as Adapter, Call, Name, Reading};
+use calendar_sync::calendar::{
+    Answer, Calendar as Adapter, Call, Inspected, Listed, Listing, Name, Reading,
+};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use crate::adapter::{ask_of, done, read_marker, status};
-use crate::calendars::{Ask, Said};
-use crate::dice::Chance;
+use crate::adapter::{ask_of, content_of, done, etag_of, listed_of, reading_of, status};
+use crate::calendars::{Ask, ListAsk, ListSaid, Said};
 use crate::graph;
-use crate::plan::{HELD_MAX, Rates};
+use crate::journey::{Asked, Came, Fate, Journey, word};
 use crate::variant::Variant;
 use crate::world::World;
 
@@ -29,106 +29,18 @@ pub(crate) struct Wire {
     pub(crate) world: Arc<World>,
     /// Which account.
     pub(crate) account: usize,
+    /// The connection that it is.
+    pub(crate) connection: ConnectionId,
     /// What proves that we may.
     pub(crate) credential: u64,
     /// Names events and writes bodies.
     pub(crate) naming: Arc<dyn Adapter>,
 }
 
-/// What becomes of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// Carried out and answered.
-    Plain,
-    /// It never leaves.
-    Refused,
-    /// It never arrives.
-    Lost,
-    /// Answered by somebody in between, and not carried out.
-    Status(u16),
-    /// Carried out, and answered with this all the same.
-    StatusAfter(u16),
-    /// Carried out; the connection breaks, or is silent.
-    AnswerLost { breaks: bool },
-    /// Carried out; the answer comes when nobody waits any more.
-    AnswerLate,
-    /// Carried out late.
-    Held(Duration),
-    /// Carried out twice.
-    Doubled(Duration),
-}
-
-impl Fate {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Refused => "refused on the way",
-            Self::Lost => "lost on the way",
-            Self::Status(_) => "answered between",
-            Self::StatusAfter(_) => "answered between, done all the same",
-            Self::AnswerLost { .. } => "answer lost",
-            Self::AnswerLate => "answer late",
-            Self::Held(_) => "held",
-            Self::Doubled(_) => "doubled",
-        }
-    }
-
-    fn draw(dice: &mut Chance, rates: &Rates, is_read: bool) -> Self {
-        // What proves nothing, of which no list says that it means "not applied" (rule R13).
-        const REFUSALS: [u16; 7] = [403, 404, 405, 408, 409, 412, 423];
-        let after = |fate| if is_read { Self::Plain } else { fate };
-        if dice.hits(rates.call_refused) {
-            Self::Refused
-        } else if dice.hits(rates.request_lost) {
-            Self::Lost
-        } else if dice.hits(rates.limited) {
-            Self::Status(429)
-        } else if dice.hits(rates.error_before) {
-            Self::Status(*dice.pick(&[500, 502, 503]))
-        } else if dice.hits(rates.error_after) {
-            after(Self::StatusAfter(*dice.pick(&[500, 502, 503, 504])))
-        } else if dice.hits(rates.refusal_after) {
-            after(Self::StatusAfter(*dice.pick(&REFUSALS)))
-        } else if dice.hits(rates.answer_lost) {
-            Self::AnswerLost { breaks: dice.hits(500) }
-        } else if dice.hits(rates.answer_late) {
-            Self::AnswerLate
-        } else if dice.hits(rates.request_held) {
-            let held = if dice.hits(500) { HELD_MAX } else { Duration::from_mins(3) };
-            after(Self::Held(dice.time(held)))
-        } else if dice.hits(rates.request_doubled) {
-            let apart = if dice.hits(500) { HELD_MAX } else { Duration::from_secs(30) };
-            after(Self::Doubled(dice.time(apart)))
-        } else {
-            Self::Plain
-        }
-    }
-}
-
-/// What a worker gets, if it gets anything.
-enum Came {
-    Said(Said),
-    Status(u16),
-    Gone,
-}
-
-impl Came {
-    /// Whether the server says by it that nothing stands there.
-    fn tells_gone(&self, is_delete: bool) -> bool {
-        match self {
-            Self::Said(Said::Tombstone | Said::Absent | Said::Refused { status: 410, .. }) => true,
-            Self::Said(Said::Done { .. }) => is_delete,
-            Self::Said(Said::Live { .. } | Said::Refused { .. }) | Self::Status(_) | Self::Gone => {
-                false
-            }
-        }
-    }
-}
-
 impl Wire {
     /// Sends a request, and waits for what comes back. `Err`: nothing; `true`: it may have been sent.
-    async fn exchange(&self, ask: Ask) -> Result<(u64, Came), bool> {
-        let is_read = matches!(ask, Ask::Read { .. });
+    async fn exchange(&self, ask: Asked) -> Result<(u64, Came), bool> {
+        let is_read = ask.is_read();
         let (fate, there, back) = self.world.chance("wire", |dice, rates| {
             (Fate::draw(dice, rates, is_read), dice.time(WAY_MAX), dice.time(WAY_MAX))
         });
@@ -142,7 +54,8 @@ impl Wire {
         }
         let (answered, answer) = oneshot::channel();
         let ask = self.as_the_variant_asks(ask);
-        let (name, is_delete) = (ask.name().to_owned(), matches!(ask, Ask::Delete { .. }));
+        let asked = ask.name().map(ToOwned::to_owned);
+        let is_delete = matches!(ask, Asked::One(Ask::Delete { .. }));
         let journey = Journey {
             world: Arc::clone(&self.world),
             account: self.account,
@@ -153,8 +66,9 @@ impl Wire {
         self.world.wire.spawn(journey.go(fate, there, back, answered));
         match timeout(self.world.plan.call_timeout, answer).await {
             Ok(Ok(came)) => {
-                if came.tells_gone(is_delete) {
-                    self.told_gone(name);
+                if let Some(asked) = asked.filter(|_| came.tells_gone(is_delete)) {
+                    let at = self.world.elapsed();
+                    self.world.accounts().0[self.account].told_gone(&asked, at);
                 }
                 Ok((request, came))
             }
@@ -162,13 +76,13 @@ impl Wire {
         }
     }
 
-    fn as_the_variant_asks(&self, ask: Ask) -> Ask {
+    fn as_the_variant_asks(&self, ask: Asked) -> Asked {
         match (self.world.variant, ask) {
-            (Variant::NoIfMatch, Ask::Update { name, body, .. }) => {
-                Ask::Update { name, if_match: None, body }
+            (Variant::NoIfMatch, Asked::One(Ask::Update { name, body, .. })) => {
+                Asked::One(Ask::Update { name, if_match: None, body })
             }
-            (Variant::DeleteWithoutCondition, Ask::Delete { name, .. }) => {
-                Ask::Delete { name, if_match: None }
+            (Variant::DeleteWithoutCondition, Asked::One(Ask::Delete { name, .. })) => {
+                Asked::One(Ask::Delete { name, if_match: None })
             }
             (_, ask) => ask,
         }
@@ -182,140 +96,10 @@ impl Wire {
         lost(sent && variant != Variant::UnknownTakenForFailed)
     }
 
-    /// A worker is told that nothing stands under a name.
-    fn told_gone(&self, name: String) {
-        let at = self.world.elapsed();
-        self.world.accounts().0[self.account].told_gone_at.insert(name, at);
-    }
-
     /// A worker has an acknowledgement of a request.
     fn acknowledge(&self, name: &str, request: u64) {
         self.world.accounts().0[self.account].acknowledge(name, request);
     }
-}
-
-/// A request that has left.
-struct Journey {
-    world: Arc<World>,
-    account: usize,
-    credential: u64,
-    request: u64,
-    ask: Ask,
-}
-
-impl Journey {
-    async fn go(
-        self,
-        fate: Fate,
-        there: Duration,
-        back: Duration,
-        answered: oneshot::Sender<Came>,
-    ) {
-        sleep(there).await;
-        match fate {
-            Fate::Refused => unreachable!("it never left"),
-            Fate::Lost => {
-                // Nobody answers, and the connection stays open.
-                sleep(self.world.plan.call_timeout * 2).await;
-                drop(answered);
-            }
-            Fate::Status(status) => {
-                sleep(back).await;
-                drop(answered.send(Came::Status(status)));
-            }
-            Fate::StatusAfter(status) => {
-                self.arrive();
-                sleep(back).await;
-                drop(answered.send(Came::Status(status)));
-            }
-            Fate::AnswerLost { breaks } => {
-                self.arrive();
-                sleep(if breaks { back } else { self.world.plan.call_timeout * 2 }).await;
-                drop(answered);
-            }
-            Fate::AnswerLate => {
-                let came = self.arrive();
-                sleep(self.world.plan.call_timeout * 2).await;
-                drop(answered.send(came));
-            }
-            Fate::Held(time) => {
-                sleep(time).await;
-                drop(answered.send(self.arrive()));
-            }
-            // What was answered is looked at no more: without a condition, nothing keeps a copy of it
-            // from undoing what came later. Rule R14 is about what was not answered.
-            Fate::Doubled(_) if !self.is_guarded() => {
-                self.arrive();
-                let came = self.arrive();
-                sleep(back).await;
-                drop(answered.send(came));
-            }
-            Fate::Doubled(apart) => {
-                let came = self.arrive();
-                sleep(back).await;
-                drop(answered.send(came));
-                sleep(apart).await;
-                self.arrive();
-            }
-            Fate::Plain => {
-                let came = self.arrive();
-                sleep(back).await;
-                drop(answered.send(came));
-            }
-        }
-    }
-
-    fn is_guarded(&self) -> bool {
-        match &self.ask {
-            Ask::Create { .. } => false,
-            Ask::Update { .. } | Ask::Delete { .. } | Ask::Read { .. } => {
-                self.world.accounts().0[self.account].keeps_conditions
-            }
-        }
-    }
-
-    /// The server carries it out, or says no.
-    fn arrive(&self) -> Came {
-        let at = self.world.elapsed();
-        let mut accounts = self.world.accounts();
-        let account = &mut accounts.0[self.account];
-        let is_read = matches!(self.ask, Ask::Read { .. });
-        let came = if self.credential < account.valid_from {
-            Came::Status(401)
-        } else if at < account.gone_until {
-            Came::Gone
-        } else if at < account.refuses_until && !is_read {
-            Came::Status(400)
-        } else {
-            let seen = account.server.history().len();
-            let said = account.server.answer(at, self.request, &self.ask);
-            let changes = account.server.history()[seen..].to_vec();
-            let undone = changes.iter().filter_map(|change| account.undone(change, self.request));
-            undone.for_each(|undone| self.world.wrong(undone));
-            Came::Said(account.by_id(&self.ask, said))
-        };
-        drop(accounts);
-        self.world.say(|| match &came {
-            Came::Said(said) => format!("#{} arrives: {said:?}", self.request),
-            Came::Status(status) => format!("#{} arrives: {status}", self.request),
-            Came::Gone => format!("#{} arrives: the calendar is gone", self.request),
-        });
-        came
-    }
-}
-
-fn word(ask: &Ask) -> String {
-    match ask {
-        Ask::Create { name, .. } => format!("create {}", short(name)),
-        Ask::Update { name, if_match, .. } => format!("update {} if {if_match:?}", short(name)),
-        Ask::Delete { name, if_match } => format!("delete {} if {if_match:?}", short(name)),
-        Ask::Read { name } => format!("read {}", short(name)),
-    }
-}
-
-/// Enough of a name to tell it from others.
-fn short(name: &str) -> &str {
-    name.get(..14).unwrap_or(name)
 }
 
 fn lost(sent: bool) -> Answer {
@@ -361,11 +145,58 @@ impl Wire {
             && title != graph::title_of(call.body)
     }
 
-    fn etag(&self, etag: Option<String>) -> Option<String> {
-        // Graph's are weak by their looks, and are what it compares.
-        match self.naming.kind() {
-            CalendarKind::Microsoft => etag,
-            CalendarKind::Google | CalendarKind::Caldav => etag.as_deref().and_then(strong_etag),
+    /// Reads one event, by its id or its name.
+    async fn read_one(&self, name: &str) -> Inspected {
+        let without = |reading| Inspected { reading, content: None, hers: None };
+        let came = self.exchange(Asked::One(Ask::Read { name: name.to_owned() })).await;
+        without(match came {
+            Err(sent) => Reading::Failed(lost(sent)),
+            Ok((_, Came::Status(code))) => {
+                Reading::Failed(self.told(code, self.asked("wire, reading", code)))
+            }
+            Ok((_, Came::Gone)) => Reading::CalendarGone { message: "404".to_owned() },
+            Ok((_, Came::Said(Said::Live { event, .. }))) => {
+                let reading = reading_of(self.kind(), &event);
+                return Inspected { reading, content: content_of(&event), hers: None };
+            }
+            Ok((_, Came::Said(Said::Tombstone))) => Reading::Tombstone,
+            Ok((_, Came::Said(Said::Absent))) if self.is_taken_for_deleted(name) => {
+                Reading::Tombstone
+            }
+            Ok((_, Came::Said(Said::Absent))) => Reading::Absent,
+            Ok((_, Came::Said(Said::Refused { status: code, reason }))) => {
+                Reading::Failed(status(code, reason, None))
+            }
+            Ok((_, Came::Said(Said::Done { .. }) | Came::Listed(_))) => {
+                unreachable!("a read is answered as one")
+            }
+        })
+    }
+
+    /// Graph changes only what it has the id of. `Err`: what a search has answered in the call's place.
+    async fn found(&self, call: &Call<'_>) -> Result<Option<String>, Answer> {
+        let is_known = call.verb == Verb::Create || call.name.server_id.is_some();
+        if self.kind() != CalendarKind::Microsoft || is_known {
+            return Ok(call.name.server_id.map(ToOwned::to_owned));
+        }
+        match self.read_one(call.name.given).await.reading {
+            Reading::Live { server_id, .. } => Ok(server_id),
+            Reading::Failed(Answer::Lost { sent, .. }) => Err(self.lost(sent)),
+            Reading::Failed(answer @ Answer::Status { .. }) => Err(answer),
+            Reading::Tombstone | Reading::Absent | Reading::CalendarGone { .. } => {
+                Err(status(404, Some("ErrorItemNotFound"), None))
+            }
+        }
+    }
+
+    /// The variant that removes what carries our marker, whoever made it.
+    async fn remove_copies(&self, said: &ListSaid) {
+        let ListSaid::Page { events, .. } = said else {
+            return;
+        };
+        for (event, _) in events.iter().filter(|(event, _)| event.copy_of.is_some()) {
+            let ask = Ask::Delete { name: event.id().to_owned(), if_match: None };
+            drop(self.exchange(Asked::One(ask)).await);
         }
     }
 }
@@ -385,7 +216,12 @@ impl Adapter for Wire {
     }
 
     async fn send(&self, call: &Call<'_>) -> Answer {
-        let mut ask = ask_of(self.kind(), call);
+        let server_id = match self.found(call).await {
+            Ok(server_id) => server_id,
+            Err(answer) => return answer,
+        };
+        let name = Name { given: call.name.given, server_id: server_id.as_deref() };
+        let mut ask = ask_of(self.kind(), &Call { name, ..call.clone() });
         if self.world.variant == Variant::UnnamedCreates
             && let Ask::Create { name, .. } = &mut ask
         {
@@ -394,7 +230,7 @@ impl Adapter for Wire {
         if let Ask::Create { name, .. } = &ask {
             self.world.accounts().0[self.account].tried.insert(name.clone());
         }
-        match self.exchange(ask).await {
+        match self.exchange(Asked::One(ask)).await {
             Err(sent) => self.lost(sent),
             Ok((_, Came::Status(code))) => self.refusal(code),
             Ok((_, Came::Gone)) => status(404, Some("notFound"), None),
@@ -406,38 +242,63 @@ impl Adapter for Wire {
             {
                 status(409, Some(DUPLICATE), None)
             }
-            Ok((request, Came::Said(Said::Done { status: code, etag, provider_uid, .. }))) => {
+            Ok((
+                request,
+                Came::Said(Said::Done { status: code, etag, provider_uid, server_id, .. }),
+            )) => {
                 self.acknowledge(call.name.given, request);
-                done(code, self.etag(etag), provider_uid)
+                done(code, etag_of(self.kind(), etag), provider_uid, server_id)
             }
-            Ok((_, Came::Said(Said::Live { .. } | Said::Tombstone | Said::Absent))) => {
-                unreachable!("a write is not answered as a read")
+            Ok((
+                _,
+                Came::Said(Said::Live { .. } | Said::Tombstone | Said::Absent) | Came::Listed(_),
+            )) => {
+                unreachable!("a write is answered as one")
             }
         }
     }
 
     async fn read(&self, name: Name<'_>) -> Reading {
-        match self.exchange(Ask::Read { name: name.given.to_owned() }).await {
-            Err(sent) => Reading::Failed(lost(sent)),
-            Ok((_, Came::Status(code))) => {
-                Reading::Failed(self.told(code, self.asked("wire, reading", code)))
+        self.inspect(name).await.reading
+    }
+
+    async fn inspect(&self, name: Name<'_>) -> Inspected {
+        if let (CalendarKind::Microsoft, Some(id)) = (self.kind(), name.server_id) {
+            let found = self.read_one(id).await;
+            if found.reading != Reading::Absent {
+                return found;
             }
-            Ok((_, Came::Gone)) => Reading::CalendarGone { message: "404".to_owned() },
-            Ok((_, Came::Said(said))) => match said {
-                Said::Live { body_marker, etag, provider_uid } => Reading::Live {
-                    marker: body_marker.as_ref().and_then(read_marker),
-                    etag: self.etag(etag),
-                    provider_uid,
-                    server_id: None,
-                },
-                Said::Tombstone => Reading::Tombstone,
-                Said::Absent if self.is_taken_for_deleted(name.given) => Reading::Tombstone,
-                Said::Absent => Reading::Absent,
-                Said::Refused { status: code, reason } => {
-                    Reading::Failed(status(code, reason, None))
+        }
+        self.read_one(name.given).await
+    }
+
+    fn tells_content(&self) -> bool {
+        self.naming.tells_content()
+    }
+
+    async fn list(&self, listing: Listing<'_>) -> Listed {
+        let own = |text: Option<&str>| text.map(ToOwned::to_owned);
+        let ask = ListAsk { since: own(listing.since), page: own(listing.page) };
+        let is_of_changes = ask.since.is_some();
+        let has_token = is_of_changes || ask.page.is_some();
+        let expires = has_token && self.world.forgets_token();
+        match self.exchange(Asked::List(ask)).await {
+            Err(sent) => Listed::Failed(lost(sent)),
+            Ok((_, Came::Status(code))) => {
+                Listed::Failed(self.told(code, self.asked("wire, listing", code)))
+            }
+            Ok((_, Came::Gone)) => Listed::CalendarGone { message: "404".to_owned() },
+            Ok((_, Came::Listed(said))) => {
+                let said = if expires { ListSaid::Expired } else { said };
+                if said == ListSaid::Expired {
+                    self.world.count("token expired");
                 }
-                Said::Done { .. } => unreachable!("a read is not answered as a write"),
-            },
+                if self.world.variant == Variant::SweepRemovesCopies {
+                    self.remove_copies(&said).await;
+                }
+                listed_of(self.kind(), self.connection, is_of_changes, said)
+            }
+            Ok((_, Came::Said(_))) => unreachable!("a listing is answered as one"),
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::log::TOPIC;
 use crate::member::{self, SimAsking};
 use crate::plan::VERIFY_AFTER;
 use crate::story;
+use crate::sweeps::Told;
 use crate::world::World;
 
 /// A member that was not heard of for so long has lost what it read.
@@ -109,8 +110,8 @@ async fn work(world: Arc<World>, worker: Worker, gate: Gate) {
     let pipeline = Arc::new(pipeline.waking(Arc::clone(&wake)));
     let options = emit_options(&world, gate);
     let accounts = Arc::new(SimAccounts(Arc::clone(&world)));
-    let emitter =
-        Arc::new(Emitter::new(Arc::clone(&store), accounts, options, surroundings.clone(), wake));
+    let emitter = Emitter::new(Arc::clone(&store), accounts, options, surroundings.clone(), wake);
+    let emitter = Arc::new(emitter.metered(Arc::new(Told(Arc::clone(&world)))));
     let (member, membership, ended) = member::join(&world, id);
     let asking = Arc::new(SimAsking(Arc::clone(&world)));
     let consumer = Consumer {
@@ -142,7 +143,14 @@ fn emit_options(world: &World, gate: Gate) -> EmitOptions {
         backoff: Backoff { delay_min: Duration::from_secs(2), delay_max: Duration::from_mins(2) },
         rejections_max: REJECTIONS_MAX,
         verify_after: VERIFY_AFTER.to_vec(),
-        repair: RepairOptions { policy: Policy::Report, interval: None, halt_share: 20 },
+        repair: match &plan.sweeps {
+            None => RepairOptions { policy: Policy::Report, interval: None, halt_share: 20 },
+            Some(sweeps) => RepairOptions {
+                policy: sweeps.policy,
+                interval: Some(sweeps.interval),
+                halt_share: sweeps.halt_share,
+            },
+        },
     }
 }
 

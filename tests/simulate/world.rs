@@ -18,6 +18,7 @@ use crate::group::Group;
 use crate::log::Topic;
 use crate::plan::{Plan, Rates};
 use crate::store::{History, ModelStore, Snapshot};
+use crate::sweeps::Swept;
 use crate::variant::Variant;
 
 /// How many states of the database are kept, to fall back to.
@@ -47,6 +48,7 @@ pub(crate) struct World {
     pub(crate) accounts: Mutex<Accounts>,
     /// What is on its way.
     pub(crate) wire: TaskTracker,
+    swept: Mutex<Swept>,
     dice: Mutex<BTreeMap<&'static str, Chance>>,
     calm: AtomicBool,
     store_away: AtomicBool,
@@ -77,6 +79,7 @@ impl World {
             audit: Mutex::default(),
             accounts: Mutex::default(),
             wire: TaskTracker::new(),
+            swept: Mutex::default(),
             dice: Mutex::default(),
             calm: AtomicBool::new(false),
             store_away: AtomicBool::new(false),
@@ -159,6 +162,17 @@ impl World {
     /// The audit, for a moment.
     pub(crate) fn audit(&self) -> MutexGuard<'_, Audit> {
         lock(&self.audit)
+    }
+
+    /// The sweeps, for a moment.
+    pub(crate) fn swept(&self) -> MutexGuard<'_, Swept> {
+        lock(&self.swept)
+    }
+
+    /// Whether a calendar has forgotten a token before its time.
+    pub(crate) fn forgets_token(&self) -> bool {
+        let forgets = self.plan.sweeps.as_ref().map_or(0, |sweeps| sweeps.forgets);
+        !self.is_calm() && self.chance("tokens", |dice, _| dice.hits(forgets))
     }
 
     /// Keeps the database as it is now, to fall back to.

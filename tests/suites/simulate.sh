@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The promise, by simulation: the seeds that once failed, ten thousand others, in which each kind of
-# fault must happen, and the service broken on purpose in thirteen ways, each of which must be noticed.
+# fault must happen, and the service broken on purpose in fifteen ways, each of which must be noticed.
 # With arguments: as they say (`--seeds N [--seed S] [--trace] [--variant NAME]`). The last line is
 # "N passed, N failed".
 set -euo pipefail

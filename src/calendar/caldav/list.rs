@@ -230,7 +230,12 @@ impl Caldav {
             let len = place.len.saturating_mul(2).min(PAGE_LEN_MAX);
             Next::Page(Place { syncs: place.syncs, len, token, after: &last }.page())
         };
-        let deleted = deleted.into_iter().map(|member| member.name).collect();
+        let mut deleted: Vec<String> = deleted.into_iter().map(|member| member.name).collect();
+        if listing.since.is_some() {
+            // What has changed, and does not carry our marker, may have carried it before.
+            let is_ours = |member: &Member| events.iter().any(|event| event.id == member.name);
+            deleted.extend(live.into_iter().filter(|it| !is_ours(it)).map(|member| member.name));
+        }
         Listed::Page(Page { events, deleted, next })
     }
 

@@ -39,7 +39,7 @@ impl Google {
         };
         if response.status == 200 {
             return match serde_json::from_slice::<List>(&response.body) {
-                Ok(list) => self.page(list),
+                Ok(list) => self.page(list, listing.since.is_some()),
                 Err(_) => Listed::Failed(not_googles("a list of events")),
             };
         }
@@ -54,7 +54,8 @@ impl Google {
         }
     }
 
-    fn page(&self, list: List) -> Listed {
+    /// `is_of_changes`: an event in it that does not carry our marker may have carried it before.
+    fn page(&self, list: List, is_of_changes: bool) -> Listed {
         let fits = |token: &String| (1..=TOKEN_LEN_MAX).contains(&token.len());
         let next = match (list.next_page_token, list.next_sync_token) {
             (Some(token), _) if fits(&token) => Next::Page(token),
@@ -85,6 +86,8 @@ impl Google {
                     id: event.id,
                     marker,
                 });
+            } else if is_of_changes {
+                page.deleted.push(event.id);
             }
         }
         Listed::Page(page)

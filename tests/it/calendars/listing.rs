@@ -10,6 +10,7 @@ use calendar_sync::calendar::google::Google;
 use calendar_sync::calendar::http::{Exchanged, Http, Request};
 use calendar_sync::calendar::{
     Account, Answer, Calendar, Call, Condition, Credentials, Listed, Listing, Name, Next, Page,
+    Reading,
 };
 use calendar_sync::clock::{Dice as _, SystemClock, SystemDice};
 use calendar_sync::emulator::GoogleEmulator;
@@ -149,6 +150,44 @@ async fn radicale_tells_all_and_then_its_changes() {
         return;
     };
     tells_all_and_then_its_changes(&caldav).await;
+}
+
+/// Who hides our marker has changed the event: the changes have to bring it up.
+///
+/// Fails with: `calendar/google/list.rs`, `page`, and `calendar/caldav/list.rs`, `page`: `is_of_changes`
+/// and `!is_full` as `false`.
+async fn tells_what_hides_its_marker(calendar: &dyn Calendar) {
+    let id = make(calendar, "a", &content()).await;
+    let (_, _, since) = listed(calendar, None).await;
+    let other = Marker {
+        uid: uid("a@example.com"),
+        connection: ConnectionId(Uuid::from_u128(9)),
+        ..marker(&content(), 1)
+    };
+    let body = calendar.body(&id, &other, &content());
+    let Reading::Live { etag: Some(etag), .. } = calendar.read(Name::given(&id)).await else {
+        panic!("no event with an ETag")
+    };
+    let (verb, condition) = (Verb::Update, Condition::Match(etag));
+    let answer =
+        calendar.send(&Call { verb, name: Name::given(&id), condition, body: &body }).await;
+    assert!(matches!(answer, Answer::Status { status: 200..=299, .. }), "{answer:?}");
+    let (events, deleted, _) = listed(calendar, since.as_deref()).await;
+    assert_eq!((events, deleted), (Vec::new(), vec![id]));
+}
+
+#[tokio::test]
+async fn google_tells_what_hides_its_marker_with_the_changes() {
+    let (emulator, google) = emulator().await;
+    tells_what_hides_its_marker(&google).await;
+    emulator.stop().await;
+}
+
+#[tokio::test]
+async fn radicale_tells_what_hides_its_marker_with_the_changes() {
+    let test = "radicale_tells_what_hides_its_marker_with_the_changes";
+    let Some((_, caldav)) = radicale(test).await else { return };
+    tells_what_hides_its_marker(&caldav).await;
 }
 
 /// A page can be empty though more follow.

@@ -16,7 +16,7 @@ use calendar_sync::clock::Surroundings;
 use calendar_sync::emit::frozen::Frozen;
 use calendar_sync::emit::{Accounts, Emitter, Unopened};
 use calendar_sync::store::{ConnectionRow, Fenced, InFlight, NewConnection, Stamp};
-use simulate::adapter::{ask_of, done, read_marker, status};
+use simulate::adapter::{ask_of, done, reading_of, status};
 use simulate::calendars::switches::AfterDelete;
 use simulate::calendars::{Ask, Calendar, Kind, Said, Switches};
 use simulate::store::ModelStore;
@@ -126,8 +126,8 @@ impl Adapter for Graph {
         }
         let ask = ask_of(CalendarKind::Microsoft, call);
         match self.ask(&ask) {
-            Said::Done { status, etag, .. } => {
-                done(status, etag.filter(|_| self.tells_etags), None)
+            Said::Done { status, etag, server_id, .. } => {
+                done(status, etag.filter(|_| self.tells_etags), None, server_id)
             }
             Said::Refused { status: code, reason } => status(code, reason, None),
             Said::Live { .. } | Said::Tombstone | Said::Absent => {
@@ -137,11 +137,10 @@ impl Adapter for Graph {
     }
 
     async fn read(&self, name: Name<'_>) -> Reading {
-        match self.ask(&Ask::Read { name: name.given.to_owned() }) {
-            Said::Live { body_marker, etag, provider_uid } => {
-                let marker = body_marker.as_ref().and_then(read_marker);
-                Reading::Live { marker, etag, provider_uid, server_id: None }
-            }
+        let by = |name: &str| self.ask(&Ask::Read { name: name.to_owned() });
+        let by_id = name.server_id.map(by).filter(|said| *said != Said::Absent);
+        match by_id.unwrap_or_else(|| by(name.given)) {
+            Said::Live { event, .. } => reading_of(CalendarKind::Microsoft, &event),
             Said::Absent => Reading::Absent,
             said @ (Said::Tombstone | Said::Done { .. } | Said::Refused { .. }) => {
                 unreachable!("Graph does not say {said:?} to a search")

@@ -112,7 +112,7 @@ impl Caldav {
         }
         let etag = shelf.find(name).and_then(|kept| kept.event.etag.clone());
         let etag = etag.filter(|_| self.switches.etag_on_put);
-        Said::Done { status, etag, provider_uid: None, title: None }
+        Said::Done { status, etag, provider_uid: None, server_id: None, title: None }
     }
 
     /// What is said where the condition does not hold.
@@ -160,7 +160,7 @@ impl Caldav {
             Deletion::NoContent => 204,
             Deletion::MultiStatus => 200,
         };
-        Said::Done { status, etag: None, provider_uid: None, title: None }
+        Said::bare_done(status)
     }
 }
 

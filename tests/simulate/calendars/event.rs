@@ -32,6 +32,8 @@ pub struct Event {
     /// Google's id, CalDAV's href, Graph's `transactionId`; a name of the server's own for what
     /// the host made.
     pub name: String,
+    /// The id of the server's making, under which Graph keeps it; `None` where its name is its id.
+    pub server_id: Option<String>,
     /// The UID that the calendar itself gives it: Google's `iCalUID`, Graph's `iCalUId`; with
     /// CalDAV the UID in the text.
     pub provider_uid: String,
@@ -70,6 +72,7 @@ impl Event {
     pub(super) fn blank(name: &str, provider_uid: String, made_by: By) -> Self {
         Self {
             name: name.to_owned(),
+            server_id: None,
             provider_uid,
             marker: None,
             summary: String::new(),
@@ -91,6 +94,17 @@ impl Event {
     /// properties, and not this.
     pub(super) fn is_posted(&self) -> bool {
         self.copy_of.is_none()
+    }
+
+    /// What the calendar calls it.
+    pub fn id(&self) -> &str {
+        self.server_id.as_deref().unwrap_or(&self.name)
+    }
+
+    /// What of it the service writes and a host may change.
+    pub fn shown(&self) -> (&str, Option<&str>, Option<&str>, &str, &str, bool) {
+        let texts = (self.description.as_deref(), self.location.as_deref());
+        (&self.summary, texts.0, texts.1, &self.start, &self.end, self.tentative)
     }
 }
 
@@ -130,6 +144,8 @@ pub struct Change {
     /// Of the event of this name. Two events can have one name, where the server lets them
     /// ([`super::switches::Collisions::Twins`], [`super::switches::Microsoft::remembers_for`]).
     pub name: String,
+    /// What the calendar calls it: [`Event::id`].
+    pub id: String,
     /// What stood there.
     pub before: Stood,
     /// What stands there since.

@@ -135,7 +135,7 @@ impl Google {
         }
         let id = kept.id;
         shelf.delete(id, by);
-        Said::Done { status: 204, etag: None, provider_uid: None, title: None }
+        Said::bare_done(204)
     }
 
     fn read(&self, shelf: &Shelf, name: &str) -> Said {

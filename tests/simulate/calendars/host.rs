@@ -55,6 +55,8 @@ pub enum Deed {
     Add,
     /// Empties the bin: what was deleted is not remembered any more.
     EvictTombstones,
+    /// Deletes whatever a request has made.
+    DeleteAll,
 }
 
 impl Calendar {
@@ -82,6 +84,13 @@ impl Calendar {
                 true
             }
             Deed::EvictTombstones => self.shelf.forget(By::Host, at),
+            Deed::DeleteAll => {
+                let is_made = |kept: &&Kept| matches!(kept.event.made_by, By::Request(_));
+                let made: Vec<u64> =
+                    self.shelf.live().filter(is_made).map(|kept| kept.id).collect();
+                made.iter().for_each(|id| self.shelf.delete(*id, By::Host));
+                !made.is_empty()
+            }
         }
     }
 

@@ -6,8 +6,8 @@
 //! a JSON text of `uid`, `connection`, `revision` (a number) and `digest`. A POST has the event's
 //! name as `transactionId` too; a PATCH must not (B4).
 //!
-//! Graph's own ids are of the server's making, so an event is found by its marker: the searched
-//! name stands for the value of a property that the service derives it from.
+//! Graph's own ids are of the server's making. What is asked for is such an id, or a name, which stands
+//! for the value of a property that the service derives it from and is searched for.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -136,12 +136,12 @@ impl Microsoft {
             return Said::refused(412, "ErrorIrresolvableConflict");
         }
         shelf.rewrite(id, by, event, body);
-        Said::done(200, self.find(shelf, name).map(|kept| &kept.event))
+        Said::done(200, shelf.live().find(|kept| kept.id == id).map(|kept| &kept.event))
     }
 
     fn delete(&mut self, shelf: &mut Shelf, by: By, name: &str, if_match: Option<&str>) -> Said {
         let Some(id) = self.find(shelf, name).map(|kept| kept.id) else {
-            let was_there = shelf.find(name).is_none() && shelf.find_deleted(name).is_some();
+            let was_there = shelf.was_deleted(name);
             return match self.switches.second_delete {
                 SecondDelete::CannotDelete if was_there => {
                     Said::refused(403, "ErrorCannotDeleteObject")
@@ -155,20 +155,22 @@ impl Microsoft {
             return Said::refused(412, "ErrorIrresolvableConflict");
         }
         shelf.delete(id, by);
-        Said::Done { status: 204, etag: None, provider_uid: None, title: None }
+        Said::bare_done(204)
     }
 
-    /// What the adapter makes of the search for a name, which finds a host's copies as well: the oldest
-    /// event that was posted, with our marker, and whose indexing is done.
+    /// By its id; else what the adapter makes of the search for a name, which finds a host's copies as
+    /// well: the oldest event that was posted, with our marker, and whose indexing is done.
     fn find<'a>(&self, shelf: &'a Shelf, name: &str) -> Option<&'a Kept> {
+        let is_its = |kept: &&Kept| kept.event.server_id.as_deref() == Some(name);
         let now = shelf.now();
         let carries = |event: &Event| event.name == name || event.copy_of.as_deref() == Some(name);
-        shelf.live().find(|kept| {
+        let is_named = |kept: &&Kept| {
             carries(&kept.event)
                 && (kept.event.is_posted() || self.switches.takes_copies)
                 && kept.event.marker.is_some()
                 && now.saturating_sub(kept.made_at) >= self.switches.lookup_lags
-        })
+        };
+        shelf.live().find(is_its).or_else(|| shelf.live().find(is_named))
     }
 
     /// Whether the condition fails; or the server, busy with the write before, says that it does.

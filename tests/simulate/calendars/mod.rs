@@ -18,6 +18,8 @@ mod icalendar;
 
 mod json;
 
+pub mod listing;
+
 mod microsoft;
 
 mod shelf;
@@ -28,6 +30,7 @@ use std::time::Duration;
 
 pub use event::{By, Change, Event, Marker, Stood};
 pub use host::Deed;
+pub use listing::{ListAsk, ListSaid};
 use shelf::{Etags, Shelf};
 pub use switches::Switches;
 use switches::{EtagForm, EtagSource};
@@ -72,9 +75,9 @@ pub enum Ask {
         /// The ETag that it must have.
         if_match: Option<String>,
     },
-    /// Google and CalDAV: a GET. Graph: the search for the marker.
+    /// Google and CalDAV: a GET. Graph: a GET of an id, or the search for a name.
     Read {
-        /// The event's name.
+        /// The event's name, or its id.
         name: String,
     },
 }
@@ -102,6 +105,8 @@ pub enum Said {
         etag: Option<String>,
         /// The UID that the calendar itself gives the event, if the answer says it.
         provider_uid: Option<String>,
+        /// The event's id, where the server makes it.
+        server_id: Option<String>,
         /// The title of the event that the answer shows, if it shows one.
         title: Option<String>,
     },
@@ -121,6 +126,8 @@ pub enum Said {
         etag: Option<String>,
         /// The UID that the calendar itself gives it.
         provider_uid: Option<String>,
+        /// All that a reader sees.
+        event: Box<Event>,
     },
     /// A read: deleted, and remembered (Google).
     Tombstone,
@@ -136,8 +143,14 @@ impl Said {
             status,
             etag,
             provider_uid: event.map(|event| event.provider_uid.clone()),
+            server_id: event.and_then(|event| event.server_id.clone()),
             title,
         }
+    }
+
+    /// A write whose answer shows nothing.
+    fn bare_done(status: u16) -> Self {
+        Self::Done { status, etag: None, provider_uid: None, server_id: None, title: None }
     }
 
     fn refused(status: u16, reason: &'static str) -> Self {
@@ -148,11 +161,12 @@ impl Said {
         Self::Refused { status, reason: None }
     }
 
-    pub(crate) fn live(event: &Event) -> Self {
+    fn live(event: &Event) -> Self {
         Self::Live {
             body_marker: event.marker.clone(),
             etag: event.etag.clone(),
             provider_uid: Some(event.provider_uid.clone()),
+            event: Box::new(event.clone()),
         }
     }
 }
@@ -162,6 +176,7 @@ impl Said {
 pub struct Calendar {
     server: Server,
     shelf: Shelf,
+    listing: switches::Listing,
 }
 
 #[derive(Debug, Clone)]
@@ -174,15 +189,17 @@ enum Server {
 impl Calendar {
     /// An empty one.
     pub fn new(kind: Kind, switches: Switches) -> Self {
-        let Switches { google, microsoft, caldav } = switches;
+        let Switches { google, microsoft, caldav, listing } = switches;
         match kind {
             Kind::Google => Self {
                 server: Server::Google(google::Google { switches: google }),
                 shelf: Shelf::new(Etags::Google, true),
+                listing,
             },
             Kind::Microsoft => Self {
                 shelf: Shelf::new(Etags::Microsoft { bumps: microsoft.etag_bumps.clone() }, false),
                 server: Server::Microsoft(microsoft::Microsoft::new(microsoft)),
+                listing,
             },
             Kind::Caldav => {
                 let etags = match (caldav.etags, caldav.etags_from) {
@@ -191,9 +208,16 @@ impl Calendar {
                     (form, EtagSource::Content) => Etags::Derived { weak: form == EtagForm::Weak },
                 };
                 let server = Server::Caldav(caldav::Caldav::new(caldav));
-                Self { server, shelf: Shelf::new(etags, false) }
+                Self { server, shelf: Shelf::new(etags, false), listing }
             }
         }
+    }
+
+    /// The same as one of several, by its number.
+    #[must_use]
+    pub fn numbered(mut self, number: usize) -> Self {
+        self.shelf.calendar = number;
+        self
     }
 
     /// Its kind.
@@ -213,6 +237,25 @@ impl Calendar {
             Server::Google(server) => server.answer(&mut self.shelf, request, ask),
             Server::Microsoft(server) => server.answer(&mut self.shelf, request, ask),
             Server::Caldav(server) => server.answer(&mut self.shelf, request, ask),
+        }
+    }
+
+    /// A page of its events is asked for: see [`listing`].
+    pub fn list(&mut self, at: Duration, ask: &ListAsk) -> ListSaid {
+        self.advance(at);
+        listing::answer(&self.listing, &self.shelf, ask)
+    }
+
+    /// Whether it lists its events at all.
+    pub fn is_listed(&self) -> bool {
+        self.listing.is_supported
+    }
+
+    /// Whether it tells of what was deleted, and forgets that after a time (Google).
+    pub fn forgets_deleted(&self) -> bool {
+        match &self.server {
+            Server::Google(server) => server.switches.tombstones_kept_for.is_some(),
+            Server::Microsoft(_) | Server::Caldav(_) => false,
         }
     }
 

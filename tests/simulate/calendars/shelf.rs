@@ -46,6 +46,11 @@ impl Etags {
             Self::None => None,
         }
     }
+
+    /// Graph makes the ids itself: no two calendars have the same.
+    fn id_of(&self, calendar: usize, number: u64) -> Option<String> {
+        matches!(self, Self::Microsoft { .. }).then(|| format!("AAMk{calendar}I{number:08}"))
+    }
 }
 
 /// An event that a calendar keeps, live or deleted.
@@ -90,12 +95,15 @@ pub(super) struct Shelf {
     etags: Etags,
     /// Whether readers are told that something is deleted.
     tells_of_deleted: bool,
+    /// Which calendar it is, of all.
+    pub(super) calendar: usize,
 }
 
 impl Shelf {
     pub(super) fn new(etags: Etags, tells_of_deleted: bool) -> Self {
         let (kept, history) = (Vec::new(), Vec::new());
-        Self { kept, history, now: Duration::ZERO, writes: 0, etags, tells_of_deleted }
+        let (now, writes, calendar) = (Duration::ZERO, 0, 0);
+        Self { kept, history, now, writes, etags, tells_of_deleted, calendar }
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -138,6 +146,13 @@ impl Shelf {
         deleted.filter(|kept| kept.deleted_at.is_some()).max_by_key(|kept| kept.deleted_at)
     }
 
+    /// Whether an event of that name or id was deleted, and none is there any more.
+    pub(super) fn was_deleted(&self, name: &str) -> bool {
+        let is_its = |kept: &&Kept| kept.event.name == name || kept.event.id() == name;
+        let mut its = self.kept.iter().filter(is_its).peekable();
+        its.peek().is_some() && its.all(|kept| kept.deleted_at.is_some())
+    }
+
     /// What a reader saw under that name at an hour gone by.
     pub(super) fn stood(&self, name: &str, at: Duration) -> Stood {
         let mut changes = self.history.iter().filter(|change| change.name == name).rev();
@@ -165,8 +180,9 @@ impl Shelf {
     }
 
     /// Makes an event; returns its id.
-    pub(super) fn add(&mut self, by: By, event: Event, text: &[u8]) -> u64 {
+    pub(super) fn add(&mut self, by: By, mut event: Event, text: &[u8]) -> u64 {
         let write = self.number();
+        event.server_id = self.etags.id_of(self.calendar, write);
         let kept = Kept {
             id: write,
             event,
@@ -224,7 +240,8 @@ impl Shelf {
         }
         kept.event.etag = self.etags.of(kept, now);
         let kept = kept.clone();
-        self.history.push(Change { at: now, by, name, before, after: self.seen(&kept) });
+        let (id, after) = (kept.event.id().to_owned(), self.seen(&kept));
+        self.history.push(Change { at: now, by, name, id, before, after });
     }
 
     /// Forgets what was deleted until then; `false`: there was nothing.
@@ -236,8 +253,8 @@ impl Shelf {
         for gone in &over {
             let (before, name) = (self.seen(gone), gone.event.name.clone());
             if before != Stood::Nothing {
-                let after = Stood::Nothing;
-                self.history.push(Change { at: self.now, by, name, before, after });
+                let (id, after) = (gone.event.id().to_owned(), Stood::Nothing);
+                self.history.push(Change { at: self.now, by, name, id, before, after });
             }
         }
         !over.is_empty()

@@ -17,6 +17,53 @@ pub struct Switches {
     pub microsoft: Microsoft,
     /// A CalDAV server's.
     pub caldav: Caldav,
+    /// How it lists its events, whatever its kind.
+    pub listing: Listing,
+}
+
+/// How a calendar lists its events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// Whether an adapter can ask for it.
+    pub is_supported: bool,
+    /// Whether it tells what has changed (Google; CalDAV where the server knows `sync-collection`).
+    pub tells_changes: bool,
+    /// How many entries a page has at most.
+    pub page_len: usize,
+    /// It shows what stood so long ago.
+    pub lags: Duration,
+    /// How long a token is good for; `None`: for ever.
+    pub tokens_kept_for: Option<Duration>,
+}
+
+impl Listing {
+    fn strict(kind: Option<Kind>) -> Self {
+        Self {
+            is_supported: true,
+            tells_changes: kind != Some(Kind::Microsoft),
+            page_len: 100,
+            lags: Duration::ZERO,
+            tokens_kept_for: None,
+        }
+    }
+
+    /// Some behaviour that is possible.
+    pub fn draw(kind: Kind, dice: Dice<'_>) -> Self {
+        let tells = match kind {
+            Kind::Google => true,
+            // A delta tells of no extended property.
+            Kind::Microsoft => false,
+            Kind::Caldav => pick(dice, &[true, true, false]),
+        };
+        let lags = [Duration::ZERO, Duration::from_millis(300), Duration::from_secs(10)];
+        Self {
+            is_supported: dice(20) > 0,
+            tells_changes: tells,
+            page_len: pick(dice, &[1, 2, 100]),
+            lags: pick(dice, &lags),
+            tokens_kept_for: pick(dice, &[None, None, Some(Duration::from_mins(9))]),
+        }
+    }
 }
 
 /// Google Calendar v3.
@@ -266,12 +313,17 @@ pub enum Invalid {
 impl Switches {
     /// The best behaviour that is documented.
     pub fn strict() -> Self {
-        Self { google: Google::strict(), microsoft: Microsoft::strict(), caldav: Caldav::strict() }
+        Self {
+            google: Google::strict(),
+            microsoft: Microsoft::strict(),
+            caldav: Caldav::strict(),
+            listing: Listing::strict(None),
+        }
     }
 
     /// Some behaviour that is possible: `dice` draws a number below the one that it is given.
     pub fn draw(kind: Kind, dice: Dice<'_>) -> Self {
-        let mut switches = Self::strict();
+        let mut switches = Self { listing: Listing::strict(Some(kind)), ..Self::strict() };
         match kind {
             Kind::Google => switches.google = Google::draw(dice),
             Kind::Microsoft => switches.microsoft = Microsoft::draw(dice),

@@ -25,6 +25,8 @@ pub struct ConnectionLook<'t> {
     pub parked_reason: Option<&'t str>,
     /// Who holds its lane.
     pub token: Option<Uuid>,
+    /// Why its sweep waits for a person.
+    pub halted: Option<&'t str>,
 }
 
 /// A row of `external_calendar_events`.
@@ -76,6 +78,7 @@ impl<'t> Look<'t> {
             state: row.state,
             parked_reason: row.parked_reason.as_deref(),
             token: tables.lanes[id].token,
+            halted: tables.sweeps.get(id).and_then(|row| row.halted.as_deref()),
         })
     }
 

@@ -69,6 +69,8 @@ pub struct Broken {
     pub no_token: bool,
     /// A row of the outbox that is settled is deleted (rule R9 says never).
     pub rows_deleted_at_record: bool,
+    /// What a sweep did not find counts as gone: it is not read by its name (rule R20 says always).
+    pub missing_taken_for_gone: bool,
 }
 
 /// All that was stored at one moment.

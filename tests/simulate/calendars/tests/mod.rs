@@ -5,6 +5,7 @@ mod caldav;
 mod google;
 mod host;
 mod laws;
+mod listing;
 mod microsoft;
 
 use std::time::Duration;
@@ -223,6 +224,13 @@ impl Desk {
     fn last(&self) -> &Change {
         self.calendar.history().last().unwrap()
     }
+}
+
+/// The marker, the ETag and the UID that reading shows.
+#[track_caller]
+fn seen(said: &Said) -> (Option<Marker>, Option<String>, Option<String>) {
+    let Said::Live { body_marker, etag, provider_uid, .. } = said else { panic!("{said:?}") };
+    (body_marker.clone(), etag.clone(), provider_uid.clone())
 }
 
 /// Status and reason of what did not take effect.
