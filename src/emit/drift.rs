@@ -143,7 +143,10 @@ pub enum Sight {
     /// The row's event is to be read by its name: what stands there, or under a later one, is
     /// otherwise than the row says.
     Otherwise,
-    /// It stands under a name that its booking's event has left: a late create.
+    /// It stands under a name that its booking's event has left: a late create. Or under the row's own
+    /// name, and by another id than the row knows: where a calendar makes its ids itself, a late create
+    /// that it took for a new one makes a second event; and it may give an event a new id, as Graph does
+    /// at an export and import. Which of them it is, reading the row's event tells ([`super::extra`]).
     Extra {
         /// Of which generation.
         generation: i32,
@@ -169,11 +172,6 @@ pub fn sight(event: &ListedEvent, row: Option<&SweptRow>, name: impl Fn(i32) -> 
         let is_as_left =
             row.applied == applied && row.drift.is_none() && event.differs != Some(true);
         return if is_as_left || row.has_ended { Sight::Own } else { Sight::Otherwise };
-    }
-    // Under the row's own name, though by another id than it is known by: a calendar that makes its ids
-    // itself may give it a new one, as Graph does at an export and import.
-    if !row.stood_before_us() && is_named(&row.generation) {
-        return Sight::Otherwise;
     }
     let last = row.generation.saturating_add(GENERATIONS_AHEAD);
     let first = last.saturating_sub(GENERATIONS_MAX).max(0);

@@ -1,5 +1,6 @@
-//! Removing an event that stands under a name which its booking has left (rule R20): a late create, as
-//! a proxy may deliver it once nobody looks for it any more.
+//! Removing an event that stands under a name which its booking has left, or beside its booking's own
+//! under the same name (rule R20): a late create, as a proxy may deliver it once nobody looks for it any
+//! more.
 //!
 //! Nothing is removed because a listing says so: first the booking's own event is read by its name, so
 //! that this is not the only one that it has; then the one to be removed, and only as it was read.
@@ -56,6 +57,10 @@ impl Drain<'_> {
         }
         let etag = match self.calendar.read(name).await {
             Reading::Absent | Reading::Tombstone => return Ok(Removal::Vanished),
+            // Not found by its id, and another by its name.
+            Reading::Live { server_id: Some(id), .. } if id != event.id => {
+                return Ok(Removal::Vanished);
+            }
             Reading::Live { marker: Some(marker), etag: Some(etag), .. }
                 if marker.uid == event.marker.uid
                     && marker.connection == event.marker.connection =>
@@ -79,7 +84,7 @@ impl Drain<'_> {
             booking.uid = %event.marker.uid,
             error_code = "extra_event",
             generation,
-            "removing an event that stands under a name of another generation"
+            "removing an event that stands beside its booking's own"
         );
         let (verb, condition) = (Verb::Delete, Condition::Match(etag));
         let answer = self.calendar.send(&Call { verb, name, condition, body: &[] }).await;
@@ -110,7 +115,12 @@ impl Drain<'_> {
         };
         let name = Name { given: &given, server_id: row.server_id.as_deref() };
         Ok(match self.calendar.read(name).await {
-            Reading::Live { server_id: Some(id), .. } if id == event.id => Own::Otherwise,
+            // It is this one: its id is another than the row knows.
+            Reading::Live { server_id, .. }
+                if server_id.as_ref().unwrap_or(&given) == &event.id =>
+            {
+                Own::Otherwise
+            }
             Reading::Live { marker: Some(marker), .. }
                 if marker.uid == row.uid && marker.connection == self.lease.connection =>
             {

@@ -184,6 +184,10 @@ impl Drain<'_> {
                         }
                         Removal::Vanished => swept.vanished.push(event.id.clone()),
                         Removal::Left => swept.found.push(beside(event, DriftKind::Extra)),
+                        // Its id is new: it is the row's event all the same.
+                        Removal::Alone if generation == row.generation => {
+                            as_its_own(&mut swept, event, true);
+                        }
                         Removal::Alone => {
                             swept.found.push(beside(event, DriftKind::Extra));
                             swept.verify.push(uid.clone());
