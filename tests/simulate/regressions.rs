@@ -38,40 +38,48 @@ pub const ALL: &[Regression] = &[
         taught: "a calendar that was ahead while a delete was on its way left a burned generation \
                  that is wanted again: its delete was never stamped, and held up the whole lane",
         without: "tests/simulate/store/lane.rs, stamp_one: without `|| (row.burned && is_delete)`",
+        // It comes to no calendar that is ahead: no counter tells of a delete that was stamped in the end.
         reaches: None,
     },
     Regression {
         seed: 6983,
         taught: "after a database fell back, a create met the transactionId of a deleted event",
         without: "src/emit/call.rs, send: `was_there` without `is_used(&answer)`",
-        reaches: None,
+        reaches: Some("found gone"),
     },
     Regression {
         seed: 12_649,
         taught: "what was made anew on two 404s met an insert of before, which was answered as if \
                  it had been made",
         without: "src/emit/call.rs, send, Outcome::Applied: `later` is `None`",
-        reaches: None,
+        reaches: Some("verified: differs"),
     },
     Regression {
         seed: 114,
         taught: "an event that was found gone, and that nobody wanted any more, kept its host busy \
                  in the booking application's table",
         without: "tests/simulate/store/record.rs, find, Finding::Gone: without `cancelled`",
-        reaches: None,
+        reaches: Some("found gone"),
     },
     Regression {
         seed: 1298,
         taught: "an edit by hand was to be written over, and where the server gives no strong ETag, or \
                  the answer was lost, its own marker was taken for the proof that it was",
         without: "src/emit/call.rs, is_otherwise: `false`",
-        reaches: None,
+        reaches: Some("repaired: edited"),
     },
     Regression {
         seed: 394,
         taught: "a drain that ended before it had planned the first sweep of its connection, with \
                  nothing due any more, left it unswept for ever",
         without: "src/emit/lane.rs, run: plan_first_sweep where due is empty, and not before",
-        reaches: None,
+        reaches: Some("sweep begun"),
+    },
+    Regression {
+        seed: 840,
+        taught: "Graph had forgotten a create, and made a second event of it when it came again: under the \
+                 row's own name and by another id, it was taken for the row's event, and stayed",
+        without: "src/emit/drift.rs, sight: `Sight::Otherwise` for a name of the row's own generation",
+        reaches: Some("repaired: extra"),
     },
 ];

@@ -1,6 +1,6 @@
 //! How calendars list their events.
 
-use super::super::switches::{self, Listing};
+use super::super::switches::Listing;
 use super::super::{ListAsk, ListSaid};
 use super::*;
 
@@ -103,7 +103,7 @@ fn not_every_calendar_can_be_asked() {
 /// Graph makes its ids itself.
 #[test]
 fn an_event_of_graphs_is_found_by_its_id_at_once_and_a_copy_by_no_name() {
-    let set = |it: &mut switches::Switches| it.microsoft.lookup_lags = MINUTE;
+    let set = |it: &mut Switches| it.microsoft.lookup_lags = MINUTE;
     let mut desk = Desk::holding(Kind::Microsoft, set);
     let id = desk.only().id().to_owned();
     assert_ne!(id, name(Kind::Microsoft));
