@@ -110,7 +110,8 @@ mod tests {
     use super::*;
 
     fn with_attributes(count: usize) -> String {
-        let attributes: String = (0..count).map(|n| format!(" a{n} = '='")).collect();
+        let attributes: Vec<String> = (0..count).map(|n| format!(" a{n} = '='")).collect();
+        let attributes = attributes.concat();
         format!("<multistatus xmlns='DAV:'><response{attributes}/></multistatus>")
     }
 
