@@ -67,7 +67,8 @@ pub struct Owed {
     pub generation: i32,
     /// A delete was meant for this generation: it is never updated again (rule R12).
     pub burned: bool,
-    /// The ETag last seen.
+    /// The ETag last seen, if nothing of the host's was in the event that an update would write over:
+    /// else it is read before it is changed.
     pub etag: Option<String>,
     /// The name of an event that stood before us: that of generation 0.
     pub adopted_id: Option<String>,
@@ -258,7 +259,8 @@ pub struct ExternalEvent {
     pub generation: i32,
     /// The revision acknowledged.
     pub applied_revision: i64,
-    /// The ETag last seen.
+    /// The ETag last seen, if nothing of the host's was in the event that an update would write over:
+    /// else it is read before it is changed.
     pub etag: Option<String>,
     /// Its times.
     pub start: DateTime<Utc>,

@@ -56,6 +56,7 @@ QUERIES = {
 # "The maximum value is 1000."
 TOP_MAX = 1000
 IMMUTABLE = 'IdType="ImmutableId"'
+TEXT_BODIES = 'outlook.body-content-type="text"'
 # `dateTimeTimeZone`: a local time, up to seven digits of a second, and never an offset.
 LOCAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,7})?")
 ETAG = re.compile(r'(W/)?"[!#-~]+"')
@@ -96,7 +97,9 @@ def check(request):
     place = place_of(request)
     demand(place and request.method in METHODS[place], "there is no such method")
     demand(request.authorization == "Bearer", "there is no bearer token")
-    demand(IMMUTABLE in request.prefer, "ids that may change are not turned off")
+    preferred = [each.strip() for value in request.prefer for each in value.split(",")]
+    demand(IMMUTABLE in preferred, "ids that may change are not turned off")
+    demand(set(preferred) <= {IMMUTABLE, TEXT_BODIES}, "a preference that is not ours")
     demand(request.if_match is None or ETAG.fullmatch(request.if_match), "If-Match is no ETag")
     demand(request.method != "PATCH" or request.if_match, "a patch without If-Match")
     demand(

@@ -84,8 +84,8 @@ async fn a_database_of_a_newer_version_is_refused_by_every_command() {
     for arguments in [&["run"][..], &["migrate"], &["connections", "list"]] {
         assert_eq!(
             command(&database.url, arguments, &[]).failed(1),
-            "error: the database's schema is version 9999 (3 migrations), and this version needs \
-             version 2 (2 migrations): a newer version has migrated it; run that version, or \
+            "error: the database's schema is version 9999 (4 migrations), and this version needs \
+             version 3 (3 migrations): a newer version has migrated it; run that version, or \
              restore a backup\n"
         );
     }

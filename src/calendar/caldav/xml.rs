@@ -34,10 +34,9 @@ fn attributes_max(text: &str) -> usize {
         let end = rest.bytes().position(|byte| {
             match (quote, byte) {
                 (Some(open), _) if open == byte => quote = None,
-                (Some(_), _) => {}
                 (None, b'"' | b'\'') => quote = Some(byte),
                 (None, b'=') => attributes += 1,
-                (None, _) => {}
+                (Some(_) | None, _) => {}
             }
             quote.is_none() && byte == b'>'
         });
@@ -111,7 +110,8 @@ mod tests {
     use super::*;
 
     fn with_attributes(count: usize) -> String {
-        let attributes: String = (0..count).map(|n| format!(" a{n} = '='")).collect();
+        let attributes: Vec<String> = (0..count).map(|n| format!(" a{n} = '='")).collect();
+        let attributes = attributes.concat();
         format!("<multistatus xmlns='DAV:'><response{attributes}/></multistatus>")
     }
 

@@ -186,7 +186,7 @@ fn property() -> impl Strategy<Value = String> {
 
 fn component() -> impl Strategy<Value = String> {
     proptest::collection::vec(property(), 0..4).prop_map(|lines| {
-        let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+        let lines: String = lines.iter().flat_map(|line| [line.as_str(), "\r\n"]).collect();
         format!("BEGIN:VALARM\r\nDESCRIPTION:Soon\r\n{lines}END:VALARM")
     })
 }

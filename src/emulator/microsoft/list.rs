@@ -153,7 +153,9 @@ pub(super) fn next_link(request: &ApiRequest, skip: usize) -> String {
         }
     }
     query.append_pair("$skip", &skip.to_string());
-    format!("{}{}?{}", request.origin(), request.route.path, query.finish())
+    // In `OData` a plus is a plus.
+    let query = query.finish().replace('+', "%20");
+    format!("{}{}?{query}", request.origin(), request.route.path)
 }
 
 /// `@odata.context`.

@@ -159,7 +159,7 @@ caught! {
         a_booking_is_shown_as_it_is_and_takes_one_call_each_time: "revision",
     ];
     the_kit_catches_a_search_that_finds_the_hosts_copy: SearchesLoosely on graph, by [
-        a_copy_that_the_host_has_made_is_hers: "more than once",
+        a_copy_that_the_host_has_made_is_hers: "is not what it was",
     ];
     the_kit_catches_a_local_time_without_its_offset: ForgetsTheOffset on google, by [
         the_hour_that_is_lived_twice_moves_nothing: "it is at",

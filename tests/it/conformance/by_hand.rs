@@ -83,8 +83,8 @@ async fn copy(bench: &mut Bench) -> Done {
     Ok(())
 }
 
-/// She copies it and deletes what was ours: one event shows the booking again with the next revision,
-/// and nothing does once it is cancelled.
+/// She copies it and deletes what was ours: beside her copy an event shows the booking again with the next
+/// revision, and none does once it is cancelled.
 pub(super) async fn a_copy_does_not_stand_in_for_an_event_that_she_has_deleted(
     bench: &mut Bench,
 ) -> Done {

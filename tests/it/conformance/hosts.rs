@@ -147,8 +147,7 @@ impl Subject for OnHost {
     }
 
     /// Graph's local times have no offset: what they cannot say is said in UTC, as is the time of a zone
-    /// that Graph does not know. And its texts break lines
-    /// as HTML's do that was text.
+    /// that Graph does not know. Its titles end, and its texts break lines as HTML's do that was text.
     fn kept(&self, content: &Content) -> Content {
         let text = |text: &String| (self.text)(text);
         let is_clear = |at: DateTime<Utc>| {
@@ -165,7 +164,10 @@ impl Subject for OnHost {
             CalendarKind::Google | CalendarKind::Microsoft | CalendarKind::Caldav => content.zone,
         };
         Content {
-            summary: text(&content.summary),
+            summary: match self.kind() {
+                CalendarKind::Microsoft => kept_by_exchange(&text(&content.summary)),
+                CalendarKind::Google | CalendarKind::Caldav => text(&content.summary),
+            },
             description: content.description.as_ref().map(|it| match self.kind() {
                 CalendarKind::Microsoft => text(it).replace('\n', "\r\n"),
                 CalendarKind::Google | CalendarKind::Caldav => text(it),
@@ -283,4 +285,14 @@ fn revision_in(kind: CalendarKind, body: &str) -> i64 {
         }
     };
     said.unwrap_or(-1)
+}
+
+/// Of a title it keeps 255 UTF-16 units, and of what is cut the last one says so.
+fn kept_by_exchange(title: &str) -> String {
+    let units: Vec<u16> = title.encode_utf16().collect();
+    if units.len() <= 255 {
+        return title.to_owned();
+    }
+    let whole = String::from_utf16(&units[..254]).or_else(|_| String::from_utf16(&units[..253]));
+    whole.expect("a letter takes two units at most") + "…"
 }

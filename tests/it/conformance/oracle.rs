@@ -17,7 +17,7 @@ pub(super) async fn judge(bench: &mut Bench) -> Done {
     }
     note_acknowledged(bench).await?;
     let row = bench.row().await?;
-    let ours = hers_are_left(bench, row.as_ref()).await?;
+    let ours = hers_are_left(bench).await?;
     match (&bench.wanted, ours.as_slice()) {
         (None, []) => says_cancelled(row.as_ref())?,
         (Some(content), [event]) => {
@@ -48,14 +48,10 @@ pub(super) async fn note_acknowledged(bench: &mut Bench) -> Done {
     Ok(())
 }
 
-/// The host's copies are as she has made them, unless one of them is the booking's event by now.
-/// Answers what else there is.
-async fn hers_are_left(bench: &Bench, row: Option<&ExternalEvent>) -> Result<Vec<Shown>, String> {
+/// The host's copies are as she has made them. Answers what else there is.
+async fn hers_are_left(bench: &Bench) -> Result<Vec<Shown>, String> {
     let mut shown = bench.shown().await;
     for copy in &bench.hers {
-        if row.is_some_and(|row| row.external_id == copy.id) {
-            continue;
-        }
         if !shown.contains(copy) {
             return Err(format!("the host's {copy:?} is not what it was: {shown:?}"));
         }

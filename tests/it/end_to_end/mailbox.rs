@@ -102,7 +102,7 @@ pub(super) async fn an_event_moved_to_another_calendar_holds_up_nothing(world: &
 pub(super) async fn a_title_that_is_too_long_for_exchange_is_cut(world: &mut World) {
     let host = world.connect(1).await;
     let mut story = Story::of("a", provider(1));
-    story.details.service_name = "Massage ".repeat(60).trim().to_owned();
+    story.details.service_name = ["Massage"; 60].join(" ");
     world.tell([story.created()]).await;
     world.drain().await;
     let shown = world.only(&host).await;

@@ -1,129 +1,22 @@
 //! Facts of sweeps (rule R20): when one is due, what it misses, and what is kept for people.
 
+mod steps;
+
 use std::time::Duration;
 
-use booking::{IcalUid, Verb};
+use booking::Verb;
 use calendar_sync::store::{
-    Adopted, AdoptedEvent, DRIFT_MAX, Drift, DriftKind, DriftNote, Fenced, Finding, FoundDrift,
-    LAST_STAGE, LaneLease, Missing, Owed, Sweep, SweepProgress, SweepStep, SweptPage,
+    Adopted, AdoptedEvent, DRIFT_MAX, DriftKind, Fenced, Finding, FoundDrift, LAST_STAGE,
+    LaneLease, Sweep, SweepProgress, SweepStep, SweptPage,
 };
 use chrono::TimeDelta;
 use uuid::Uuid;
 
+use self::steps::{
+    begin, begun, drift, end, finding, holding, losing, missing, note, pass, plan, seeing, step,
+    to_be_read, uids, write,
+};
 use super::env::{Answered as _, Env, LONG, SHORT, connection, content, hour, present, token, uid};
-
-/// Connection 1, leased by 1, whose calendar has acknowledged these.
-async fn holding(env: &Env, names: &[&str]) -> LaneLease {
-    env.connect(1).await;
-    for name in names {
-        env.ask(name, 0, Some("Massage")).await;
-    }
-    let lane = env.lane(1).await;
-    for name in names {
-        env.apply(&lane, name, 0, "Massage").await;
-    }
-    pass(env).await;
-    lane
-}
-
-/// Some time passes.
-async fn pass(env: &Env) {
-    let mut looks = 0;
-    env.eventually("some time has passed", || {
-        looks += 1;
-        let passed = (looks > 1).then_some(());
-        async move { passed }
-    })
-    .await;
-}
-
-async fn step(env: &Env, lane: &LaneLease, step: SweepStep) -> Fenced {
-    let stepped = env.store.step_sweep(lane, &step).await.answered();
-    pass(env).await;
-    stepped
-}
-
-fn plan(after: Option<Duration>) -> SweepStep {
-    SweepStep::Plan { after, result: None }
-}
-
-fn begin(full: bool) -> SweepStep {
-    SweepStep::Begin { full, result: None }
-}
-
-fn end(since: Option<&str>) -> SweepStep {
-    let since = since.map(str::to_owned);
-    SweepStep::End { since, after: LONG, verify_drift: false, result: "read".to_owned() }
-}
-
-/// A sweep of connection 1 begins, whole or from `since`.
-async fn begun(env: &Env, lane: &LaneLease, since: Option<&str>) {
-    assert_eq!(step(env, lane, plan(Some(Duration::ZERO))).await, Fenced::Written);
-    assert_eq!(step(env, lane, begin(true)).await, Fenced::Written);
-    if since.is_some() {
-        write(env, lane, seeing(&["a", "b", "c"])).await;
-        assert_eq!(step(env, lane, end(since)).await, Fenced::Written);
-        assert_eq!(step(env, lane, begin(false)).await, Fenced::Written);
-    }
-    let progress = SweepProgress { is_full: since.is_none(), ..SweepProgress::default() };
-    let sweep = env.store.sweep(lane).await.answered();
-    assert_eq!(sweep.progress, Some(progress));
-    assert_eq!(sweep.since.as_deref(), since);
-}
-
-fn uids(names: &[&str]) -> Vec<IcalUid> {
-    names.iter().copied().map(uid).collect()
-}
-
-fn seeing(names: &[&str]) -> SweptPage {
-    SweptPage { seen: uids(names), ..SweptPage::default() }
-}
-
-fn losing(names: &[&str]) -> SweptPage {
-    SweptPage { gone: uids(names), ..SweptPage::default() }
-}
-
-fn finding(external_id: &str, kind: DriftKind) -> SweptPage {
-    let found = FoundDrift { external_id: external_id.to_owned(), uid: Some(uid("a")), kind };
-    SweptPage { found: vec![found], ..SweptPage::default() }
-}
-
-/// Writes a page; answers what is news.
-async fn write(env: &Env, lane: &LaneLease, page: SweptPage) -> Vec<String> {
-    let news = env.store.sweep_page(lane, &page).await.answered().expect("the lane is ours");
-    pass(env).await;
-    news
-}
-
-async fn missing(env: &Env, lane: &LaneLease) -> (u64, u64) {
-    let Missing { known, missing } = env.store.missing(lane).await.answered();
-    (known, missing)
-}
-
-/// What waits to be read by its name.
-async fn to_be_read(env: &Env, lane: &LaneLease) -> Vec<IcalUid> {
-    let is_verified = |owed: &Owed| owed.verify.as_ref().is_some_and(|verify| verify.is_due);
-    let mut due = env.due(lane).await;
-    due.retain(is_verified);
-    let mut uids: Vec<_> = due.into_iter().map(|owed| owed.uid).collect();
-    uids.sort();
-    uids
-}
-
-async fn note(env: &Env, lane: &LaneLease, kind: Option<DriftKind>) -> Option<bool> {
-    let (uid, external_id) = (uid("a"), "booking-a.ics".to_owned());
-    let note = DriftNote { lane: lane.clone(), uid, external_id, kind };
-    let noted = env.store.note_drift(&note).await.answered();
-    pass(env).await;
-    noted
-}
-
-/// The names and kinds of what is otherwise.
-async fn drift(env: &Env) -> Vec<(String, DriftKind)> {
-    let found = env.store.drift(connection(1)).await.answered();
-    assert_eq!(env.counted(1).await.drift, i64::try_from(found.len()).expect("a few"));
-    found.into_iter().map(|Drift { external_id, kind, .. }| (external_id, kind)).collect()
-}
 
 pub(crate) async fn a_sweep_that_is_due_asks_for_its_lane(env: &Env) {
     let lane = holding(env, &["a"]).await;
