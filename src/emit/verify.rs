@@ -103,12 +103,16 @@ impl Drain<'_> {
                 Finding::Differs { present, etag, passed: i32::from(gone) }
             }
         };
+        // Where the calendar forgets that it has made an event, one late create can make several, of which
+        // a look shows one: it is looked again until none is left.
+        let is_one_of_many = forgets(kind) && matches!(finding, Finding::Differs { .. });
+        let soon = self.emitter.options.backoff.delay_max;
+        let later = later.or(is_one_of_many.then_some(soon));
         // A database that lost its tail may have lost generations.
         match self.last_used(owed, stop).await? {
             Later::None => self.record(owed, finding, later).await,
             Later::Used { finding, generation } => {
                 tracing::warn!(error_code = "forgotten_generation", "the calendar knows more");
-                let soon = self.emitter.options.backoff.delay_max;
                 self.record(owed, finding, later.or(Some(soon))).await?;
                 // Now that it is written down, those before it are earlier ones. What cannot be
                 // removed at once is looked for again with the next verification.
