@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::switches::Listing;
 use super::*;
 use crate::dice::Chance;
 
@@ -169,7 +170,11 @@ fn every_choice_of_every_switch_is_drawn() {
     let mut drawn: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for kind in KINDS {
         for seed in 0..SEEDS {
-            let shown = format!("{:#?}", Switches::draw(kind, &mut dice(seed)));
+            let mut dice = dice(seed);
+            let mut switches = Switches::draw(kind, &mut dice);
+            // Drawn by itself, where the calendar is swept.
+            switches.listing = Listing::draw(kind, &mut dice);
+            let shown = format!("{switches:#?}");
             // Names and values of the fields, as the derived `Debug` lays them out.
             let mut field = String::new();
             for line in shown.lines() {
@@ -208,6 +213,8 @@ fn every_choice_of_every_switch_is_drawn() {
         ("uid_conflict", "Status409 Status412 Status403 Status400 Accepted"),
         ("copies", "Another Same"),
         ("invalid", "Status400 Status412"),
+        ("is_supported", "true false"),
+        ("tells_changes", "true false"),
     ];
     for (field, values) in choices {
         for value in values.split(' ') {
