@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use calendar_sync::store::Finding;
+
 /// How often each has happened.
 pub type Counts = BTreeMap<&'static str, u64>;
 
@@ -141,4 +143,23 @@ pub const ALL: &[(&str, &[&str])] = &[
 pub fn missing(counts: &Counts) -> Vec<&'static str> {
     let all = ALL.iter().flat_map(|(_, names)| names.iter().copied());
     all.filter(|name| !counts.contains_key(name)).collect()
+}
+
+/// What a finding is called.
+pub(crate) fn found(finding: &Finding) -> &'static str {
+    match finding {
+        Finding::Present { .. } => "found present",
+        Finding::Absent { .. } => "found absent",
+        Finding::Gone => "found gone",
+        Finding::NotApplied { .. } => "found not applied",
+        Finding::Unknown { .. } => "found unknown",
+        Finding::Dead { .. } => "found dead",
+        Finding::Ahead { .. } => "found ahead",
+        Finding::Verified => "verified",
+        Finding::Unverified => "not verified",
+        Finding::Differs { passed: 0, .. } | Finding::Differs { passed: 1, present: None, .. } => {
+            "verified: differs"
+        }
+        Finding::Differs { .. } => "verified: later generations",
+    }
 }

@@ -9,13 +9,14 @@ use async_trait::async_trait;
 use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    Drift, DriftNote, ExternalEvent, Fence, Fenced, Finding, Gate, Installation, LaneLease,
-    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
-    Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
+    Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent,
+    LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States,
+    Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::coverage;
 use crate::store::ModelStore;
 use crate::sweeps;
 use crate::variant::Variant;
@@ -44,24 +45,6 @@ struct Way {
 
 fn unavailable(operation: &'static str) -> StoreError {
     StoreError::Unavailable { operation, source: sqlx::Error::PoolTimedOut }
-}
-
-fn word(finding: &Finding) -> &'static str {
-    match finding {
-        Finding::Present { .. } => "found present",
-        Finding::Absent { .. } => "found absent",
-        Finding::Gone => "found gone",
-        Finding::NotApplied { .. } => "found not applied",
-        Finding::Unknown { .. } => "found unknown",
-        Finding::Dead { .. } => "found dead",
-        Finding::Ahead { .. } => "found ahead",
-        Finding::Verified => "verified",
-        Finding::Unverified => "not verified",
-        Finding::Differs { passed: 0, .. } | Finding::Differs { passed: 1, present: None, .. } => {
-            "verified: differs"
-        }
-        Finding::Differs { .. } => "verified: later generations",
-    }
 }
 
 impl Database {
@@ -379,7 +362,7 @@ impl Store for Database {
     async fn record(&self, record: &Record) -> Result<Fenced> {
         let seen = |done: &Fenced| {
             self.world.count(match done {
-                Fenced::Written => word(&record.finding),
+                Fenced::Written => coverage::found(&record.finding),
                 Fenced::Refused => "record refused",
             });
             if *done == Fenced::Written

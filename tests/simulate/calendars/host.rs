@@ -88,7 +88,9 @@ impl Calendar {
                 let is_made = |kept: &&Kept| matches!(kept.event.made_by, By::Request(_));
                 let made: Vec<u64> =
                     self.shelf.live().filter(is_made).map(|kept| kept.id).collect();
-                made.iter().for_each(|id| self.shelf.delete(*id, By::Host));
+                for id in &made {
+                    self.shelf.delete(*id, By::Host);
+                }
                 !made.is_empty()
             }
         }

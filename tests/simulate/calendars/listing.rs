@@ -124,7 +124,9 @@ fn page(switches: &switches::Listing, history: &[Change], place: &Place) -> List
     for (id, stood) in rest.by_ref().take(switches.page_len) {
         id.clone_into(&mut after);
         match stood {
-            Stood::Live(event) => events.push((Event::clone(event), differs(seen, event))),
+            Stood::Live(event) => {
+                events.push((Event::clone(event), Some(differs(seen, event))));
+            }
             Stood::Tombstone | Stood::Nothing => deleted.push(id.to_owned()),
         }
     }
@@ -135,10 +137,10 @@ fn page(switches: &switches::Listing, history: &[Change], place: &Place) -> List
 }
 
 /// Whether an event shows something else than a request wrote last.
-fn differs(seen: &[Change], event: &Event) -> Option<bool> {
+fn differs(seen: &[Change], event: &Event) -> bool {
     let mut written = seen.iter().rev().filter_map(|change| match (&change.after, change.by) {
         (Stood::Live(after), By::Request(_)) if change.id == event.id() => Some(after),
         (Stood::Live(_) | Stood::Tombstone | Stood::Nothing, _) => None,
     });
-    Some(written.next().is_some_and(|written| written.shown() != event.shown()))
+    written.next().is_some_and(|written| written.shown() != event.shown())
 }

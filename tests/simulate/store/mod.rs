@@ -62,6 +62,7 @@ pub struct ModelStore {
 
 /// What is broken on purpose: a test that does not notice tests nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a break of its own")]
 pub struct Broken {
     /// What is written under a partition's fence asks for the offset alone.
     pub no_owner_epoch: bool,

@@ -112,9 +112,9 @@ fn an_event_of_graphs_is_found_by_its_id_at_once_and_a_copy_by_no_name() {
     assert_eq!(desk.read(), Said::Absent);
     desk.host(&Deed::Copy { name: name(Kind::Microsoft) });
     desk.wait(MINUTE);
-    let found = |said: Said| match said {
-        Said::Live { event, .. } => event.id().to_owned(),
-        other => panic!("{other:?}"),
+    let found = |said: Said| {
+        let Said::Live { event, .. } = said else { panic!("it is not there") };
+        event.id().to_owned()
     };
     assert_eq!(found(desk.read()), id);
     assert_eq!(done(&desk.ask(&Ask::Delete { name: id, if_match: None })), 204);
