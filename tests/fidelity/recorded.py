@@ -91,6 +91,24 @@ def query(text):
     return lambda request: replace(request, query=text)
 
 
+def ill_formed(write, patch, field):
+    """Requests that no JSON API takes. `write` and `patch` are kinds with a body that begins an object,
+    `field` is a name in the first."""
+    return [
+        Control(
+            "a name twice",
+            write,
+            lambda it: replace(it, body=f'{{"{field}":"a",' + it.body[1:]),
+            "said twice",
+        ),
+        Control("half a body", write, lambda it: replace(it, body=it.body[:-1]), ""),
+        Control("another type", write, lambda it: replace(it, content_type="text/plain"), "not JSON"),
+        Control(
+            "an unguarded patch", patch, lambda it: replace(it, if_match=None), "without If-Match"
+        ),
+    ]
+
+
 def load(directory, api):
     """Each distinct request of all processes. A line without an end is of a process that was killed."""
     found = {}
