@@ -154,8 +154,8 @@ async fn radicale_tells_all_and_then_its_changes() {
 
 /// Who hides our marker has changed the event: the changes have to bring it up.
 ///
-/// Fails with: `calendar/google/list.rs`, `page`, and `calendar/caldav/list.rs`, `page`: `is_of_changes`
-/// and `!is_full` as `false`.
+/// Fails with: `calendar/google/list.rs`, `page`: `is_of_changes` as `false`; `calendar/caldav/list.rs`,
+/// `page`: `listing.since.is_some()` as `false`.
 async fn tells_what_hides_its_marker(calendar: &dyn Calendar) {
     let id = make(calendar, "a", &content()).await;
     let (_, _, since) = listed(calendar, None).await;
