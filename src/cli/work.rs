@@ -24,6 +24,8 @@ use crate::ops::metrics::Metrics;
 use crate::ops::{self, Ops};
 use crate::store::{Gate, Installation, Store};
 
+/// Longer than any calendar's listing was seen to be behind; sweeps are hours apart.
+const LISTING_LAG: Duration = Duration::from_mins(5);
 /// How often the outbox is measured against its limit.
 const BACKLOG_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -168,6 +170,7 @@ fn emit_options(settings: &Settings) -> EmitOptions {
             },
             interval: settings.repair.interval,
             halt_share: settings.repair.halt_share,
+            listing_lag: LISTING_LAG,
         },
     }
 }

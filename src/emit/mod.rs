@@ -77,6 +77,9 @@ pub struct RepairOptions {
     pub interval: Option<Duration>,
     /// From so many hundredths of the known events missing on, a sweep halts.
     pub halt_share: u32,
+    /// A calendar's listing may be so much behind what was written: what is not listed so soon after it
+    /// was acknowledged halts no sweep.
+    pub listing_lag: Duration,
 }
 
 /// Opens the calendar of a connection.

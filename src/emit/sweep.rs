@@ -220,12 +220,13 @@ impl Drain<'_> {
         interval: Duration,
     ) -> Result<bool> {
         let repair = &self.emitter.options.repair;
-        let found @ Missing { known, missing } = self.emitter.store.missing(&self.lease).await?;
-        let halt = guard(found, repair.halt_share).filter(|_| !sweep.is_excused);
+        let missing = self.emitter.store.missing(&self.lease, repair.listing_lag).await?;
+        let halt = guard(missing, repair.halt_share).filter(|_| !sweep.is_excused);
         if let Some(reason) = halt {
             self.halt(reason).await?;
             return Ok(false);
         }
+        let Missing { known, missing } = missing;
         let (what, pages) = (if progress.is_full { "all" } else { "changes" }, progress.pages + 1);
         tracing::info!(known, missing, pages, scan = what, "a sweep has ended");
         let result = format!("read {what}: {missing} of {known} events missing");

@@ -273,8 +273,10 @@ pub trait Store: Send + Sync + 'static {
     /// drift that was not known before; `None`: refused.
     async fn sweep_page(&self, lane: &LaneLease, page: &SweptPage) -> Result<Option<Vec<String>>>;
 
-    /// What the sweep under way has not found so far.
-    async fn missing(&self, lane: &LaneLease) -> Result<Missing>;
+    /// What the sweep under way has not found so far. Listings run up to `lag` behind what is written:
+    /// what a full scan did not find though it was written or seen so shortly before it began says
+    /// nothing, and counts in neither number.
+    async fn missing(&self, lane: &LaneLease, lag: Duration) -> Result<Missing>;
 
     /// Writes down what a verification says of a row's event, under the lane's token. Answers
     /// whether that is news; `None`: refused.

@@ -172,6 +172,7 @@ macro_rules! every_fact {
                 a_connection_that_is_parked_or_removed_is_not_swept,
                 a_sweep_goes_on_where_it_stood,
                 a_full_scan_misses_what_it_did_not_come_by,
+                a_full_scan_that_may_be_behind_counts_nothing_new,
                 a_deletion_that_was_told_is_missing_until_it_is_seen_again,
                 what_has_ended_or_was_deleted_by_us_is_not_missing,
                 what_stood_before_us_is_not_missing,

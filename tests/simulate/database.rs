@@ -414,8 +414,8 @@ impl Store for Database {
         self.call("sweep_page", async |store| store.sweep_page(lane, page).await, seen).await
     }
 
-    async fn missing(&self, lane: &LaneLease) -> Result<Missing> {
-        self.call("missing", async |store| store.missing(lane).await, |_| {}).await
+    async fn missing(&self, lane: &LaneLease, lag: Duration) -> Result<Missing> {
+        self.call("missing", async |store| store.missing(lane, lag).await, |_| {}).await
     }
 
     async fn note_drift(&self, note: &DriftNote) -> Result<Option<bool>> {

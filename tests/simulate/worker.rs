@@ -33,6 +33,9 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
 /// After so many refusals an effect is a dead letter.
 const REJECTIONS_MAX: i32 = 3;
 
+/// Longer than any listing of the calendars is behind.
+const LISTING_LAG: Duration = Duration::from_secs(15);
+
 /// A process, and how to reach it.
 #[derive(Clone)]
 pub(crate) struct Worker {
@@ -144,11 +147,17 @@ fn emit_options(world: &World, gate: Gate) -> EmitOptions {
         rejections_max: REJECTIONS_MAX,
         verify_after: VERIFY_AFTER.to_vec(),
         repair: match &plan.sweeps {
-            None => RepairOptions { policy: Policy::Report, interval: None, halt_share: 20 },
+            None => RepairOptions {
+                policy: Policy::Report,
+                interval: None,
+                halt_share: 20,
+                listing_lag: LISTING_LAG,
+            },
             Some(sweeps) => RepairOptions {
                 policy: sweeps.policy,
                 interval: Some(sweeps.interval),
                 halt_share: sweeps.halt_share,
+                listing_lag: LISTING_LAG,
             },
         },
     }

@@ -338,8 +338,8 @@ impl Store for PostgresStore {
     async fn sweep_page(&self, lane: &LaneLease, page: &SweptPage) -> Result<Option<Vec<String>>> {
         self.within("write down a page of a sweep", self.write_sweep_page(lane, page)).await
     }
-    async fn missing(&self, lane: &LaneLease) -> Result<Missing> {
-        self.within("count what a sweep did not find", self.count_missing(lane)).await
+    async fn missing(&self, lane: &LaneLease, lag: Duration) -> Result<Missing> {
+        self.within("count what a sweep did not find", self.count_missing(lane, lag)).await
     }
     async fn note_drift(&self, note: &DriftNote) -> Result<Option<bool>> {
         self.within("write down what is otherwise with an event", self.note_row_drift(note)).await

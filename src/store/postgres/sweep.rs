@@ -1,5 +1,7 @@
 //! Sweeps (rule R20): how far each connection's is, and what a page of it says of the rows.
 
+use std::time::Duration;
+
 use booking::{ConnectionId, IcalUid};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
@@ -311,15 +313,18 @@ impl PostgresStore {
         Ok(Some(news))
     }
 
-    pub(super) async fn count_missing(&self, lane: &LaneLease) -> Result<Missing> {
+    pub(super) async fn count_missing(&self, lane: &LaneLease, lag: Duration) -> Result<Missing> {
         const COUNT: &str = concat!(
             "SELECT count(*) AS known, count(*) FILTER (WHERE ",
             not_found!(),
-            ") AS missing FROM effects e JOIN sweeps s USING (connection_id) WHERE ",
+            ") AS missing FROM effects e JOIN sweeps s USING (connection_id)
+             WHERE NOT (s.is_full AND e.seen_at IS NOT NULL AND e.seen_at < s.began_at
+                        AND e.seen_at >= s.began_at - make_interval(secs => $2)) AND ",
             known!()
         );
         let row = sqlx::query(COUNT)
             .bind(lane.connection.0)
+            .bind(seconds(lag))
             .fetch_one(&self.pool)
             .await
             .map_err(failed("count what a sweep did not find"))?;

@@ -400,8 +400,8 @@ impl Store for SqliteStore {
         sweep::sweep_page(self, lane, page).await
     }
 
-    async fn missing(&self, lane: &LaneLease) -> Result<Missing> {
-        sweep::missing(self, lane).await
+    async fn missing(&self, lane: &LaneLease, lag: Duration) -> Result<Missing> {
+        sweep::missing(self, lane, lag).await
     }
 
     async fn note_drift(&self, note: &DriftNote) -> Result<Option<bool>> {

@@ -1,5 +1,7 @@
 //! Sweeps (rule R20): how far each connection's is, and what a page of it says of the rows.
 
+use std::time::Duration;
+
 use ::booking::{ConnectionId, Digest, IcalUid};
 use sqlx::sqlite::SqliteConnection;
 
@@ -339,17 +341,24 @@ async fn write_page(
 }
 
 /// See [`crate::store::Store::missing`].
-pub(super) async fn missing(store: &SqliteStore, lane: &LaneLease) -> Result<Missing> {
+pub(super) async fn missing(
+    store: &SqliteStore,
+    lane: &LaneLease,
+    lag: Duration,
+) -> Result<Missing> {
     const COUNT: &str = concat!(
         "SELECT COUNT(*) AS known, COALESCE(SUM(COALESCE(",
         not_found!(),
         ", FALSE)), 0) AS missing
-           FROM effects AS e JOIN sweeps AS s USING (connection_id) WHERE ",
+           FROM effects AS e JOIN sweeps AS s USING (connection_id)
+          WHERE NOT (s.is_full AND e.seen_at IS NOT NULL
+                     AND e.seen_at < s.began_at AND e.seen_at >= s.began_at - ?3) AND ",
         known!()
     );
     let row = sqlx::query(COUNT)
         .bind(lane.connection.to_string())
         .bind(store.now())
+        .bind(later(0, lag))
         .fetch_one(&store.read)
         .await
         .map_err(fault("count what a sweep did not find"))?;

@@ -265,7 +265,7 @@ impl Store for Ledger {
     async fn sweep_page(&self, _: &LaneLease, _: &SweptPage) -> Result<Option<Vec<String>>> {
         unreachable!("{NOT_ASKED}")
     }
-    async fn missing(&self, _: &LaneLease) -> Result<Missing> {
+    async fn missing(&self, _: &LaneLease, _: Duration) -> Result<Missing> {
         unreachable!("{NOT_ASKED}")
     }
     async fn note_drift(&self, _: &DriftNote) -> Result<Option<bool>> {

@@ -18,12 +18,15 @@ use super::world::{Connected, World, client, until};
 
 /// How soon a sweep follows another.
 const SOON: Duration = Duration::from_millis(30);
+/// No listing is so much behind. Less than [`SOON`], or nothing would ever be missing.
+const LISTING_LAG: Duration = Duration::from_millis(25);
 /// So many requests later a sweep has begun and ended.
 const REQUESTS_OF_SWEEPS: usize = 12;
 
 /// Calendars are swept, by this policy, from now on.
 pub(super) fn sweep(world: &mut World, policy: Policy) {
-    world.emit.repair = RepairOptions { policy, interval: Some(SOON), halt_share: 20 };
+    world.emit.repair =
+        RepairOptions { policy, interval: Some(SOON), halt_share: 20, listing_lag: LISTING_LAG };
     world.meter.get_or_insert_with(|| Metrics::default().into());
 }
 
@@ -48,15 +51,17 @@ pub(super) fn counted(world: &World, counter: &str, kind: &str) -> u64 {
     json[counter][kind].as_u64().unwrap_or_default()
 }
 
-/// Provider 1's new calendar, with the events of these bookings, swept once.
+/// Provider 1's new calendar, with the events of these bookings, all of which a sweep has counted.
 async fn holding(world: &mut World, names: &[&str]) -> (Connected, Vec<Story>) {
     let host = world.connect(1).await;
     let mut stories: Vec<_> = names.iter().map(|name| Story::of(name, provider(1))).collect();
     let events: Vec<_> = stories.iter_mut().map(Story::created).collect();
     world.tell(events).await;
     let worker = world.worker();
+    let all = format!("of {} events", names.len());
+    let are_counted = |result: Option<String>| result.is_some_and(|it| it.contains(&all));
     until("all is sent and was swept", async || {
-        world.pending().await == 0 && swept(world, &host).await.is_some()
+        world.pending().await == 0 && are_counted(swept(world, &host).await)
     })
     .await;
     worker.stop().await;

@@ -31,7 +31,12 @@ pub(crate) fn emit_options() -> EmitOptions {
         },
         rejections_max: REJECTIONS_MAX,
         verify_after: vec![Duration::from_hours(1)],
-        repair: RepairOptions { policy: Policy::Report, interval: None, halt_share: 20 },
+        repair: RepairOptions {
+            policy: Policy::Report,
+            interval: None,
+            halt_share: 20,
+            listing_lag: Duration::ZERO,
+        },
     }
 }
 

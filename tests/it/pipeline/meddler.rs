@@ -222,8 +222,8 @@ impl Store for Meddler {
     async fn sweep_page(&self, lane: &LaneLease, page: &SweptPage) -> Result<Option<Vec<String>>> {
         self.inner.sweep_page(lane, page).await
     }
-    async fn missing(&self, lane: &LaneLease) -> Result<Missing> {
-        self.inner.missing(lane).await
+    async fn missing(&self, lane: &LaneLease, lag: Duration) -> Result<Missing> {
+        self.inner.missing(lane, lag).await
     }
     async fn note_drift(&self, note: &DriftNote) -> Result<Option<bool>> {
         self.inner.note_drift(note).await

@@ -13,8 +13,8 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use self::steps::{
-    begin, begun, drift, end, finding, holding, losing, missing, note, pass, plan, seeing, step,
-    to_be_read, uids, write,
+    begin, begun, drift, end, finding, holding, losing, missing, missing_behind, note, pass, plan,
+    seeing, step, to_be_read, uids, write,
 };
 use super::env::{Answered as _, Env, LONG, SHORT, connection, content, hour, present, token, uid};
 
@@ -82,6 +82,22 @@ pub(crate) async fn a_sweep_goes_on_where_it_stood(env: &Env) {
     let sweep = env.store.sweep(&lane).await.answered();
     assert_eq!((sweep.progress.map(|it| it.is_full), sweep.since), (Some(true), None));
     assert_eq!(env.counted(1).await.swept.as_deref(), Some("expired"));
+}
+
+/// A listing that is behind halts no sweep (L24 counts what is gone, not what is new).
+pub(crate) async fn a_full_scan_that_may_be_behind_counts_nothing_new(env: &Env) {
+    let lane = holding(env, &["a", "b"]).await;
+    begun(env, &lane, None).await;
+    assert_eq!(missing_behind(env, &lane, LONG).await, (0, 0));
+    write(env, &lane, seeing(&["a"])).await;
+    assert_eq!(missing_behind(env, &lane, LONG).await, (1, 0), "what was found is known");
+    assert_eq!(missing(env, &lane).await, (2, 1));
+    // It is read by its name all the same, and what is told to be deleted is no matter of listings.
+    assert_eq!(step(env, &lane, end(Some("t"))).await, Fenced::Written);
+    assert_eq!(to_be_read(env, &lane).await, uids(&["b"]));
+    assert_eq!(step(env, &lane, begin(false)).await, Fenced::Written);
+    write(env, &lane, SweptPage { gone: uids(&["a"]), ..SweptPage::default() }).await;
+    assert_eq!(missing_behind(env, &lane, LONG).await, (2, 1));
 }
 
 pub(crate) async fn a_full_scan_misses_what_it_did_not_come_by(env: &Env) {

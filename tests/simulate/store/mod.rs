@@ -344,9 +344,9 @@ impl Store for ModelStore {
         Ok(self.write(|tx| sweep::sweep_page(tx, lane, page)))
     }
 
-    async fn missing(&self, lane: &LaneLease) -> Result<Missing> {
+    async fn missing(&self, lane: &LaneLease, lag: Duration) -> Result<Missing> {
         let now = self.now();
-        Ok(self.read(|tables| sweep::missing(tables, now, lane)))
+        Ok(self.read(|tables| sweep::missing(tables, now, lane, lag)))
     }
 
     async fn note_drift(&self, note: &DriftNote) -> Result<Option<bool>> {

@@ -1,6 +1,8 @@
 //! Sweeps (rule R20): how far each connection's is, what a page of it says of the rows, and what is
 //! otherwise in a calendar than we left it.
 
+use std::time::Duration;
+
 use booking::{ConnectionId, IcalUid};
 use calendar_sync::store::{
     DRIFT_MAX, Drift, DriftKind, DriftNote, Fenced, FoundDrift, LAST_STAGE, LaneLease, Missing,
@@ -203,6 +205,13 @@ fn is_missing(
     is_not_found && is_known(tables, connection, uid, row, now)
 }
 
+/// Whether the listing of the full scan under way may be from before an event was written.
+fn is_fresh(tables: &Tables, connection: ConnectionId, row: &EffectRow, lag: Duration) -> bool {
+    let sweep = tables.sweeps.get(&connection).filter(|sweep| sweep.is_full);
+    let began = sweep.and_then(|sweep| sweep.began_at);
+    began.zip(row.seen_at).is_some_and(|(began, seen)| seen < began && later(seen, lag) >= began)
+}
+
 /// What is known to be otherwise with the event of a row since it was last acknowledged or listed.
 pub(super) fn row_drift(
     tables: &Tables,
@@ -300,10 +309,13 @@ pub(super) fn sweep_page(
 }
 
 /// See [`calendar_sync::store::Store::missing`].
-pub(super) fn missing(tables: &Tables, now: i64, lane: &LaneLease) -> Missing {
+pub(super) fn missing(tables: &Tables, now: i64, lane: &LaneLease, lag: Duration) -> Missing {
     let connection = lane.connection;
     let mut counted = Missing::default();
     for (uid, row) in tables.lane_effects(connection) {
+        if is_fresh(tables, connection, row, lag) {
+            continue;
+        }
         let is_swept = tables.sweeps.contains_key(&connection);
         counted.known += u64::from(is_swept && is_known(tables, connection, uid, row, now));
         counted.missing += u64::from(is_missing(tables, connection, uid, row, now));

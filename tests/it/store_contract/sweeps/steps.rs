@@ -93,8 +93,13 @@ pub(super) async fn write(env: &Env, lane: &LaneLease, page: SweptPage) -> Vec<S
     news
 }
 
+/// What is known and what is missing, where listings are not behind.
 pub(super) async fn missing(env: &Env, lane: &LaneLease) -> (u64, u64) {
-    let Missing { known, missing } = env.store.missing(lane).await.answered();
+    missing_behind(env, lane, Duration::ZERO).await
+}
+
+pub(super) async fn missing_behind(env: &Env, lane: &LaneLease, lag: Duration) -> (u64, u64) {
+    let Missing { known, missing } = env.store.missing(lane, lag).await.answered();
     (known, missing)
 }
 
