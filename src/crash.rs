@@ -86,6 +86,15 @@ pub const POINTS: &[Point] = &[
     at("r15.recorded", "it is recorded"),
     at("r15.releasing", "a drain is over, and its lane is held"),
     at("r15.released", "the lane is given back"),
+    // ---- R20: sweeps ----
+    at("r20.begun", "a sweep is begun; nothing of it is read"),
+    at("r20.listed", "a page is read; nothing has come of that yet"),
+    at("r20.removing", "another event than its booking's own is about to be removed"),
+    at("r20.removed", "it is removed; nothing of its page is stored"),
+    at("r20.page_written", "in the transaction: what a page says is written, and not committed"),
+    at("r20.noted", "what a page says is stored"),
+    at("r20.end_written", "in the transaction: the end of a sweep is written, and not committed"),
+    at("r20.ended", "what the sweep did not find, or found otherwise, is to be read"),
 ];
 
 /// The environment variable that names the point to end at.

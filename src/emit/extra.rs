@@ -87,7 +87,9 @@ impl Drain<'_> {
             "removing an event that stands beside its booking's own"
         );
         let (verb, condition) = (Verb::Delete, Condition::Match(etag));
+        crate::crash::point!("r20.removing");
         let answer = self.calendar.send(&Call { verb, name, condition, body: &[] }).await;
+        crate::crash::point!("r20.removed");
         match outcome(self.calendar.kind(), verb, &answer) {
             Outcome::Applied { .. } | Outcome::AlreadyApplied => {
                 self.notice(Notice::Repair(DriftKind::Extra));

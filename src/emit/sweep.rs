@@ -63,7 +63,11 @@ impl Drain<'_> {
         }
         match (sweep.is_due, &sweep.progress) {
             (Some(false) | None, _) => Ok(false),
-            (Some(true), None) => self.begin(sweep.partial >= PARTIAL_MAX, None).await,
+            (Some(true), None) => {
+                let is_ours = self.begin(sweep.partial >= PARTIAL_MAX, None).await?;
+                crate::crash::point!("r20.begun");
+                Ok(is_ours)
+            }
             (Some(true), Some(progress)) => match given_up(progress) {
                 None => self.read_page(&sweep, progress, interval).await,
                 Some(result) => {
@@ -90,7 +94,9 @@ impl Drain<'_> {
         }
         let since = sweep.since.as_deref().filter(|_| !progress.is_full);
         let listing = Listing { since, page: progress.page.as_deref() };
-        match self.calendar.list(listing).await {
+        let listed = self.calendar.list(listing).await;
+        crate::crash::point!("r20.listed");
+        match listed {
             Listed::Page(page) => self.take_page(sweep, progress, page, interval).await,
             Listed::Expired { message } => {
                 tracing::warn!(
@@ -133,6 +139,7 @@ impl Drain<'_> {
             // What the database does not take it does not take a moment later either.
             Err(error) => return self.put_off(None, error.to_string()).await,
         };
+        crate::crash::point!("r20.noted");
         for found in swept.found.iter().filter(|found| news.contains(&found.external_id)) {
             self.report(found.kind, found.uid.as_ref(), &found.external_id);
         }
@@ -231,7 +238,10 @@ impl Drain<'_> {
         tracing::info!(known, missing, pages, scan = what, "a sweep has ended");
         let result = format!("read {what}: {missing} of {known} events missing");
         let verify_drift = repair.policy == Policy::Repair;
-        self.step(SweepStep::End { since, after: interval, verify_drift, result }).await
+        let is_ours =
+            self.step(SweepStep::End { since, after: interval, verify_drift, result }).await?;
+        crate::crash::point!("r20.ended");
+        Ok(is_ours)
     }
 
     /// Nothing is repaired until a person has seen to it.

@@ -205,6 +205,7 @@ impl PostgresStore {
         if done.rows_affected() == 0 {
             return Ok(Fenced::Refused);
         }
+        crate::crash::point!("r20.end_written");
         tx.commit().await.map_err(failed(OPERATION))?;
         Ok(Fenced::Written)
     }
@@ -309,6 +310,7 @@ impl PostgresStore {
         let news = note_found(&mut tx, lane, &page.found).await?;
         let statement = sqlx::query(VANISHED).bind(connection).bind(&page.vanished);
         statement.execute(&mut *tx).await.map_err(&failed)?;
+        crate::crash::point!("r20.page_written");
         tx.commit().await.map_err(&failed)?;
         Ok(Some(news))
     }

@@ -154,6 +154,7 @@ pub(super) async fn step_sweep(
     if done.rows_affected() == 0 {
         return Ok(Fenced::Refused);
     }
+    crate::crash::point!("r20.end_written", if matches!(step, SweepStep::End { .. }));
     tx.commit().await.map_err(fault(OPERATION))?;
     Ok(fenced(done.rows_affected()))
 }
@@ -290,6 +291,7 @@ pub(super) async fn sweep_page(
     let Some(news) = write_page(&mut tx, lane, page, now).await.map_err(fault(OPERATION))? else {
         return Ok(None);
     };
+    crate::crash::point!("r20.page_written");
     tx.commit().await.map_err(fault(OPERATION))?;
     Ok(Some(news))
 }

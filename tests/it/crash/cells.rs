@@ -10,13 +10,16 @@ use booking::{CalendarKind, Verb};
 pub(super) const AT_CALENDAR: [&str; 1] = ["call.on_its_way"];
 
 /// A worker is ended at these points a second time, while it recovers from the first.
-pub(super) const TWICE: [&str; 6] = [
+pub(super) const TWICE: [&str; 9] = [
     "r10.leased",
     "r10.taken_over",
     "r13.read",
     "r13.sending_again",
     "r14.read",
     "r15.record_written",
+    "r20.listed",
+    "r20.page_written",
+    "r20.end_written",
 ];
 
 /// What the booking application says next. The number is an hour.
@@ -35,6 +38,10 @@ pub(super) enum Act {
     Tell(Said),
     /// The host deletes the event herself.
     RemoveByHand,
+    /// The host moves the event herself.
+    MoveByHand,
+    /// The hour of the calendar's sweep has come, and nobody looks for anything else.
+    SweepComes,
     /// The calendar takes its time from now on, until somebody recovers.
     SlowDown,
     /// A worker works until it crashes at this point.
@@ -106,6 +113,7 @@ pub(super) fn plan(
         "r12.opened" => opened(verb, kind, here),
         "r12.gone" => gone(verb, kind, here),
         "r14.removing" | "r14.removed" => removed(verb, kind, here),
+        _ if point.starts_with("r20.") => swept(point, verb, kind),
         "call.on_its_way" => Ok(Plan::owing(verb, &[Act::EndOnCall])),
         _ if super::reading::is_read_at(point) => Err("no call has anything to do with it"),
         _ => Ok(Plan::owing(verb, &[here])),
@@ -184,8 +192,30 @@ fn removed(verb: Verb, kind: CalendarKind, here: Act) -> Result<Plan, &'static s
         Verb::Update => (Some(Said::Moved(13)), Some(13)),
         Verb::Delete => (Some(Said::Cancelled), None),
     };
+    Ok(Plan { shows, ..beside_its_own(last, &[here]) })
+}
+
+/// Of a booking's second generation there is an event; and of its first, which nobody knows of.
+fn beside_its_own(last: Option<Said>, acts: &[Act]) -> Plan {
     let mut before = vec![Said::Created, Said::Cancelled, Said::Rebooked(12)];
     before.extend(last);
-    let plan = Plan::new(&before, &[here], &[Verb::Delete], shows);
-    Ok(Plan { first_lands_late: true, ..plan })
+    let plan = Plan::new(&before, acts, &[Verb::Delete], Some(12));
+    Plan { first_lands_late: true, ..plan }
+}
+
+/// What a sweep has made anew, written over, or removed.
+fn swept(point: &'static str, verb: Verb, kind: CalendarKind) -> Result<Plan, &'static str> {
+    let comes = [Act::SweepComes, Act::Crash(point)];
+    let by_hand = |act: Act, write: Verb| {
+        Plan::new(&[Said::Created], &[&[act], &comes[..]].concat(), &[write], Some(9))
+    };
+    match verb {
+        Verb::Delete if kind == CalendarKind::Caldav => {
+            Err("an event has one name for ever: there is no other generation's")
+        }
+        Verb::Delete => Ok(beside_its_own(None, &comes)),
+        _ if matches!(point, "r20.removing" | "r20.removed") => Err("a removal is a delete"),
+        Verb::Create => Ok(by_hand(Act::RemoveByHand, Verb::Create)),
+        Verb::Update => Ok(by_hand(Act::MoveByHand, Verb::Update)),
+    }
 }

@@ -1,4 +1,4 @@
-//! The cells of the rules R10 to R15, of one store and kind of calendar: all in one database, each
+//! The cells of the rules R10 to R15 and R20, of one store and kind of calendar: all in one database, each
 //! booking in a calendar of its own, whose worker is given that calendar alone. They go forward
 //! together, crash by crash; then one other worker recovers them all.
 
@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use booking::Verb;
 use calendar_sync::crash::POINTS;
+use calendar_sync::emit::RepairOptions;
+use calendar_sync::emit::drift::Policy;
 use futures::{StreamExt as _, stream};
 
 use super::VERBS;
@@ -13,7 +15,7 @@ use super::cells::{AT_CALENDAR, Act, Plan, Said, TWICE, plan};
 use super::process::Process;
 use super::verdict::{Case, Outbox, judge_all, recover, tell};
 use crate::end_to_end::host::{Ordered, Trouble};
-use crate::end_to_end::story::{Story, provider};
+use crate::end_to_end::story::{Story, hour, provider};
 use crate::end_to_end::world::{PATIENCE, TOPIC, World, until};
 
 /// So many workers live at once. They mostly wait for the leases of those who are dead.
@@ -23,12 +25,16 @@ const PROCESSES_MAX: usize = 12;
 const JUDGED_AT_ONCE: usize = 8;
 
 /// For a worker without a broker, which only sends.
-const ALONE: [(&str, &str); 2] = [
+const ALONE: [(&str, &str); 3] = [
     // Nobody listens there.
     ("KAFKA_BROKERS", "127.0.0.1:9"),
     // Without what librdkafka says of that.
     ("LOG_LEVEL", "info,sqlx=error,calendar_sync::emit=debug,calendar_sync::consumer=error"),
+    ("REPAIR_POLICY", "repair"),
 ];
+
+/// Longer than all of it: a sweep begins where its hour is made to come, and nowhere else.
+const SWEEP_EVERY: Duration = Duration::from_hours(6);
 
 /// What is said to every booking once all is over: life goes on.
 const LAST_HOUR: u32 = 15;
@@ -59,12 +65,15 @@ struct Cell {
 /// acknowledged before the call.
 pub(super) async fn every_cell(mut world: World) {
     world.emit.verify_after = VERIFY_LATER.to_vec();
+    let repair =
+        RepairOptions { policy: Policy::Repair, interval: Some(SWEEP_EVERY), ..world.emit.repair };
+    world.emit.repair = repair;
     let mut cells = make(&world).await;
     let count = cells.len();
     make_before(&mut world, &mut cells).await;
     let outbox = Outbox::of(&world).await;
     while cells.iter().any(|cell| !cell.plan.acts.is_empty()) {
-        act(&mut world, &mut cells).await;
+        act(&mut world, &outbox, &mut cells).await;
         crash(&world, &mut cells).await;
         // Whoever is ended next need not wait for the leases of those who are dead. The last ones
         // do run out by themselves: whoever recovers waits for that.
@@ -167,7 +176,7 @@ async fn all_has_landed(world: &World) {
 }
 
 /// What happens to each cell before its next crash.
-async fn act(world: &mut World, cells: &mut [Cell]) {
+async fn act(world: &mut World, outbox: &Outbox, cells: &mut [Cell]) {
     loop {
         let next = |cell: &Cell| cell.plan.acts.front().copied();
         let is_quiet = |act| !matches!(act, Act::Crash(_) | Act::EndOnCall);
@@ -186,6 +195,11 @@ async fn act(world: &mut World, cells: &mut [Cell]) {
                     let event = world.only(&cell.case.at).await;
                     world.host.delete_by_hand(place, &event.id).await;
                 }
+                Some(Act::MoveByHand) => {
+                    let event = world.only(&cell.case.at).await;
+                    world.host.move_by_hand(place, &event.id, hour(LAST_HOUR)).await;
+                }
+                Some(Act::SweepComes) => outbox.sweep_alone(cell.case.at.id).await,
                 Some(Act::SlowDown) => {
                     cell.slow = Some(world.host.order_all_at(place, Trouble::Slow(SLOW)));
                 }
@@ -226,7 +240,9 @@ async fn crash_one(world: &World, cell: &mut Cell, act: Act) -> Result<(), Strin
             cell.stranded.push(stranded);
             called.map_err(|_| "it called nobody".to_owned()).and(ended)
         }
-        Act::Tell(_) | Act::RemoveByHand | Act::SlowDown => unreachable!("no crash"),
+        Act::Tell(_) | Act::RemoveByHand | Act::MoveByHand | Act::SweepComes | Act::SlowDown => {
+            unreachable!("no crash")
+        }
     }
 }
 

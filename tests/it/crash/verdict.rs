@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use booking::Verb;
+use booking::{ConnectionId, Verb};
 use calendar_sync::emit::EmitOptions;
 use sqlx::{PgPool, SqlitePool};
 
@@ -40,7 +40,10 @@ impl Case {
     ) -> Result<(), String> {
         let changes = self.changes(world).split_off(self.changed_before);
         if changes != writes {
-            return Err(format!("the calendar changed by {changes:?}, and not by {writes:?}"));
+            let shown = world.shown(&self.at).await;
+            return Err(format!(
+                "the calendar changed by {changes:?}, and not by {writes:?}; it shows {shown:?}"
+            ));
         }
         let shown = world.shown(&self.at).await;
         let row = world.mapped(&self.story).await;
@@ -105,14 +108,17 @@ impl Outbox {
         }
     }
 
-    /// The rows about which something is still to be done.
+    /// The rows about which something is still to be done, and the calendars that are to be swept.
     async fn unsettled(&self) -> i64 {
         const SQLITE: &str = "
-            SELECT count(*) FROM effects
-             WHERE due OR flight_verb IS NOT NULL OR verify_at IS NOT NULL";
+            SELECT (SELECT count(*) FROM effects
+                     WHERE due OR flight_verb IS NOT NULL OR verify_at IS NOT NULL)
+                 + (SELECT count(*) FROM sweeps WHERE began_at IS NOT NULL OR due_at = 0)";
         const POSTGRES: &str = "
-            SELECT count(*) FROM calendar_sync.effects
-             WHERE due OR flight_verb IS NOT NULL OR verify_at IS NOT NULL";
+            SELECT (SELECT count(*) FROM calendar_sync.effects
+                     WHERE due OR flight_verb IS NOT NULL OR verify_at IS NOT NULL)
+                 + (SELECT count(*) FROM calendar_sync.sweeps
+                     WHERE began_at IS NOT NULL OR due_at <= clock_timestamp())";
         let counted = match self {
             Self::Sqlite(pool) => sqlx::query_scalar(SQLITE).fetch_one(pool).await,
             Self::Postgres(pool) => sqlx::query_scalar(POSTGRES).fetch_one(pool).await,
@@ -131,6 +137,39 @@ impl Outbox {
             Self::Postgres(pool) => sqlx::query(POSTGRES).execute(pool).await.map(drop),
         };
         ended.expect("a statement");
+    }
+
+    /// The hour of this calendar's sweep has come; no call to it was left open, as far as is known.
+    pub(super) async fn sweep_alone(&self, connection: ConnectionId) {
+        const SQLITE: [&str; 2] = [
+            "UPDATE effects SET verify_at = NULL WHERE connection_id = ?1",
+            "UPDATE sweeps SET due_at = 0 WHERE connection_id = ?1",
+        ];
+        const POSTGRES: [&str; 2] = [
+            "UPDATE calendar_sync.effects SET verify_at = NULL WHERE connection_id = $1",
+            "UPDATE calendar_sync.sweeps SET due_at = clock_timestamp() WHERE connection_id = $1",
+        ];
+        for (sqlite, postgres) in SQLITE.into_iter().zip(POSTGRES) {
+            let changed = match self {
+                Self::Sqlite(pool) => {
+                    let id = connection.to_string();
+                    sqlx::query(sqlite)
+                        .bind(id)
+                        .execute(pool)
+                        .await
+                        .map(|done| done.rows_affected())
+                }
+                Self::Postgres(pool) => {
+                    let id = connection.0;
+                    sqlx::query(postgres)
+                        .bind(id)
+                        .execute(pool)
+                        .await
+                        .map(|done| done.rows_affected())
+                }
+            };
+            assert_eq!(changed.expect("a statement"), 1, "{sqlite}");
+        }
     }
 
     pub(super) async fn close(self) {

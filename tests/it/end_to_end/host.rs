@@ -327,8 +327,7 @@ impl Host {
             Self::Microsoft(graph) => microsoft::delete_by_hand(graph, id),
             Self::Caldav(caldav) => {
                 let path = format!("{}{id}", self.calendar_of(place));
-                let status = caldav.ask("DELETE", &path, &[]).await.status;
-                assert!(matches!(status, 200 | 204), "DELETE {path}: {status}");
+                caldav.empty(&path).await;
             }
         }
     }
@@ -386,7 +385,7 @@ impl Host {
         match self {
             Self::Google(google) => google.calls().list.iter().filter_map(google::write).collect(),
             Self::Microsoft(graph) => microsoft::writes(graph),
-            Self::Caldav(caldav) => caldav::writes(caldav.wire.calls()),
+            Self::Caldav(caldav) => caldav.writes(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A CalDAV server behind a line that can be disturbed.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use booking::Verb;
 use calendar_sync::calendar::Credentials;
@@ -27,16 +28,21 @@ pub(crate) struct CaldavHost {
     pub(crate) server: CaldavServer,
     pub(crate) wire: Wire,
     pub(crate) http: Http,
+    /// The paths that the host has emptied herself, each after so many calls.
+    emptied: Mutex<Vec<(usize, String)>>,
 }
 
-/// The writes among these calls.
-pub(super) fn writes(calls: Vec<WireCall>) -> Vec<Write> {
+/// The writes among these calls, and among what the host has emptied herself.
+fn writes(calls: Vec<WireCall>, emptied: &[(usize, String)]) -> Vec<Write> {
     let mut writes = Vec::new();
     let mut shown = BTreeMap::new();
-    for call in calls {
-        let is_new = call.is_new;
+    let mut emptied = emptied.iter().peekable();
+    for (number, call) in calls.into_iter().enumerate() {
+        while let Some((_, path)) = emptied.next_if(|(calls, _)| *calls <= number) {
+            shown.remove(path);
+        }
+        let (is_new, path) = (call.is_new, call.path.clone());
         let Some(mut write) = write_of(call) else { continue };
-        let path = (write.calendar.clone(), write.id.clone());
         // Where `If-None-Match` is ignored, the same bytes may be put twice: nobody sees it.
         write.effective &= !(is_new && shown.get(&path) == Some(&write.body));
         if write.effective {
@@ -70,6 +76,23 @@ fn write_of(call: WireCall) -> Option<Write> {
 }
 
 impl CaldavHost {
+    pub(crate) fn new(server: CaldavServer, wire: Wire, http: Http) -> Self {
+        Self { server, wire, http, emptied: Mutex::default() }
+    }
+
+    /// What the service has written, in order.
+    pub(super) fn writes(&self) -> Vec<Write> {
+        writes(self.wire.calls(), &self.emptied.lock().expect("no poison"))
+    }
+
+    /// The host deletes what stands at a path.
+    pub(super) async fn empty(&self, path: &str) {
+        let status = self.ask("DELETE", path, &[]).await.status;
+        assert!(matches!(status, 200 | 204), "DELETE {path}: {status}");
+        let emptied = (self.wire.calls().len(), path.to_owned());
+        self.emptied.lock().expect("no poison").push(emptied);
+    }
+
     pub(super) fn credentials(&self) -> Credentials {
         Credentials::Basic {
             username: self.server.user.clone(),
