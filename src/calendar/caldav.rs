@@ -21,6 +21,7 @@ use url::Url;
 use uuid::{Uuid, uuid};
 
 use super::http::{self, Exchanged, Http, Request, Response};
+use super::ical::OBJECT_LEN_MAX;
 use super::{
     Account, Answer, Calendar, Call, Condition, Hers, Inspected, Listed, Listing, Name, Put,
     Reading, ical,
@@ -113,7 +114,9 @@ impl Caldav {
     async fn get(&self, external_id: &str) -> Result<Response, Answer> {
         let url = self.resource(external_id)?;
         let headers = vec![(ACCEPT, "text/calendar".to_owned())];
-        self.exchange(Method::GET, url, headers, &[]).await.whole()
+        let credentials = Some(&self.account.credentials);
+        let request = Request { method: Method::GET, url, credentials, headers, body: &[] };
+        self.http.exchange_up_to(request, OBJECT_LEN_MAX).await.whole()
     }
 
     /// The event is not there: is the calendar (L24)?
@@ -212,13 +215,15 @@ fn inspected(response: Response) -> Inspected {
         return Inspected::unseen(Reading::Failed(not_calendars("no calendar object")));
     }
     let text = ical::text_of(body);
+    // Of another charset, some letters are lost; but hers is not.
+    let there = text.clone().unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
     let marker = text.as_deref().and_then(ical::read_marker);
     // CalDAV keeps the UID that it is given; what it shows is what we read.
     let provider_uid = marker.as_ref().map(|marker| marker.uid.to_string());
     Inspected {
         reading: Reading::Live { marker, etag: response.etag, provider_uid, server_id: None },
         content: text.as_deref().and_then(ical::read_content),
-        hers: text.filter(|text| ical::has_hers(text)).map(|text| Hers(Put::Object(text))),
+        hers: ical::has_hers(&there).then_some(Hers(Put::Object(there))),
     }
 }
 

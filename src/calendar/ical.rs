@@ -33,6 +33,8 @@ use super::zone;
 
 /// The longest line, in octets, without its line break (RFC 5545 §3.1).
 const LINE_LEN_MAX: usize = 75;
+/// The longest object that is read or written, in bytes: hosts attach files to events.
+pub const OBJECT_LEN_MAX: usize = 8 * 1024 * 1024;
 /// Who wrote it (RFC 5545 §3.7.3). Constant, so that an upgrade rewrites no event.
 const PRODID: &str = "-//calendar-sync//EN";
 const CONNECTION: &str = "X-BOOKING-CONNECTION";

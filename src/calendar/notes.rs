@@ -16,6 +16,8 @@ use booking::Digest;
 
 /// So many words of a text are looked at; what comes after them is the host's.
 const WORDS_MAX: usize = 100_000;
+/// What a word costs beside its bytes: its length is hashed as well.
+const WORD_COST: usize = 8;
 /// So many bytes are hashed at most in search of our words.
 const HASHED_MAX: usize = 16 * 1024 * 1024;
 
@@ -46,7 +48,7 @@ impl Run {
         let mut hashed = 0_usize;
         for at in [0, last].into_iter().chain(1..last) {
             let these = &words[at..at + self.count];
-            hashed += these.iter().map(|word| word.text.len()).sum::<usize>();
+            hashed += these.iter().map(|word| word.text.len() + WORD_COST).sum::<usize>();
             if hashed > HASHED_MAX {
                 return None;
             }
@@ -211,7 +213,12 @@ impl Notes {
         // Each character of ours takes one at least, and the ellipsis one.
         let kept = text.chars().count().saturating_sub(over + 1);
         let cut: String = text.chars().take(kept).chain(['…']).collect();
-        (self.around(Some(&cut)), Some(cut))
+        let around = self.around(Some(&cut));
+        if around.chars().count() > len_max {
+            // Hers leaves no room, not even for the lines between: the rest of the update is worth more.
+            return (self.around(None), None);
+        }
+        (around, Some(cut))
     }
 }
 

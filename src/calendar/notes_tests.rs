@@ -125,6 +125,26 @@ fn her_formatting_stays_and_tags_still_match() {
     }
 }
 
+/// What shows without a word is hers as well: we write words alone.
+#[test]
+fn a_picture_beside_our_words_is_hers() {
+    let run = Some(Run::of(Some("Please come.")));
+    let (map, rule) = ("<img src=\"cid:map\">", "<hr>");
+    for (shown, expected) in [
+        (format!("<p>Please come.</p>{map}"), format!("<p>Now go.</p>{map}")),
+        (format!("{rule}Please come."), format!("{rule}Now go.")),
+        (format!("Please {map} come."), format!("Now go.{map}")),
+    ] {
+        let hers = Parts::of(&shown, Form::Page, run).hers.expect("it shows more");
+        assert_eq!(hers.around(Some("Now go.")), expected);
+    }
+    let none = Some(Run::of(None));
+    assert!(Parts::of(&format!("<body>{map}</body>"), Form::Page, none).hers.is_some());
+    for ours in ["<div>Please<br> <b>come</b>.</div>", "Please come.<!-- <img> -->"] {
+        assert_eq!(Parts::of(ours, Form::Page, run).hers, None, "{ours}");
+    }
+}
+
 #[test]
 fn what_a_page_says_is_read_word_by_word() {
     for (html, said) in [
@@ -134,6 +154,11 @@ fn what_a_page_says_is_read_word_by_word() {
         ("1 < 2 <3 &unknown; & <", "1 < 2 <3 &unknown; & <"),
         ("<title>no</title><SCRIPT>no</Script>yes<!-- no", "yes"),
         ("<style>no", ""),
+        (
+            "Gr&uuml;&szlig;e, caf&eacute;&hellip; &#252; &notit; &amp",
+            "Grüße, café… ü &notit; &amp",
+        ),
+        ("<html><head><title>no</title><body>yes", "yes"),
     ] {
         assert_eq!(page::text(html), said, "{html}");
     }
@@ -152,7 +177,7 @@ fn for_want_of_room_ours_is_cut_and_hers_is_not() {
     assert_eq!((cut.as_str(), left.as_deref()), ("01234…\n\nmine", Some("01234…")));
     assert!(is_same_or_cut("0123456789", "01234…") && !is_same_or_cut("0123456789", "x…"));
     assert!(!is_same("0123456789", "01234…"));
-    assert_eq!(notes.around_within(Some("0"), 2).0, "…\n\nmine");
+    assert_eq!(notes.around_within(Some("0"), 2), ("\n\nmine".to_owned(), None));
     assert_eq!(notes.around_within(None, 2).0, "\n\nmine");
 }
 

@@ -126,7 +126,7 @@ impl Drain<'_> {
         let mut rounds = 0;
         // Whether nothing of this flight can have been applied before the next call: only then
         // does a refusal of that call mean that nothing is in flight any more.
-        let mut fresh = matches!(next, Next::Send(..));
+        let mut fresh = matches!(next, Next::Send(..) | Next::ReadBack { sent: false, .. });
         let mut calls = 0;
         loop {
             if stop.is_cancelled() && calls > 0 && !matches!(next, Next::Record(..)) {

@@ -122,7 +122,7 @@ pub fn is_shown(ours: &Content, shown: &Content) -> bool {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     notes::is_same_or_cut(&ours.summary, &shown.summary)
         && notes::is_same_or_cut(&text(&ours.description), &text(&shown.description))
-        && notes::is_same(&text(&ours.location), &text(&shown.location))
+        && notes::is_same_or_cut(&text(&ours.location), &text(&shown.location))
         && ical::whole_seconds(ours) == ical::whole_seconds(shown)
         && ours.tentative == shown.tentative
 }

@@ -12,7 +12,7 @@ use super::drift::{GENERATIONS_AHEAD, Judged, Rule, judge};
 use super::lane::Drain;
 use super::outcome::{Outcome, Unread, outcome, unread};
 use crate::calendar::{Call, Condition, Inspected, Name, Reading};
-use crate::store::{DriftNote, Finding, Owed, Result, Verify};
+use crate::store::{DriftKind, DriftNote, Finding, Owed, Result, Verify};
 
 /// So many generations before the present one are looked at, and so many after it.
 const GENERATIONS_MAX: i32 = GENERATIONS_AHEAD;
@@ -104,8 +104,11 @@ impl Drain<'_> {
             }
         };
         // Where the calendar forgets that it has made an event, one late create can make several, of which
-        // a look shows one: it is looked again until none is left.
-        let is_one_of_many = forgets(kind) && matches!(finding, Finding::Differs { .. });
+        // a look shows one: it is looked again until none is left. What its host made of it is no late
+        // create, and a calendar that does not take our mend is not asked for it again and again.
+        let is_hers = matches!(judged.drift, Some(DriftKind::Edited | DriftKind::Unmarked));
+        let is_one_of_many =
+            forgets(kind) && !is_hers && matches!(finding, Finding::Differs { .. });
         let soon = self.emitter.options.backoff.delay_max;
         let later = later.or(is_one_of_many.then_some(soon));
         // A database that lost its tail may have lost generations.

@@ -204,6 +204,7 @@ macro_rules! every_edit_fact {
             [
                 notes_beside_our_text_are_no_drift_and_survive_a_repair,
                 an_edit_of_our_text_is_found_and_written_over,
+                a_repair_that_is_refused_is_made_all_the_same,
             ]
         );
     };

@@ -179,6 +179,7 @@ macro_rules! every_fact {
                 what_is_to_be_read_anyway_keeps_its_hour,
                 a_row_is_found_by_its_booking_and_by_its_events_name,
                 a_copy_is_news_once_and_goes_with_its_event,
+                what_is_to_be_read_anyway_settles_no_drift_before,
                 a_drift_is_news_once_and_until_it_is_settled,
                 what_is_known_to_be_otherwise_is_read_again_if_asked_for,
                 no_more_drift_is_kept_than_the_bound,

@@ -7,14 +7,13 @@
 //! series that she has made of it is an edit of ours: `RRULE` and its like go, and so do the other
 //! events of the object.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::http::BODY_LEN_MAX;
 use super::super::notes::{Form, Notes, Parts, Run};
-use super::{TEXT, fold, split, unescape, unfold};
+use super::{OBJECT_LEN_MAX, TEXT, fold, split, unescape, unfold};
 
 /// The properties of an event that are ours, beside those that begin with [`OURS`].
-const PROPERTIES: [&str; 18] = [
+const PROPERTIES: [&str; 22] = [
     "UID",
     "DTSTAMP",
     "DTSTART",
@@ -36,9 +35,20 @@ const PROPERTIES: [&str; 18] = [
     "RECURRENCE-ID",
     // The description in HTML.
     "X-ALT-DESC",
+    "STYLED-DESCRIPTION",
+    // Whether the time is free, in Outlook's words.
+    "X-MICROSOFT-CDO-BUSYSTATUS",
+    "X-MICROSOFT-CDO-INTENDEDSTATUS",
+    "X-MICROSOFT-CDO-ALLDAYEVENT",
 ];
+/// What says in other words where the place is that stands beside them.
+const PLACES: [&str; 2] = ["GEO", "X-APPLE-STRUCTURED-LOCATION"];
+/// What of ours is looked at where it stands.
+const LOOKED_AT: [&str; 5] = ["DTSTART", "DTEND", "DTSTAMP", "SEQUENCE", "LOCATION"];
 /// How the names of our own properties begin.
 const OURS: &str = "X-BOOKING-";
+/// The highest SEQUENCE (RFC 5545 §3.3.8: an INTEGER has 32 bits, with its sign).
+const SEQUENCE_MAX: u32 = 0x7fff_ffff;
 /// The longest notes that are kept, in bytes.
 const NOTES_LEN_MAX: usize = 256 * 1024;
 
@@ -50,6 +60,8 @@ struct Hers {
     /// Zones, by their names.
     zones: Vec<(String, Vec<String>)>,
     notes: Option<Notes>,
+    /// What stands there of ours: the lines by their names.
+    there: BTreeMap<&'static str, String>,
 }
 
 impl Hers {
@@ -64,7 +76,7 @@ pub fn has_hers(text: &str) -> bool {
 }
 
 /// Our event, with what its host has put into the event that stands there. Where that holds nothing
-/// of hers, or is no event, these are our bytes; what does not fit into [`BODY_LEN_MAX`] is left out.
+/// of hers, or is no event, these are our bytes; what does not fit into [`OBJECT_LEN_MAX`] is left out.
 pub fn merge(ours: &str, there: &str) -> String {
     let Some(hers) = read(there).filter(|hers| !hers.is_empty()) else {
         return ours.to_owned();
@@ -76,7 +88,7 @@ pub fn merge(ours: &str, there: &str) -> String {
         format!("DESCRIPTION:{}", escape(&notes.around(own.as_deref())))
     });
     let zones = zones_of(&unfolded);
-    let mut room = BODY_LEN_MAX.saturating_sub(ours.len());
+    let mut room = OBJECT_LEN_MAX.saturating_sub(ours.len());
     let mut take = |lines: &[String]| {
         let text: String = lines.iter().map(|line| fold(line)).collect();
         room.checked_sub(text.len()).map(|left| {
@@ -85,7 +97,11 @@ pub fn merge(ours: &str, there: &str) -> String {
         })
     };
     let description = description.and_then(|line| take(&[line]));
-    let items: Vec<String> = hers.items.iter().filter_map(|item| take(item)).collect();
+    let place = value_of(&unfolded, "LOCATION");
+    let is_moved = place != hers.there.get("LOCATION").map(|line| unescape(split(line).1));
+    let says_another = |item: &&Vec<String>| is_moved && PLACES.iter().any(|it| is_named(item, it));
+    let items = hers.items.iter().filter(|item| !says_another(item));
+    let items: Vec<String> = items.filter_map(|item| take(item)).collect();
     let named = zones_named(&hers.items);
     let is_wanted =
         |zone: &&(String, Vec<String>)| named.contains(&zone.0) && !zones.contains(&zone.0);
@@ -104,10 +120,21 @@ pub fn merge(ours: &str, there: &str) -> String {
             _ => {}
         }
         if !is_description {
-            merged.push_str(&fold(line));
+            merged.push_str(&fold(&hers.newer(line, &unfolded)));
         }
     }
     merged
+}
+
+/// The value of the first property of a name in the event of a text of ours.
+fn value_of(unfolded: &str, name: &str) -> Option<String> {
+    let event = unfolded.split_once("BEGIN:VEVENT")?.1;
+    let line = event.lines().find(|line| split(line).0 == name)?;
+    Some(unescape(split(line).1))
+}
+
+fn is_named(item: &[String], name: &str) -> bool {
+    item.first().is_some_and(|line| split(line).0.eq_ignore_ascii_case(name))
 }
 
 /// What is the host's in the first event of a text that is no exception of a series. `None`: there is
@@ -150,6 +177,38 @@ fn read(text: &str) -> Option<Hers> {
 }
 
 impl Hers {
+    /// A line of ours. Where she has guests, their calendars obey nothing that is older than what they
+    /// know (RFC 5546 §2.1.5): a lower SEQUENCE, or an earlier DTSTAMP; and a move has a higher one.
+    fn newer(&self, line: &str, ours: &str) -> String {
+        let name = split(line).0;
+        let there = self.there.get(name).map(|line| split(line).1.trim());
+        let Some(there) = there.filter(|_| self.items.iter().any(|it| is_named(it, "ATTENDEE")))
+        else {
+            return line.to_owned();
+        };
+        let said = split(line).1.trim();
+        match name {
+            "SEQUENCE" => {
+                let number = |text: &str| text.parse::<u32>().unwrap_or_default();
+                let moved = u32::from(self.is_moved(ours));
+                let least = number(there).saturating_add(moved).min(SEQUENCE_MAX);
+                format!("SEQUENCE:{}", number(said).max(least))
+            }
+            // Both in UTC, in one form (RFC 5545 §3.8.7.2): the later one is the greater.
+            "DTSTAMP" if there.len() == said.len() => format!("DTSTAMP:{}", said.max(there)),
+            _ => line.to_owned(),
+        }
+    }
+
+    /// Whether our event is at another time than the one that stands there.
+    fn is_moved(&self, ours: &str) -> bool {
+        let event = ours.split_once("BEGIN:VEVENT").map_or("", |(_, event)| event);
+        ["DTSTART", "DTEND"].into_iter().any(|name| {
+            let line = event.lines().find(|line| split(line).0 == name);
+            line != self.there.get(name).map(String::as_str)
+        })
+    }
+
     fn zone(&mut self, lines: &[&str]) {
         let name = lines
             .iter()
@@ -174,7 +233,10 @@ impl Hers {
                 match name.to_ascii_uppercase().as_str() {
                     "DESCRIPTION" => text = Some(unescape(value)),
                     TEXT => run = Run::parse(value.trim()),
-                    name if is_ours(name) || !is_name(name) => {}
+                    name if is_ours(name) || !is_name(name) => {
+                        let known = LOOKED_AT.into_iter().find(|known| *known == name);
+                        self.there.extend(known.map(|known| (known, (*line).to_owned())));
+                    }
                     _ => self.items.push(vec![(*line).to_owned()]),
                 }
                 continue;

@@ -134,6 +134,51 @@ fn a_zone_stays_only_where_something_of_hers_names_it() {
     assert_eq!(merge(&utc, &merged).matches("TZID:Europe/Berlin").count(), 1);
 }
 
+/// Apple's clients show the structured place, not ours.
+#[test]
+fn another_place_goes_with_all_that_says_it() {
+    let apple = "GEO:52.5;13.4\r\nX-APPLE-STRUCTURED-LOCATION;VALUE=URI;X-TITLE=Cafe:geo:52.5,13.4";
+    let same = with(&ours(0), apple);
+    assert_eq!(merge(&ours(1), &same), with(&ours(1), apple), "of our own place");
+    let room = "LOCATION:Room 1\\; left\\, please";
+    let elsewhere = same.replace(room, "LOCATION:Cafe");
+    assert!(elsewhere.contains("LOCATION:Cafe"));
+    assert_eq!(merge(&ours(1), &elsewhere), ours(1));
+    let nowhere = same.replace(&format!("{room}\r\n"), "");
+    assert_eq!(merge(&ours(1), &nowhere), ours(1));
+    let outlooks = "X-MICROSOFT-CDO-BUSYSTATUS:FREE\r\nSTYLED-DESCRIPTION;VALUE=TEXT:<p>No.</p>";
+    assert_eq!(merge(&ours(1), &with(&ours(0), outlooks)), ours(1));
+}
+
+/// Her guests' calendars obey nothing older than what they know (RFC 5546 §2.1.5).
+#[test]
+fn what_guests_are_told_is_newer_than_what_they_know() {
+    let sequence = |text: &str| {
+        let lines = event_of(text);
+        let value =
+            |name: &str| lines.iter().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        (value("SEQUENCE:").unwrap(), value("DTSTAMP:").unwrap())
+    };
+    let own = sequence(&ours(0));
+    let told = |text: &str| {
+        let text = text.replace(&format!("SEQUENCE:{}", own.0), "SEQUENCE:7");
+        text.replace(&format!("DTSTAMP:{}", own.1), "DTSTAMP:20990101T000000Z")
+    };
+    let guest = "ATTENDEE:mailto:bob@example.com";
+    let there = told(&with(&ours(0), guest));
+    let merged = merge(&ours(1), &there);
+    assert_eq!(sequence(&merged), ("7".to_owned(), "20990101T000000Z".to_owned()), "no move");
+    let later =
+        Content { end: "2030-06-01T11:00:00Z".parse().unwrap(), ..content(1, None, Tz::UTC) };
+    let moved = merge(&written(1, &later), &there);
+    assert_eq!(sequence(&moved).0, "8");
+    assert_eq!(merge(&written(1, &later), &moved), moved, "once");
+    let highest = there.replace("SEQUENCE:7", "SEQUENCE:2147483647");
+    assert_eq!(sequence(&merge(&written(1, &later), &highest)).0, "2147483647");
+    let alone = merge(&ours(1), &told(&with(&ours(0), "COLOR:red")));
+    assert_eq!(sequence(&alone), sequence(&ours(1)), "nobody was told");
+}
+
 /// A series is an edit of ours.
 #[test]
 fn a_series_is_one_event_again() {
@@ -165,12 +210,12 @@ fn what_is_no_event_holds_nothing_of_hers() {
 /// What is merged can be read again.
 #[test]
 fn what_does_not_fit_is_left_out() {
-    let large = format!("ATTACH;ENCODING=BASE64;VALUE=BINARY:{}", "A".repeat(BODY_LEN_MAX));
+    let large = format!("ATTACH;ENCODING=BASE64;VALUE=BINARY:{}", "A".repeat(OBJECT_LEN_MAX));
     let there = with(&ours(0), &format!("{large}\r\nCOLOR:red"));
     assert_eq!(merge(&ours(1), &there), with(&ours(1), "COLOR:red"));
     let notes = format!("Bring\\, a towel. {}", "\\,é".repeat(NOTES_LEN_MAX));
     let merged = merge(&ours(1), &ours(0).replace("Bring\\, a towel.", &notes));
-    assert!((NOTES_LEN_MAX..BODY_LEN_MAX).contains(&merged.len()), "{}", merged.len());
+    assert!((NOTES_LEN_MAX..OBJECT_LEN_MAX).contains(&merged.len()), "{}", merged.len());
     assert_eq!(read_content(&merged), read_content(&ours(1)));
 }
 

@@ -54,9 +54,9 @@ pub(super) fn insert_of(name: &str, marker: &Marker, content: &Content) -> Value
     };
     json!({
         "transactionId": name,
-        "subject": subject_of(content),
+        "subject": cut(&content.summary),
         "body": { "contentType": "text", "content": content.description.as_deref().unwrap_or("") },
-        "location": { "displayName": content.location.as_deref().unwrap_or("") },
+        "location": { "displayName": cut(content.location.as_deref().unwrap_or("")) },
         "start": moment(zone, start),
         "end": moment(zone, end),
         "isAllDay": false,
@@ -69,18 +69,18 @@ pub(super) fn insert_of(name: &str, marker: &Marker, content: &Content) -> Value
     })
 }
 
-/// The longest subject, in UTF-16 units (Exchange Web Services, `Subject`: "limited to 255 characters").
-const SUBJECT_LEN_MAX: usize = 255;
+/// The longest subject and the longest place, in UTF-16 units (Exchange Web Services, `Subject`: "limited
+/// to 255 characters"; [MS-OXCICAL] 2.1.3.1.1.20.14, LOCATION: "truncated to a length of 255 WCHARs").
+const LINE_LEN_MAX: usize = 255;
 
-/// The title, as far as Exchange keeps one.
-fn subject_of(content: &Content) -> String {
+/// A title or a place, as far as Exchange keeps one.
+fn cut(text: &str) -> String {
     const CUT: char = '…';
-    let len = |text: &str| text.encode_utf16().count();
-    if len(&content.summary) <= SUBJECT_LEN_MAX {
-        return content.summary.clone();
+    if text.encode_utf16().count() <= LINE_LEN_MAX {
+        return text.to_owned();
     }
-    let mut left = SUBJECT_LEN_MAX - CUT.len_utf16();
-    let kept = content.summary.chars().take_while(|letter| {
+    let mut left = LINE_LEN_MAX - CUT.len_utf16();
+    let kept = text.chars().take_while(|letter| {
         let fits = letter.len_utf16() <= left;
         left -= letter.len_utf16() * usize::from(fits);
         fits
@@ -110,7 +110,7 @@ pub(super) fn with_notes(body: &[u8], notes: &Notes) -> Option<Vec<u8>> {
 /// in whole seconds, since their zone comes back under another name.
 fn digest_shown(content: &Content) -> Digest {
     let (start, end) = ical::whole_seconds(content);
-    let line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = |text: &str| cut(text).split_whitespace().collect::<Vec<_>>().join(" ");
     Digest::of([
         line(&content.summary).as_bytes(),
         line(content.location.as_deref().unwrap_or_default()).as_bytes(),
@@ -416,7 +416,9 @@ impl Event {
     /// host's notes.
     pub(super) fn content(&self) -> Option<Content> {
         let is_once = self.kind.as_deref().is_none_or(|kind| kind == "singleInstance");
-        if self.is_all_day || !is_once {
+        // Whatever else she shows as, the time is hers no more: but then she could be booked again.
+        let is_free = matches!(self.show_as.as_deref(), Some("free" | "workingElsewhere"));
+        if self.is_all_day || !is_once || is_free {
             return None;
         }
         let location = self.location.as_ref().and_then(|location| location.display_name.clone());

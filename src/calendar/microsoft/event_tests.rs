@@ -50,15 +50,14 @@ fn parse(event: &Value) -> Option<Event> {
 
 /// A letter of four bytes counts twice, and is not cut in two.
 #[test]
-fn a_title_is_cut_where_exchange_cuts_it() {
-    let of = |title: &str| subject_of(&Content { summary: title.to_owned(), ..morning() });
+fn a_title_or_a_place_is_cut_where_exchange_cuts_it() {
     let fitting = "x".repeat(255);
-    assert_eq!(of(&fitting), fitting);
-    assert_eq!(of(&"x".repeat(256)), format!("{}…", "x".repeat(254)));
+    assert_eq!(cut(&fitting), fitting);
+    assert_eq!(cut(&"x".repeat(256)), format!("{}…", "x".repeat(254)));
     let odd = format!("x{}", "👩".repeat(127));
-    assert_eq!(of(&odd), odd);
-    assert_eq!(of(&"👩".repeat(128)), format!("{}…", "👩".repeat(127)));
-    assert_eq!(of(&format!("x{}", "👩".repeat(128))), format!("x{}…", "👩".repeat(126)));
+    assert_eq!(cut(&odd), odd);
+    assert_eq!(cut(&"👩".repeat(128)), format!("{}…", "👩".repeat(127)));
+    assert_eq!(cut(&format!("x{}", "👩".repeat(128))), format!("x{}…", "👩".repeat(126)));
 }
 
 /// L19.
@@ -160,6 +159,8 @@ fn an_answer_that_shows_something_else_than_was_sent_is_of_before() {
         ("subject", json!("Massage")),
         ("location", json!({"displayName": ""})),
         ("showAs", json!("tentative")),
+        ("showAs", json!("free")),
+        ("showAs", json!("workingElsewhere")),
         ("isAllDay", json!(true)),
         ("start", json!({"dateTime": "2026-11-23T08:30:00.0000000", "timeZone": "UTC"})),
         ("transactionId", json!("another")),
@@ -208,6 +209,11 @@ fn an_edit_is_told_from_notes() {
         let mut edited = event.clone();
         edited[field] = value;
         assert_eq!(parse(&edited).unwrap().differs(), Some(true), "{field}");
+    }
+    // The time is taken all the same.
+    for shows in ["busy", "oof"] {
+        event["showAs"] = shows.into();
+        assert_eq!(parse(&event).unwrap().differs(), Some(false), "{shows}");
     }
     // What an earlier version wrote.
     let old = json!({

@@ -13,10 +13,12 @@ const INLINE: [&str; 22] = [
 ];
 /// Elements whose content is no text.
 const SILENT: [&str; 4] = ["head", "script", "style", "title"];
+/// Elements that show something without a word.
+const SHOWING: [&str; 8] = ["audio", "hr", "iframe", "img", "input", "object", "svg", "video"];
 /// The longest name of a tag, in bytes.
 const NAME_LEN_MAX: usize = 32;
 /// The longest entity that is understood, in bytes, from `&` to `;`.
-const ENTITY_LEN_MAX: usize = 12;
+const ENTITY_LEN_MAX: usize = 34;
 
 /// A tag, a comment, or an element that shows nothing.
 struct Markup {
@@ -40,10 +42,10 @@ pub(super) fn parts(html: &str, run: Run) -> Option<Parts> {
         let (before, after) = html.split_at(at.map_or(0, |body| body.range.end));
         let (before, after) = (before.to_owned(), after.to_owned());
         let notes = Notes { before, after, is_page: true, is_beside: true };
-        return Some(Parts { ours: None, hers: (!page.words.is_empty()).then_some(notes) });
+        return Some(Parts { ours: None, hers: page.shows_anything().then_some(notes) });
     }
     let found = run.find(&page.words)?;
-    let is_all = found.len() == page.words.len() && found.len() < WORDS_MAX;
+    let is_all = found.len() == page.words.len() && found.len() < WORDS_MAX && !page.shows_more();
     let ours = join(&page.words[found.clone()]);
     let range = page.words[found.start].range.start..page.words[found.end - 1].range.end;
     let notes = Notes {
@@ -87,6 +89,16 @@ impl<'a> Page<'a> {
         let mut page = Page { words: Vec::new(), markup: Vec::new() };
         while page.words.len() < WORDS_MAX && reader.step(&mut page) {}
         page
+    }
+
+    /// Whether anything shows in it.
+    fn shows_anything(&self) -> bool {
+        !self.words.is_empty() || self.shows_more()
+    }
+
+    /// Whether something shows in it that is no word: none of ours.
+    fn shows_more(&self) -> bool {
+        self.markup.iter().any(|it| SHOWING.contains(&it.name.as_str()))
     }
 
     /// What of the tags among our words has to stay, so that those around them still match: all but
@@ -202,7 +214,8 @@ impl<'a> Reader<'a> {
         let range = if SILENT.contains(&name) && !closes {
             let close = format!("</{name}");
             let close = rest.find(&close).and_then(|at| ends_at(at, ">"));
-            self.at..close.unwrap_or(end)
+            // A head may end without a word of its own (HTML §13.1.2.4): what is silent in it has its own.
+            self.at..close.unwrap_or(if name == "head" { tag_end } else { end })
         } else {
             self.at..tag_end
         };
@@ -216,25 +229,11 @@ impl<'a> Reader<'a> {
         let rest = &self.html.as_bytes()[self.at..];
         let rest = &rest[..rest.len().min(ENTITY_LEN_MAX)];
         let len = rest.iter().position(|byte| *byte == b';')?;
-        let name = std::str::from_utf8(rest.get(1..len)?).ok()?;
-        let said = match name.strip_prefix('#') {
-            Some(number) => {
-                let code = match number.strip_prefix(['x', 'X']) {
-                    Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-                    None => number.parse().ok()?,
-                };
-                char::from_u32(code)?
-            }
-            None => match name {
-                "amp" => '&',
-                "lt" => '<',
-                "gt" => '>',
-                "quot" => '"',
-                "apos" => '\'',
-                "nbsp" => '\u{a0}',
-                _ => return None,
-            },
-        };
+        let entity = std::str::from_utf8(rest.get(..=len)?).ok()?;
+        let decoded = html_escape::decode_html_entities(entity);
+        let mut said = decoded.chars();
+        // What is no entity stays as it is.
+        let said = said.next().filter(|_| decoded != entity && said.next().is_none())?;
         Some((said, len + 1))
     }
 }

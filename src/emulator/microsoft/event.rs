@@ -14,8 +14,8 @@ use crate::emulator::call_log;
 
 /// How many keys each write of an event sets aside, for changes of the server's own.
 pub(super) const KEYS_PER_WRITE: u64 = 16;
-/// The longest subject, in UTF-16 units.
-const SUBJECT_LEN_MAX: usize = 255;
+/// The longest subject or place, in UTF-16 units.
+const LINE_LEN_MAX: usize = 255;
 
 /// A stored event.
 #[derive(Debug, Clone)]
@@ -165,7 +165,7 @@ impl Stored {
                 }
             }
         }
-        self.check_subject()?;
+        self.check_lines()?;
         self.check_range()
     }
 
@@ -176,11 +176,13 @@ impl Stored {
         }
     }
 
-    /// Exchange keeps so much of a title (Exchange Web Services, `Subject`); what Graph says to more is
-    /// not established.
-    fn check_subject(&self) -> Result<(), ApiError> {
-        let len = self.text("subject").unwrap_or_default().encode_utf16().count();
-        if len > SUBJECT_LEN_MAX { Err(ApiError::property()) } else { Ok(()) }
+    /// Exchange keeps so much of a title (Exchange Web Services, `Subject`) and of a place ([MS-OXCICAL],
+    /// LOCATION); what Graph says to more is not established.
+    fn check_lines(&self) -> Result<(), ApiError> {
+        let place = self.fields.get("location").and_then(|place| place["displayName"].as_str());
+        let lines = [self.text("subject"), place].into_iter().flatten();
+        let is_too_long = |line: &str| line.encode_utf16().count() > LINE_LEN_MAX;
+        if lines.into_iter().any(is_too_long) { Err(ApiError::property()) } else { Ok(()) }
     }
 
     /// The end not before the start; a whole day from midnight to midnight, in one zone.

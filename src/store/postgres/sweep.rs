@@ -267,8 +267,7 @@ impl PostgresStore {
                    AND (ical_uid = ANY($2) OR ical_uid = ANY($3) OR ical_uid = ANY($4))
                  ORDER BY ical_uid FOR UPDATE)
             UPDATE effects e
-               SET seen_at = CASE WHEN e.ical_uid = ANY($2) THEN clock_timestamp()
-                             ELSE e.seen_at END,
+               SET seen_at = CASE WHEN e.ical_uid = ANY($2) THEN $5 ELSE e.seen_at END,
                    gone_at = CASE WHEN e.ical_uid = ANY($4) THEN clock_timestamp()
                              ELSE e.gone_at END
               FROM held WHERE e.connection_id = $1 AND e.ical_uid = held.ical_uid";
@@ -296,12 +295,14 @@ impl PostgresStore {
         if paged.map_err(&failed)?.rows_affected() == 0 {
             return Ok(None);
         }
+        let now = still_otherwise(&mut tx, lane, &page.verify).await.map_err(&failed)?;
         self.at("sweep.effects").await;
         let statement = sqlx::query(ROWS)
             .bind(connection)
             .bind(texts(&page.seen))
             .bind(texts(&page.verify))
-            .bind(texts(&page.gone));
+            .bind(texts(&page.gone))
+            .bind(now);
         statement.execute(&mut *tx).await.map_err(&failed)?;
         let statement =
             sqlx::query(VERIFY).bind(connection).bind(LAST_STAGE).bind(texts(&page.verify));
@@ -347,6 +348,26 @@ impl PostgresStore {
             .map_err(failed("resume a sweep"))?;
         Ok(done.rows_affected() == 1)
     }
+}
+
+/// That an event is there settles nothing of what is otherwise with it: this is said first, and as of the
+/// moment, which is answered, at which it is seen.
+async fn still_otherwise(
+    tx: &mut Transaction<'_, Postgres>,
+    lane: &LaneLease,
+    verify: &[IcalUid],
+) -> sqlx::Result<DateTime<Utc>> {
+    const STANDS: &str = concat!(
+        "UPDATE drift d SET seen_at = $3 FROM effects e
+          WHERE d.connection_id = $1 AND d.ical_uid = ANY($2) AND d.kind IN ",
+        of_a_row!(),
+        " AND e.connection_id = $1 AND e.ical_uid = d.ical_uid
+            AND (e.seen_at IS NULL OR d.seen_at >= e.seen_at)"
+    );
+    let now = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut **tx).await?;
+    let stands = sqlx::query(STANDS).bind(lane.connection.0).bind(texts(verify)).bind(now);
+    stands.execute(&mut **tx).await?;
+    Ok(now)
 }
 
 /// Has what was not found read by its name; where asked, also what is known to be otherwise.

@@ -306,6 +306,18 @@ async fn write_page(
         UPDATE sweeps
            SET page = COALESCE(?2, page), pages = pages + 1, removals = removals + ?3, failures = 0
          WHERE connection_id = ?1 AND began_at IS NOT NULL";
+    // That an event is there settles nothing of what is otherwise with it: before it is seen.
+    const STANDS: &str = concat!(
+        "UPDATE drift AS d SET seen_at = ?2
+          WHERE d.connection_id = ?1 AND d.kind IN ",
+        of_a_row!(),
+        "
+            AND d.ical_uid IN (SELECT value FROM json_each(?3))
+            AND EXISTS (
+                SELECT 1 FROM effects AS e
+                 WHERE e.connection_id = ?1 AND e.ical_uid = d.ical_uid
+                   AND (e.seen_at IS NULL OR d.seen_at >= e.seen_at))"
+    );
     const SEEN: &str = "
         UPDATE effects SET seen_at = ?2
          WHERE connection_id = ?1 AND ical_uid IN (SELECT value FROM json_each(?3))";
@@ -325,7 +337,7 @@ async fn write_page(
     if paged.execute(&mut *conn).await?.rows_affected() == 0 {
         return Ok(None);
     }
-    for (statement, uids) in [(SEEN, &page.seen), (GONE, &page.gone)] {
+    for (statement, uids) in [(STANDS, &page.verify), (SEEN, &page.seen), (GONE, &page.gone)] {
         let statement = sqlx::query(statement).bind(connection.clone()).bind(now).bind(list(uids));
         statement.execute(&mut *conn).await?;
     }

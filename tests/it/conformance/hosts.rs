@@ -147,7 +147,7 @@ impl Subject for OnHost {
     }
 
     /// Graph's local times have no offset: what they cannot say is said in UTC, as is the time of a zone
-    /// that Graph does not know. Its titles end, and its texts break lines as HTML's do that was text.
+    /// that Graph does not know. Its titles and places end, and its texts break lines as HTML's do that was text.
     fn kept(&self, content: &Content) -> Content {
         let text = |text: &String| (self.text)(text);
         let is_clear = |at: DateTime<Utc>| {
@@ -163,16 +163,17 @@ impl Subject for OnHost {
             }
             CalendarKind::Google | CalendarKind::Microsoft | CalendarKind::Caldav => content.zone,
         };
+        let line = |line: &String| match self.kind() {
+            CalendarKind::Microsoft => kept_by_exchange(&text(line)),
+            CalendarKind::Google | CalendarKind::Caldav => text(line),
+        };
         Content {
-            summary: match self.kind() {
-                CalendarKind::Microsoft => kept_by_exchange(&text(&content.summary)),
-                CalendarKind::Google | CalendarKind::Caldav => text(&content.summary),
-            },
+            summary: line(&content.summary),
             description: content.description.as_ref().map(|it| match self.kind() {
                 CalendarKind::Microsoft => text(it).replace('\n', "\r\n"),
                 CalendarKind::Google | CalendarKind::Caldav => text(it),
             }),
-            location: content.location.as_ref().map(text),
+            location: content.location.as_ref().map(line),
             zone,
             ..content.clone()
         }
@@ -287,7 +288,7 @@ fn revision_in(kind: CalendarKind, body: &str) -> i64 {
     said.unwrap_or(-1)
 }
 
-/// Of a title it keeps 255 UTF-16 units, and of what is cut the last one says so.
+/// Of a title or a place it keeps 255 UTF-16 units, and of what is cut the last one says so.
 fn kept_by_exchange(title: &str) -> String {
     let units: Vec<u16> = title.encode_utf16().collect();
     if units.len() <= 255 {

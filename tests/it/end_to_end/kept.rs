@@ -124,6 +124,23 @@ pub(super) async fn notes_without_a_text_of_ours_stay_when_we_write_one(world: &
     }
 }
 
+/// What was refused once it was looked at was not sent by anybody: it is tried again, and not taken
+/// for done because the marker was right all along.
+///
+/// Fails with: `emit/call.rs`, `put_through`: `matches!(next, Next::Send(..))` for `fresh`.
+pub(super) async fn a_repair_that_is_refused_is_made_all_the_same(world: &mut World) {
+    sweep(world, Policy::Repair);
+    let (host, _, id) = described(world, Some(OURS)).await;
+    made_her_own(world, &host, &id).await;
+    let busy = Trouble::Refused { status: 429, reason: "rateLimitExceeded", retry_after_s: None };
+    let refused = world.host.order(1, busy);
+    world.host.retitle_by_hand(&host.place, &id, "Mine").await;
+    let is_mended = async || world.only(&host).await.summary == "Booking: Massage";
+    sweeping(world, "the title is back", is_mended).await;
+    assert_eq!(refused.hits(), 1);
+    assert_eq!(counted(world, "calendar_sync_repairs_total", "edited"), 1, "at one go");
+}
+
 /// What nobody has touched since we wrote it is updated by one request each time: nothing of hers can
 /// be in it.
 ///

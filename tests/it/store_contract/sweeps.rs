@@ -274,6 +274,25 @@ pub(crate) async fn a_copy_is_news_once_and_goes_with_its_event(env: &Env) {
     assert_eq!(drift(env).await, []);
 }
 
+/// A listing says that the event is there, and not that it is as it should be.
+pub(crate) async fn what_is_to_be_read_anyway_settles_no_drift_before(env: &Env) {
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    let lane = env.lane(1).await;
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    let open = env.record_open(&lane, "a", present("a", 0, "Massage"), Some(LONG)).await;
+    assert_eq!(open, Fenced::Written);
+    pass(env).await;
+    assert_eq!(note(env, &lane, Some(DriftKind::Edited)).await, Some(true));
+    begun(env, &lane, None).await;
+    let otherwise = SweptPage { seen: uids(&["a"]), verify: uids(&["a"]), ..SweptPage::default() };
+    write(env, &lane, otherwise).await;
+    assert_eq!(step(env, &lane, end(None)).await, Fenced::Written);
+    assert_eq!(drift(env).await, [("booking-a.ics".to_owned(), DriftKind::Edited)]);
+    let rows = env.store.swept_rows(&lane, &uids(&["a"]), &[]).await.answered();
+    assert_eq!(rows[0].drift, Some(DriftKind::Edited));
+}
+
 pub(crate) async fn a_drift_is_news_once_and_until_it_is_settled(env: &Env) {
     let lane = holding(env, &["a", "b"]).await;
     begun(env, &lane, None).await;

@@ -278,6 +278,22 @@ pub(super) fn sweep_page(
     sweep.pages += 1;
     sweep.removals += page.removals;
     sweep.failures = 0;
+    // That an event is there settles nothing of what is otherwise with it.
+    let standing = |uid: &IcalUid, row: &DriftRow| {
+        let seen = tx.tables.effect(connection, uid).and_then(|effect| effect.seen_at);
+        page.verify.contains(uid) && seen.is_none_or(|seen| row.seen_at >= seen)
+    };
+    let drift = tx.tables.drift.get(&connection).into_iter().flatten();
+    let stands = |row: &DriftRow| {
+        row.kind.is_of_a_row() && row.uid.as_ref().is_some_and(|uid| standing(uid, row))
+    };
+    let stand: Vec<_> =
+        drift.filter(|(_, row)| stands(row)).map(|(name, _)| name.clone()).collect();
+    for name in stand {
+        let drift = tx.tables.drift.get_mut(&connection);
+        let row = drift.and_then(|drift| drift.get_mut(&name)).expect("it stands there");
+        row.seen_at = now;
+    }
     for uid in &page.seen {
         if let Some(row) = tx.tables.effect_mut(connection, uid) {
             row.seen_at = Some(now);
