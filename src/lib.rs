@@ -36,7 +36,7 @@
 //! | nothing is sent before its time, and no row holds up another (R9) | `it`: `store_contract`, `a_verification_waits_for_what_is_owed_and_for_the_dead` and `a_take_over_keeps_the_backoff` |
 //! | what the booking application made is taken over, not made again | `it`: `what_the_booking_application_made_is_taken_over` |
 //! | only a marker, or the calendar's own yes, makes something applied (R13, R15) | `emit`: `decide` and `outcome`; `it`: `store_contract`, `what_is_not_acknowledged_stays_due` |
-//! | wherever a worker crashes, another one recovers, and each effect is there once (R1, R3, R10 to R15) | `it`: `crash`, with `--features crash-points` |
+//! | wherever a worker crashes, another one recovers, and each effect is there once (R1, R3, R10 to R15, R20) | `it`: `crash`, with `--features crash-points` |
 //! | a stale holder records nothing (R15) | `it`: `store_contract` and `races` |
 //! | a generation that was to be deleted is never used again, whatever is wanted (R12) | `emit`: `a_burned_generation_is_never_used_again`; `it`: `store_contract`, `what_is_burned_is_deleted_though_an_event_is_wanted_again` |
 //! | one bare 404 settles nothing for good (R12) | `emit`: `graph_has_used_up_the_name_of_what_was_there_and_is_not`; `it`: `an_event_that_is_not_found_for_a_moment_is_deleted_all_the_same` |
@@ -49,6 +49,7 @@
 //! | what vanished without a trace is missed in the end (R20) | `it`: `end_to_end`, `what_got_lost_without_a_trace_comes_back_in_the_end` |
 //! | what a host has put into an event survives every update and repair, and is no drift (R20) | `it`: `end_to_end`, `kept`; `calendar`: `all_of_hers_stays_beside_our_content` and `notes_survive_any_updates` |
 //! | what a host did by hand is overruled, or left and told, as the policy says; what is hers alone is never touched (R20) | `it`: `end_to_end`, `repair`; `simulate`: the oracle, and `afterwards` |
+//! | no calendar is asked more often than its limit says, whoever asks; one tenant's flood is nobody else's wait (L16) | `emit`: `limits`, `in_no_minute_there_are_more_than_the_rate`; `it`: `end_to_end`, `limits`; `store_contract`, `budgets` |
 //! | `external_calendar_events` says what stands in the calendar | `it`: `store_contract`, `records`; `simulate`: the oracle |
 //! | every adapter passes one kit of facts, and the kit notices an adapter that is broken | `it`: `conformance`; `conformance::broken` |
 //! | a few faults, anywhere, end in the fold: revisions only rise, a revision has one effect in a generation, no stale fence writes (R1, R3, R9 to R15) | `model` |

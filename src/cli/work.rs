@@ -19,6 +19,7 @@ use crate::connection::accounts::SealedAccounts;
 use crate::consumer::{self, Consumer, ConsumerOptions, KafkaOptions, Status};
 use crate::emit::backoff::Backoff;
 use crate::emit::drift::Policy;
+use crate::emit::limits::{Limit, Limits, Rate};
 use crate::emit::{EmitOptions, Emitter, RepairOptions};
 use crate::ops::metrics::Metrics;
 use crate::ops::{self, Ops};
@@ -172,6 +173,18 @@ fn emit_options(settings: &Settings) -> EmitOptions {
             halt_share: settings.repair.halt_share,
             listing_lag: LISTING_LAG,
         },
+        limits: Limits {
+            google: limit(settings.limits.google),
+            microsoft: limit(settings.limits.microsoft),
+            caldav: limit(settings.limits.caldav),
+        },
+    }
+}
+
+fn limit(given: config::PerMinute) -> Limit {
+    Limit {
+        connection: Rate::per_minute(given.connection),
+        application: Rate::per_minute(given.application),
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Settings {
     pub ingest: IngestSettings,
     /// Sending.
     pub emit: EmitSettings,
+    /// How often calendars are asked.
+    pub limits: LimitSettings,
     /// What is otherwise in a calendar than we left it.
     pub repair: RepairSettings,
     /// What calendars show.
@@ -118,6 +120,26 @@ pub struct EmitSettings {
     pub rejections_max: u32,
     /// When an open attempt is looked up again (rule R14); at least one.
     pub verify_after: Vec<Duration>,
+}
+
+/// How often each kind of calendar is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitSettings {
+    /// Google.
+    pub google: PerMinute,
+    /// Microsoft Graph.
+    pub microsoft: PerMinute,
+    /// CalDAV.
+    pub caldav: PerMinute,
+}
+
+/// Requests in a minute; 0 is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PerMinute {
+    /// By one connection.
+    pub connection: u32,
+    /// By all of them, in all processes.
+    pub application: u32,
 }
 
 /// What is otherwise in a calendar than we left it (rule R20).
@@ -236,6 +258,7 @@ impl Settings {
                 outbox_limit: reader.number32("outbox.limit"),
             },
             emit: emit(reader),
+            limits: limits(reader),
             repair: repair(reader),
             content: ContentSettings {
                 uid_domain: reader.domain("content.uid_domain"),
@@ -315,6 +338,18 @@ fn emit(reader: &mut Reader<'_>) -> EmitSettings {
         backoff_max: reader.seconds("emit.backoff_max_s"),
         rejections_max: reader.number32("emit.rejections_max"),
         verify_after: reader.rising_seconds("emit.verify_after_s"),
+    }
+}
+
+fn limits(reader: &mut Reader<'_>) -> LimitSettings {
+    let mut limit = |connection, application| PerMinute {
+        connection: reader.number32(connection),
+        application: reader.number32(application),
+    };
+    LimitSettings {
+        google: limit("limits.google_per_connection", "limits.google_per_application"),
+        microsoft: limit("limits.microsoft_per_connection", "limits.microsoft_per_application"),
+        caldav: limit("limits.caldav_per_connection", "limits.caldav_per_application"),
     }
 }
 

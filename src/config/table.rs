@@ -140,8 +140,20 @@ pub const PROPERTIES: &str = "kafka.properties.";
 pub const PROPERTIES_VARIABLE: &str = "KAFKA_PROPERTIES_";
 
 /// The settings of one concern, in the order of the README.
-pub const SECTIONS: [&[Key]; 11] =
-    [KAFKA, REGISTRY, STORE, INGEST, EMIT, REPAIR, CONTENT, INSTALLATION, SECRETS, OPS, LIVING];
+pub const SECTIONS: [&[Key]; 12] = [
+    KAFKA,
+    REGISTRY,
+    STORE,
+    INGEST,
+    EMIT,
+    LIMITS,
+    REPAIR,
+    CONTENT,
+    INSTALLATION,
+    SECRETS,
+    OPS,
+    LIVING,
+];
 
 /// Every setting.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
@@ -295,6 +307,48 @@ const EMIT: &[Key] = &[
         Allowed::Rising { min: 1, max: 31_536_000, count_max: 8 },
         Some("3600,86400"),
         "When a call that was never answered is looked up again.",
+    ),
+];
+
+const LIMITS: &[Key] = &[
+    number(
+        "limits.google_per_connection",
+        (0, 1_000_000),
+        "600",
+        "What one Google calendar is asked in a minute, in Google's quota units; 0: no limit. Google \
+         allows 600 for each user of a project.",
+    ),
+    number(
+        "limits.google_per_application",
+        (0, 10_000_000),
+        "10000",
+        "What all of Google is asked in a minute, by all processes together. Google allows a project \
+         10000.",
+    ),
+    number(
+        "limits.microsoft_per_connection",
+        (0, 1_000_000),
+        "1000",
+        "What one Microsoft mailbox is asked in a minute; 0: no limit. Microsoft allows 10000 in ten \
+         minutes, and 4 calls at once.",
+    ),
+    number(
+        "limits.microsoft_per_application",
+        (0, 10_000_000),
+        "0",
+        "What all of Microsoft Graph is asked in a minute, by all processes together.",
+    ),
+    number(
+        "limits.caldav_per_connection",
+        (0, 1_000_000),
+        "600",
+        "What one CalDAV calendar is asked in a minute; 0: no limit.",
+    ),
+    number(
+        "limits.caldav_per_application",
+        (0, 10_000_000),
+        "0",
+        "What all CalDAV servers together are asked in a minute.",
     ),
 ];
 

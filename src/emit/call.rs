@@ -10,7 +10,8 @@ use super::decide::{
     Settled, Step, has_one_name, is_otherwise, read_as, settle, settle_unsent, superseded,
 };
 use super::frozen::Frozen;
-use super::lane::Drain;
+use super::lane::{Drain, Leave};
+use super::limits::{PRICE_OF_READING, price};
 use super::outcome::{Outcome, Unread, outcome, unread};
 use crate::calendar::microsoft::DUPLICATE;
 use crate::calendar::{Answer, Call, Condition, Hers, Inspected, Name, Reading};
@@ -99,12 +100,7 @@ impl Drain<'_> {
     /// call in flight is still to be settled.
     async fn leave_unsent(&self, owed: &Owed, step: &Step) -> Result<()> {
         match step {
-            Step::Send { .. } => {
-                let error = "not sent: the drain ended first".to_owned();
-                let after = Duration::ZERO;
-                let finding = Finding::NotApplied { after, error, rejected: false };
-                self.record(owed, finding, None).await
-            }
+            Step::Send { .. } => self.record(owed, unsent(), None).await,
             Step::Settle | Step::Ahead { .. } | Step::Verify(_) | Step::Nothing => Ok(()),
         }
     }
@@ -162,8 +158,10 @@ impl Drain<'_> {
         external_id: &str,
         fresh: bool,
     ) -> Result<Next> {
-        if !self.keep_lease().await? {
-            return Ok(Next::Leave);
+        match self.leave_to_call(price(self.calendar.kind(), sending.verb)).await? {
+            Leave::Granted => {}
+            Leave::Withheld if fresh => return Ok(Next::Record(unsent(), None)),
+            Leave::Withheld | Leave::Lost => return Ok(Next::Leave),
         }
         let frozen = match flight.digest.map(|_| Frozen::parse(&flight.body)) {
             Some(None) => return Ok(self.unreadable(owed)),
@@ -233,7 +231,7 @@ impl Drain<'_> {
         external_id: &str,
         (was_there, sent): (bool, bool),
     ) -> Result<Next> {
-        if !self.keep_lease().await? {
+        if !self.may_call(PRICE_OF_READING).await? {
             return Ok(Next::Leave);
         }
         crate::crash::point!("r13.reading");
@@ -451,6 +449,11 @@ fn ahead(owed: &Owed, revision: i64) -> Finding {
 
 /// A call that was surely not applied. Whether anything is in flight still depends on what was
 /// sent before it.
+fn unsent() -> Finding {
+    let error = "not sent: the drain ended first".to_owned();
+    Finding::NotApplied { after: Duration::ZERO, error, rejected: false }
+}
+
 fn refused(in_flight: bool, after: Duration, error: String, rejected: bool) -> Finding {
     if in_flight {
         Finding::Unknown { after, error, rejected }

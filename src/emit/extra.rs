@@ -9,6 +9,7 @@ use booking::Verb;
 
 use super::Notice;
 use super::lane::Drain;
+use super::limits::{PRICE_OF_READING, price};
 use super::outcome::{Outcome, outcome};
 use crate::calendar::{Call, Condition, ListedEvent, Name, Reading};
 use crate::store::{DriftKind, Result, SweptRow};
@@ -52,7 +53,7 @@ impl Drain<'_> {
         }
         let given = event.given.as_deref().unwrap_or(&event.id);
         let name = Name { given, server_id: Some(&event.id) };
-        if !self.keep_lease().await? {
+        if !self.may_call(PRICE_OF_READING).await? {
             return Ok(Removal::Later);
         }
         let etag = match self.calendar.read(name).await {
@@ -77,7 +78,7 @@ impl Drain<'_> {
                 return Ok(Removal::Later);
             }
         };
-        if !self.keep_lease().await? {
+        if !self.may_call(price(self.calendar.kind(), Verb::Delete)).await? {
             return Ok(Removal::Later);
         }
         tracing::warn!(
@@ -108,7 +109,7 @@ impl Drain<'_> {
 
     /// Whether the booking has its own event, beside this one.
     async fn read_own(&self, event: &ListedEvent, row: &SweptRow) -> Result<Own> {
-        if !self.keep_lease().await? {
+        if !self.may_call(PRICE_OF_READING).await? {
             return Ok(Own::Later);
         }
         let given = match &row.adopted_id {

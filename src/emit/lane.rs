@@ -5,7 +5,7 @@
 //! write carries the lease's token. No transaction is open during a call.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use booking::{CalendarKind, Marker};
@@ -15,6 +15,7 @@ use tracing::Instrument as _;
 
 use super::decide::{Step, next};
 use super::frozen::Frozen;
+use super::limits::{BUDGET_REST, Pace};
 use super::{Emitter, Run, Unopened};
 use crate::calendar::http::READ_CALLS_MAX;
 use crate::calendar::{Calendar, Name};
@@ -49,10 +50,22 @@ pub(super) struct Drain<'a> {
     pub(super) is_removing: bool,
     /// Whether its sweep waits for a person: nothing is repaired meanwhile.
     pub(super) is_halted: bool,
+    stop: CancellationToken,
+    pace: Mutex<Pace>,
     /// When the lease was asked for last, by the clock that counts suspension.
     leased_at: Mutex<Duration>,
     state: Mutex<State>,
     over: AtomicBool,
+}
+
+/// Whether a call may be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    Granted,
+    /// Not now, and the lane is still ours.
+    Withheld,
+    /// The lease is lost.
+    Lost,
 }
 
 #[derive(Default)]
@@ -133,9 +146,12 @@ impl Emitter {
                 return Ok(REST_AFTER_TROUBLE);
             }
         };
+        let pace = Pace::new(self.options.limits.of(connection.kind));
         let drain = Drain {
             emitter: self,
             lease,
+            stop: stop.clone(),
+            pace: Mutex::new(pace),
             calendar,
             is_removing: connection.state == ConnectionState::Removing,
             is_halted: connection.halted.is_some(),
@@ -145,7 +161,10 @@ impl Emitter {
         };
         let rest = drain.run(stop).await.unwrap_or_else(|error| ended_early(&error));
         let State { applied, failed, due, rest: asked, .. } = *drain.state();
-        let duration = self.surroundings.clock.elapsed().saturating_sub(started);
+        let now = self.surroundings.clock.elapsed();
+        let duration = now.saturating_sub(started);
+        // Whoever leases the lane next begins with a pace of its own.
+        let asked = asked.max(drain.pace().ahead(now));
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(applied, failed, duration_ms, "drained a lane");
         if due > 0
@@ -184,7 +203,7 @@ impl Emitter {
 }
 
 impl Drain<'_> {
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -364,10 +383,46 @@ impl Drain<'_> {
         state.troubles = 0;
     }
 
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the limits let a call be made that costs so much.
+    pub(super) async fn leave_to_call(&self, price: u32) -> Result<Leave> {
+        let Emitter { store, options, surroundings, hands, .. } = self.emitter;
+        let kind = self.calendar.kind();
+        let now = surroundings.clock.elapsed();
+        let wait = self.pace().take(now, price);
+        let paced = async {
+            tokio::time::sleep(wait).await;
+            let means = (store.as_ref(), surroundings.clock.as_ref());
+            hands.take((kind, options.limits.of(kind)), price, means).await
+        };
+        match self.stop.run_until_cancelled(paced).await {
+            None => return Ok(Leave::Withheld),
+            Some(Err(error)) => return Err(error),
+            Some(Ok(false)) => {
+                tracing::warn!(
+                    error_code = "budget_used_up",
+                    "what the application may ask of this kind of calendar is used up for a while"
+                );
+                self.rest(BUDGET_REST);
+                return Ok(Leave::Withheld);
+            }
+            Some(Ok(true)) => {}
+        }
+        Ok(if self.keep_lease().await? { Leave::Granted } else { Leave::Lost })
+    }
+
+    /// The same, for a call that can be left to another day.
+    pub(super) async fn may_call(&self, price: u32) -> Result<bool> {
+        Ok(self.leave_to_call(price).await? == Leave::Granted)
+    }
+
     /// Whether a call may be made now: the rest of the lease exceeds the longest that it takes
     /// (a reading can be two requests). Renews a lease that is half over; one that is lost ends
     /// the drain.
-    pub(super) async fn keep_lease(&self) -> std::result::Result<bool, StoreError> {
+    async fn keep_lease(&self) -> std::result::Result<bool, StoreError> {
         let options = &self.emitter.options;
         let longest = options.call_timeout * READ_CALLS_MAX;
         let asked_at = self.emitter.surroundings.clock.elapsed();

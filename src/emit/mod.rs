@@ -3,8 +3,8 @@
 //! Level-triggered: a lane sends what is desired and not yet applied, so a lost wake-up costs a
 //! moment, never an event. In reading order: [`decide`] (pure) says what to do about a row,
 //! [`outcome`] (pure) what an answer means, [`backoff`] (pure) how long to wait, [`drift`] (pure) what
-//! is otherwise in a calendar than we left it, [`lane`] does it under a lease, and this file keeps the
-//! lanes going.
+//! is otherwise in a calendar than we left it, [`limits`] how often a calendar is asked, [`lane`] does
+//! it under a lease, and this file keeps the lanes going.
 
 pub mod frozen;
 
@@ -24,6 +24,8 @@ mod verify;
 
 mod extra;
 
+pub mod limits;
+
 mod sweep;
 
 use std::sync::Arc;
@@ -37,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::backoff::Backoff;
 use self::drift::Policy;
+use self::limits::{Hands, Limits};
 use crate::calendar::Calendar;
 use crate::clock::Surroundings;
 use crate::store::{ConnectionRow, DriftKind, Gate, LaneLease, Store};
@@ -66,6 +69,8 @@ pub struct EmitOptions {
     pub verify_after: Vec<Duration>,
     /// What is done about what is otherwise than we left it.
     pub repair: RepairOptions,
+    /// How often calendars are asked.
+    pub limits: Limits,
 }
 
 /// How calendars are swept (rule R20).
@@ -138,6 +143,7 @@ pub struct Emitter {
     surroundings: Surroundings,
     wake: Arc<Notify>,
     meter: Option<Arc<dyn RunMeter>>,
+    hands: Hands,
 }
 
 impl Emitter {
@@ -149,7 +155,7 @@ impl Emitter {
         surroundings: Surroundings,
         wake: Arc<Notify>,
     ) -> Self {
-        Self { store, accounts, options, surroundings, wake, meter: None }
+        Self { store, accounts, options, surroundings, wake, meter: None, hands: Hands::default() }
     }
 
     /// The same, telling `meter` of every drain.

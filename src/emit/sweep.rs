@@ -14,6 +14,7 @@ use super::Notice;
 use super::drift::{Policy, Sight, guard, is_own, removal_guard, sight};
 use super::extra::Removal;
 use super::lane::Drain;
+use super::limits::PRICE_OF_READING;
 use super::outcome::{Unread, unread};
 use crate::calendar::{Answer, Listed, ListedEvent, Listing, Next, Page};
 use crate::store::{
@@ -89,7 +90,7 @@ impl Drain<'_> {
         progress: &SweepProgress,
         interval: Duration,
     ) -> Result<bool> {
-        if !self.keep_lease().await? {
+        if !self.may_call(PRICE_OF_READING).await? {
             return Ok(false);
         }
         let since = sweep.since.as_deref().filter(|_| !progress.is_full);

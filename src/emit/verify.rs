@@ -10,6 +10,7 @@ use super::Notice;
 use super::decide::{Verified, forgets, read_as, stands};
 use super::drift::{GENERATIONS_AHEAD, Judged, Rule, judge};
 use super::lane::Drain;
+use super::limits::{PRICE_OF_READING, price};
 use super::outcome::{Outcome, Unread, outcome, unread};
 use crate::calendar::{Call, Condition, Inspected, Name, Reading};
 use crate::store::{DriftKind, DriftNote, Finding, Owed, Result, Verify};
@@ -75,7 +76,7 @@ impl Drain<'_> {
             Removed::Unread(reading) => return self.look_again(owed, reading).await,
             Removed::Leave => return Ok(()),
         }
-        if !self.keep_lease().await? {
+        if !self.may_call(price(self.calendar.kind(), Verb::Delete)).await? {
             return Ok(());
         }
         let external_id = self.external_id(owed, owed.generation);
@@ -182,7 +183,7 @@ impl Drain<'_> {
                 // One name for ever.
                 continue;
             }
-            if stop.is_cancelled() || !self.keep_lease().await? {
+            if stop.is_cancelled() || !self.may_call(PRICE_OF_READING).await? {
                 return Ok(Removed::Leave);
             }
             match self.remove(owed, generation, &external_id).await? {
@@ -207,7 +208,7 @@ impl Drain<'_> {
                 // One name for ever: it is the present one's.
                 break;
             }
-            if stop.is_cancelled() || !self.keep_lease().await? {
+            if stop.is_cancelled() || !self.may_call(PRICE_OF_READING).await? {
                 return Ok(Later::Leave);
             }
             let mut seen = self.calendar.inspect(Name::given(&external_id)).await;
@@ -234,7 +235,7 @@ impl Drain<'_> {
             }
             Reading::Live { etag, server_id, .. } => (etag, server_id),
         };
-        if !self.keep_lease().await? {
+        if !self.may_call(PRICE_OF_READING).await? {
             return Ok(Removed::Leave);
         }
         tracing::warn!(

@@ -251,6 +251,10 @@ pub trait Store: Send + Sync + 'static {
     /// `external_calendar_events`, in one transaction.
     async fn record(&self, record: &Record) -> Result<Fenced>;
 
+    /// Uses time of a budget that all processes share, if it is there soon. Answers how long to wait
+    /// for it; `None`: longer than [`Draw::wait_max`], and nothing is used.
+    async fn draw(&self, draw: &Draw) -> Result<Option<Duration>>;
+
     // ---- repair ----
 
     /// How far the sweep of a lane's connection is. A sweep whose hour has come makes an active

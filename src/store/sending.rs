@@ -393,3 +393,20 @@ pub(super) fn log_unreadable(uid: &str, error: &StoreError) {
         "an effect cannot be read, and waits; the others go on"
     );
 }
+
+/// Some time of a budget: a pace that goes on by itself, and is used up to an hour, ahead of the clock
+/// by some time at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draw {
+    /// The budget's name. It begins when it is first drawn from.
+    pub budget: &'static str,
+    /// How much is used.
+    pub time: Duration,
+    /// So far ahead of the clock it may be used at once. At least `time`.
+    pub ahead_max: Duration,
+    /// The longest wait.
+    pub wait_max: Duration,
+    /// More than all of that together: what is used further ahead is a clock that was set back, and
+    /// counts for nothing.
+    pub believed_max: Duration,
+}

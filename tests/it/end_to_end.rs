@@ -56,6 +56,8 @@ mod repair;
 
 mod kept;
 
+mod limits;
+
 mod broken;
 
 mod laws;
@@ -231,6 +233,17 @@ macro_rules! every_other_fact {
                 a_calendar_that_refuses_connections_makes_no_dead_letter,
                 a_stop_is_obeyed_between_the_calls_of_one_effect,
                 a_worker_with_another_key_parks_nothing,
+            ]
+        );
+        facts!(
+            $make,
+            end_to_end,
+            limits,
+            [
+                a_connection_is_asked_no_faster_than_its_limit,
+                all_workers_share_one_budget,
+                what_no_budget_is_left_for_is_sent_later,
+                one_tenants_flood_is_nobody_elses_wait,
             ]
         );
         facts!(

@@ -17,6 +17,8 @@ mod records;
 
 mod sweeps;
 
+mod budgets;
+
 mod adoption;
 
 mod ahead;
@@ -161,6 +163,16 @@ macro_rules! every_fact {
                 a_new_revision_revives_a_dead_effect,
                 a_new_revision_does_not_die_with_the_former,
                 a_record_below_what_is_wanted_leaves_it_due,
+            ]
+        );
+        facts!(
+            $make,
+            store_contract,
+            budgets,
+            [
+                a_budget_is_given_in_turn_and_not_beyond_its_wait,
+                draws_at_once_are_each_given_their_own,
+                a_clock_that_was_set_back_uses_up_no_budget,
             ]
         );
         facts!(

@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent,
-    LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States,
-    Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
+    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease,
+    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
+    Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -378,6 +378,10 @@ impl Store for Database {
             });
         };
         self.call("record", async |store| store.record(record).await, seen).await
+    }
+
+    async fn draw(&self, draw: &Draw) -> Result<Option<Duration>> {
+        self.call("draw", async |store| store.draw(draw).await, |_| {}).await
     }
 
     async fn sweep(&self, lane: &LaneLease) -> Result<Sweep> {

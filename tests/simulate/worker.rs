@@ -8,6 +8,7 @@ use calendar_sync::clock::Surroundings;
 use calendar_sync::consumer::{Consumer, ConsumerOptions, KafkaOptions, Status};
 use calendar_sync::emit::backoff::Backoff;
 use calendar_sync::emit::drift::Policy;
+use calendar_sync::emit::limits::Limits;
 use calendar_sync::emit::{EmitOptions, Emitter, RepairOptions};
 use calendar_sync::pipeline::Pipeline;
 use calendar_sync::pipeline::schemas::NoRegistry;
@@ -146,6 +147,7 @@ fn emit_options(world: &World, gate: Gate) -> EmitOptions {
         backoff: Backoff { delay_min: Duration::from_secs(2), delay_max: Duration::from_mins(2) },
         rejections_max: REJECTIONS_MAX,
         verify_after: VERIFY_AFTER.to_vec(),
+        limits: Limits::default(),
         repair: match &plan.sweeps {
             None => RepairOptions {
                 policy: Policy::Report,

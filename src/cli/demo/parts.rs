@@ -161,6 +161,8 @@ fn settings_text(dir: &Path, brokers: &str) -> String {
          emit.idle_ms = 50\n\
          emit.backoff_min_ms = 50\n\
          emit.backoff_max_s = 1\n\
+         limits.google_per_connection = 0\n\
+         limits.google_per_application = 0\n\
          emit.verify_after_s = \"{verify_after_s}\"\n\
          content.uid_domain = \"{UID_DOMAIN}\"\n\
          content.pending_as_tentative = true\n\

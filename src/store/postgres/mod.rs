@@ -9,6 +9,8 @@ mod ahead;
 
 mod bound;
 
+mod budget;
+
 mod connection;
 
 mod cursor;
@@ -43,9 +45,9 @@ use uuid::Uuid;
 
 use super::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent,
-    LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States,
-    Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
+    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease,
+    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
+    Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
 
 /// Where our own tables are: in a database of somebody else's, whose tables may have their names.
@@ -319,6 +321,9 @@ impl Store for PostgresStore {
     }
     async fn record(&self, record: &Record) -> Result<Fenced> {
         self.within("record an outcome", self.record_finding(record)).await
+    }
+    async fn draw(&self, draw: &Draw) -> Result<Option<Duration>> {
+        self.within("draw from a budget", self.draw_budget(draw)).await
     }
     async fn sweep(&self, lane: &LaneLease) -> Result<Sweep> {
         self.within("read how far a sweep is", self.read_sweep(lane)).await

@@ -14,6 +14,8 @@ mod ahead;
 
 mod booking;
 
+mod budget;
+
 mod connection;
 
 mod cursor;
@@ -47,14 +49,14 @@ use uuid::Uuid;
 use self::row::Values;
 use super::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent,
-    LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States,
-    Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
+    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease,
+    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
+    Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
 use crate::clock::Clock;
 
 /// The number of `schema.sql`: raise it with every change there.
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 const SCHEMA_SQL: &str = include_str!("schema.sql");
 /// Tells our files from other people's: the letters `cals` (`PRAGMA application_id`).
 const APPLICATION: i64 = 0x6361_6c73;
@@ -377,6 +379,10 @@ impl Store for SqliteStore {
 
     async fn record(&self, record: &Record) -> Result<Fenced> {
         record::record(self, record).await
+    }
+
+    async fn draw(&self, draw: &Draw) -> Result<Option<Duration>> {
+        budget::draw(self, draw).await
     }
 
     async fn sweep(&self, lane: &LaneLease) -> Result<Sweep> {

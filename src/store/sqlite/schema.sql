@@ -194,6 +194,11 @@ CREATE TABLE journal (
 
 CREATE INDEX journal_uid ON journal (ical_uid);
 
+CREATE TABLE budgets (
+    name       TEXT PRIMARY KEY,
+    used_until INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE dead_letters (
     id                INTEGER PRIMARY KEY AUTOINCREMENT,
     class             TEXT NOT NULL,

@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent,
-    LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States,
-    Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken, Witness,
+    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease,
+    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
+    Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken, Witness,
 };
 use chrono::DateTime;
 use uuid::Uuid;
@@ -246,6 +246,9 @@ impl Store for Ledger {
         unreachable!("{NOT_ASKED}")
     }
     async fn record(&self, _: &Record) -> Result<Fenced> {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn draw(&self, _: &Draw) -> Result<Option<Duration>> {
         unreachable!("{NOT_ASKED}")
     }
     async fn sweep(&self, _: &LaneLease) -> Result<Sweep> {

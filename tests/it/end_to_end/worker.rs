@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use calendar_sync::emit::backoff::Backoff;
 use calendar_sync::emit::drift::Policy;
+use calendar_sync::emit::limits::Limits;
 use calendar_sync::emit::{EmitOptions, Emitter, RepairOptions};
 use calendar_sync::store::Gate;
 use tokio::task::JoinSet;
@@ -31,6 +32,7 @@ pub(crate) fn emit_options() -> EmitOptions {
         },
         rejections_max: REJECTIONS_MAX,
         verify_after: vec![Duration::from_hours(1)],
+        limits: Limits::default(),
         repair: RepairOptions {
             policy: Policy::Report,
             interval: None,

@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent,
-    LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States,
-    Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
+    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease,
+    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
+    Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
 use futures::future::BoxFuture;
 use uuid::Uuid;
@@ -204,6 +204,9 @@ impl Store for Meddler {
     }
     async fn record(&self, record: &Record) -> Result<Fenced> {
         self.inner.record(record).await
+    }
+    async fn draw(&self, draw: &Draw) -> Result<Option<Duration>> {
+        self.inner.draw(draw).await
     }
     async fn sweep(&self, lane: &LaneLease) -> Result<Sweep> {
         self.inner.sweep(lane).await

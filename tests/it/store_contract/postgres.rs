@@ -194,7 +194,7 @@ async fn a_migration_takes_as_long_as_it_takes() {
     };
     let both = async { tokio::join!(store.migrate(), waits).0 };
     let migrated = tokio::time::timeout(Duration::from_secs(20), both).await;
-    assert_eq!(migrated.expect("it waits, and then goes on").answered(), 3);
+    assert_eq!(migrated.expect("it waits, and then goes on").answered(), 4);
     store.pool().close().await;
     database.end().await;
 }

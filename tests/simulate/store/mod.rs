@@ -33,6 +33,8 @@ mod sweep;
 
 mod look;
 
+mod budget;
+
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -41,9 +43,9 @@ use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::clock::Clock;
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease, LegacyEvent,
-    LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume, Stamp, States,
-    Stop, Store, Sweep, SweepStep, SweptPage, SweptRow, Taken,
+    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease,
+    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
+    Stamp, States, Stop, Store, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
 use uuid::Uuid;
 
@@ -319,6 +321,10 @@ impl Store for ModelStore {
 
     async fn record(&self, record: &Record) -> Result<Fenced> {
         self.write(|tx| record::record(tx, record))
+    }
+
+    async fn draw(&self, draw: &Draw) -> Result<Option<Duration>> {
+        Ok(self.write(|tx| budget::draw(tx, draw)))
     }
 
     async fn sweep(&self, lane: &LaneLease) -> Result<Sweep> {

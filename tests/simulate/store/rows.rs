@@ -20,6 +20,8 @@ pub(super) struct Tables {
     pub(super) connections: BTreeMap<ConnectionId, StoredConnection>,
     pub(super) lanes: BTreeMap<ConnectionId, LaneRow>,
     pub(super) sweeps: BTreeMap<ConnectionId, SweepRow>,
+    /// Until when each budget is used.
+    pub(super) budgets: BTreeMap<String, i64>,
     /// By the event's name in the calendar.
     pub(super) drift: BTreeMap<ConnectionId, BTreeMap<String, DriftRow>>,
     pub(super) bookings: BTreeMap<IcalUid, BookingRow>,
