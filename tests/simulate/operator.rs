@@ -16,7 +16,6 @@ use crate::calendars::{Kind, Switches};
 use crate::dice::{Chance, SeededDice};
 use crate::log::TOPIC;
 use crate::plan::HELD_MAX;
-use crate::store::ConnectionLook;
 use crate::story::{self, Story, provider};
 use crate::variant::Variant;
 use crate::world::World;
@@ -114,14 +113,6 @@ impl Operator {
             account.connection()
         };
         new.make_destination = make_destination;
-        let gone = |it: &ConnectionLook<'_>| {
-            let is_gone = matches!(it.state, ConnectionState::Removing | ConnectionState::Removed);
-            it.id == new.id && is_gone
-        };
-        // Its sweeps went with it: the next one is planned once something is made there.
-        if self.world.store.look(|tables| tables.connections().any(|it| gone(&it))) {
-            self.world.accounts().0[number].tried.clear();
-        }
         self.world.say(|| format!("account {number} is connected as {}", new.id));
         let put = self.world.store.put_connection(&new).await.expect("the model answers");
         self.world.say(|| format!("account {number}: {put:?}"));

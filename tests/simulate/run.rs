@@ -363,8 +363,7 @@ impl Run {
             let mut active = tables.connections().filter(|it| it.state == ConnectionState::Active);
             let is_left = |it: &ConnectionLook<'_>| {
                 let account = &accounts.0[accounts.of(it.id)];
-                // Where nothing was tried to make since it was connected, nothing is looked for: also not
-                // what a removal had not yet withdrawn, until the next effect has a sweep planned.
+                // Where nothing was tried to make, nothing is looked for.
                 !account.tried.is_empty()
                     && account.server.is_listed()
                     && swept.since(it.id, since) < SWEEPS_MIN
