@@ -218,7 +218,7 @@ fn inspected(response: Response) -> Inspected {
     Inspected {
         reading: Reading::Live { marker, etag: response.etag, provider_uid, server_id: None },
         content: text.as_deref().and_then(ical::read_content),
-        hers: text.filter(|text| ical::has_hers(text)).map(|text| Hers(Put::Object(text))),
+        hers: text.filter(|text| ical::has_hers(text)).map(Hers::object),
     }
 }
 

@@ -82,6 +82,8 @@ pub const ALL: &[(&str, &[&str])] = &[
             "deleted by hand",
             "edited by hand",
             "annotated by hand",
+            "noted by hand",
+            "written around a note",
             "marker stripped",
             "copied by hand",
             "restored by hand",

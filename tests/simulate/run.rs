@@ -163,6 +163,7 @@ impl Run {
             Deed::Disconnect(withdraw) => self.operator.disconnect(withdraw).await,
             Deed::Gates => self.change_gates(),
             Deed::Hand => host::interfere(&self.world),
+            Deed::Note => host::note(&self.world),
             Deed::Account(trouble) => self.trouble_account(trouble),
             Deed::FallBack(is_noticed) => {
                 self.world.fall_back(is_noticed);
@@ -214,6 +215,7 @@ impl Run {
             | Deed::FallBack(_)
             | Deed::Jump(_)
             | Deed::Hand
+            | Deed::Note
             | Deed::Attend
             | Deed::StoreAway(false)
             | Deed::BrokerAway(false)

@@ -31,6 +31,8 @@ pub(crate) enum Deed {
     Log(Break),
     /// The host does something by hand.
     Hand,
+    /// The host notes something on an event of ours.
+    Note,
     /// A provider's destination becomes another account.
     Connect,
     /// A connection is removed; its events are withdrawn, or left.
@@ -145,6 +147,10 @@ pub(crate) fn draw(plan: &Plan) -> Vec<Scene> {
         Deed::Account(if dice.hits(300) { Trouble::Gone(time) } else { Trouble::Refuse(time) })
     });
     some(dice, features.gates, 4, &mut |_| Deed::Gates);
+    // Of a stream of its own: what else happens stays as it is.
+    let notes = &mut Chance::of(plan.seed, "script, notes");
+    let has_notes = features.hand_edits && notes.hits(500);
+    some(notes, has_notes, 4, &mut |_| Deed::Note);
     let minutes = plan.span.as_secs() / 60;
     for minute in (3..minutes).step_by(3) {
         scenes.push((Duration::from_mins(minute), Deed::Attend));

@@ -110,7 +110,7 @@ pub(crate) struct Story {
 /// The zones in which people speak of a booking.
 const ZONES: [Tz; 2] = [Tz::UTC, Tz::Europe__Berlin];
 
-fn details(dice: &mut Chance, name: &str) -> Details {
+fn details(dice: &mut Chance, texts: &mut Chance, name: &str) -> Details {
     // Around the end of March: days of 23 hours are among them.
     let start =
         beginning() + TimeDelta::hours(24 * 85 + i64::try_from(dice.below(200)).unwrap_or(0));
@@ -121,7 +121,7 @@ fn details(dice: &mut Chance, name: &str) -> Details {
         zone: *dice.pick(&ZONES),
         service_name: format!("{name} 1"),
         title: None,
-        description: None,
+        description: texts.hits(600).then(|| text(name, 1)),
         location: None,
         notes: None,
         customer_name: None,
@@ -129,16 +129,22 @@ fn details(dice: &mut Chance, name: &str) -> Details {
     }
 }
 
+/// What is said of a booking after so many changes.
+fn text(name: &str, changes: u64) -> String {
+    format!("Of {name} there is\nto be said, {changes} times:\n\nplease be there in time.")
+}
+
 impl Story {
     /// A story with nothing told yet.
     pub(crate) fn new(world: &World) -> Self {
         let mut dice = Chance::of(world.plan.seed, "story");
+        let mut texts = Chance::of(world.plan.seed, "texts");
         let bookings = (0..world.plan.bookings)
             .map(|number| {
                 let id = BookingId::parse(&format!("b{number}")).expect("an id");
                 Booked {
                     uid: IcalUid::of_booking(&id, DOMAIN).expect("a UID"),
-                    details: details(&mut dice, id.as_str()),
+                    details: details(&mut dice, &mut texts, id.as_str()),
                     id,
                     provider: provider(dice.below(world.plan.providers)),
                     sequence: dice.hits(600).then_some(0),
@@ -264,6 +270,9 @@ impl Booked {
     fn change(&mut self, dice: &mut Chance) {
         self.changes += 1;
         self.details.service_name = format!("{} {}", self.id, self.changes);
+        if let Some(description) = &mut self.details.description {
+            *description = text(self.id.as_str(), self.changes);
+        }
         if dice.hits(500) {
             let by = TimeDelta::minutes(15 * i64::try_from(dice.between(1, 8)).unwrap_or(1));
             self.details.start += by;
