@@ -40,6 +40,7 @@ pub const ALL: &[(&str, &[&str])] = &[
             "updated",
             "cancelled",
             "rebooked",
+            "wavered",
             "handed over",
             "repeated",
             "reordered",

@@ -11,7 +11,7 @@ use calendar_sync::pipeline::redrive::RedriveError;
 use calendar_sync::pipeline::schemas::NoRegistry;
 use calendar_sync::store::{ConnectionState, EFFECT_REJECTED, Resume, Store as _};
 
-use crate::calendars::switches::{AfterDelete, Listing};
+use crate::calendars::switches::{AfterDelete, EtagForm, EtagSource, Listing};
 use crate::calendars::{Kind, Switches};
 use crate::dice::{Chance, SeededDice};
 use crate::log::TOPIC;
@@ -79,18 +79,7 @@ impl Operator {
             || (has_room && self.world.chance("operator", |dice, _| dice.hits(500)));
         let account = if is_new {
             let world = &self.world;
-            let (kind, switches) = world.chance("calendars", |dice, _| {
-                let kind = *dice.pick(&KINDS);
-                let mut below = |n| dice.below(n);
-                let mut switches = Switches::draw(kind, &mut below);
-                // Nor does a database that has forgotten a generation use its name again, where that
-                // is answered with the event that was deleted.
-                if world.plan.features.rewinds {
-                    switches.microsoft.after_delete = AfterDelete::MakesNew;
-                }
-                switches.microsoft.takes_copies = world.variant == Variant::CopiesTakenForOurs;
-                (kind, switches)
-            });
+            let (kind, switches) = world.chance("calendars", |dice, _| drawn(world, dice));
             let switches = listed(&self.world, kind, switches);
             let account = world.accounts().add(whose, kind, switches.clone());
             world.say(|| format!("account {account} of {whose}: {kind:?} {switches:?}"));
@@ -257,6 +246,26 @@ fn is_garbage(class: &str) -> bool {
         class,
         "moved_partition" | "sequence_conflict" | "uid_changed" | "uid_taken" | "refused"
     )
+}
+
+/// A new account's kind of calendar, and how its server behaves.
+fn drawn(world: &World, dice: &mut Chance) -> (Kind, Switches) {
+    let any = *dice.pick(&KINDS);
+    let kind = if world.plan.wavers { Kind::Caldav } else { any };
+    let mut switches = Switches::draw(kind, &mut |n| dice.below(n));
+    if world.plan.wavers {
+        // Nothing but the condition tells the one event from the other.
+        let caldav = &mut switches.caldav;
+        caldav.obeys_if_none_match = true;
+        (caldav.etags, caldav.etags_from) = (EtagForm::Strong, EtagSource::Count);
+    }
+    // Nor does a database that has forgotten a generation use its name again, where that is answered
+    // with the event that was deleted.
+    if world.plan.features.rewinds {
+        switches.microsoft.after_delete = AfterDelete::MakesNew;
+    }
+    switches.microsoft.takes_copies = world.variant == Variant::CopiesTakenForOurs;
+    (kind, switches)
 }
 
 /// With how the calendar lists its events.

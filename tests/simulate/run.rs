@@ -164,6 +164,7 @@ impl Run {
             Deed::Gates => self.change_gates(),
             Deed::Hand => host::interfere(&self.world),
             Deed::Note => host::note(&self.world),
+            Deed::Waver => self.story.waver(&self.world),
             Deed::Account(trouble) => self.trouble_account(trouble),
             Deed::FallBack(is_noticed) => {
                 self.world.fall_back(is_noticed);
@@ -216,6 +217,7 @@ impl Run {
             | Deed::Jump(_)
             | Deed::Hand
             | Deed::Note
+            | Deed::Waver
             | Deed::Attend
             | Deed::StoreAway(false)
             | Deed::BrokerAway(false)

@@ -105,6 +105,8 @@ pub(crate) struct Story {
     may_move: bool,
     dice: Chance,
     waiting: Vec<Waiting>,
+    /// Those who waver: their dice, and the booking that was cancelled and may be made again.
+    wavering: (Chance, Option<usize>),
 }
 
 /// The zones in which people speak of a booking.
@@ -156,7 +158,8 @@ impl Story {
             })
             .collect();
         let (providers, may_move) = (world.plan.providers, world.plan.features.moves);
-        Self { bookings, providers, may_move, dice, waiting: Vec::new() }
+        let wavering = (Chance::of(world.plan.seed, "wavering"), None);
+        Self { bookings, providers, may_move, dice, waiting: Vec::new(), wavering }
     }
 
     /// One thing happens to one booking.
@@ -193,6 +196,35 @@ impl Story {
                 Change::Updated(booked.details.clone())
             }
         };
+        self.publish(world, at, change);
+    }
+
+    /// Somebody cancels a booking, and soon makes it again. What a call of before may then meet is the
+    /// event of the same name.
+    pub(crate) fn waver(&mut self, world: &World) {
+        let (dice, cancelled) = &mut self.wavering;
+        let again = cancelled.take().filter(|at| self.bookings[*at].is_cancelled);
+        let live = |at: &usize| {
+            let booked = &self.bookings[*at];
+            booked.is_made && !booked.is_cancelled && booked.sequence.is_some()
+        };
+        let live: Vec<usize> = (0..self.bookings.len()).filter(live).collect();
+        let (at, change) = match again {
+            Some(at) => {
+                let booked = &mut self.bookings[at];
+                booked.is_cancelled = false;
+                booked.change(dice);
+                (at, Change::Created(booked.details.clone()))
+            }
+            None if live.is_empty() => return,
+            None => {
+                let at = *dice.pick(&live);
+                *cancelled = Some(at);
+                self.bookings[at].is_cancelled = true;
+                (at, Change::Cancelled { reason: None })
+            }
+        };
+        world.count("wavered");
         self.publish(world, at, change);
     }
 
