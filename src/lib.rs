@@ -47,7 +47,7 @@
 //! | only what we could have made is removed, and only where its booking has another event or is to have none (R20) | `emit`: `only_what_we_could_have_made_before_is_an_extra` and `what_no_row_tells_of_is_never_removed`; `it`: `end_to_end`, `the_only_event_of_a_booking_is_not_removed_though_its_name_is_another` |
 //! | an answer that is not understood in all its parts is no listing: nothing is missing by it (R20, L24) | `it`: `calendars`, `a_listing_that_is_not_understood_is_none` |
 //! | what vanished without a trace is missed in the end (R20) | `it`: `end_to_end`, `what_got_lost_without_a_trace_comes_back_in_the_end` |
-//! | what a host has put into an event survives every update and repair, and is no drift (R20) | `it`: `end_to_end`, `kept`; `calendar`: `all_of_hers_stays_beside_our_content` and `notes_survive_any_updates` |
+//! | what a host has put into an event survives every update and repair, and is no drift (R20) | `it`: `end_to_end`, `kept`; `calendar`: `all_of_hers_stays_beside_our_content` and `notes_survive_any_updates`; `simulate`: the oracle |
 //! | what a host did by hand is overruled, or left and told, as the policy says; what is hers alone is never touched (R20) | `it`: `end_to_end`, `repair`; `simulate`: the oracle, and `afterwards` |
 //! | no calendar is asked more often than its limit says, whoever asks; one tenant's flood is nobody else's wait (L16) | `emit`: `limits`, `in_no_minute_there_are_more_than_the_rate`; `it`: `end_to_end`, `limits`; `store_contract`, `budgets` |
 //! | `external_calendar_events` says what stands in the calendar | `it`: `store_contract`, `records`; `simulate`: the oracle |

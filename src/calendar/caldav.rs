@@ -223,7 +223,7 @@ fn inspected(response: Response) -> Inspected {
     Inspected {
         reading: Reading::Live { marker, etag: response.etag, provider_uid, server_id: None },
         content: text.as_deref().and_then(ical::read_content),
-        hers: ical::has_hers(&there).then_some(Hers(Put::Object(there))),
+        hers: ical::has_hers(&there).then(|| Hers::object(there)),
     }
 }
 

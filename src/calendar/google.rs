@@ -408,7 +408,7 @@ fn inspected(response: &Response, external_id: &str) -> Inspected {
     }
     let (marker, etag) = (event.marker(), event.etag(response));
     let content = event.content();
-    let hers = event.description().hers.map(|notes| Hers(Put::Notes(notes)));
+    let hers = event.description().hers.map(Hers::notes);
     let reading = Reading::Live { marker, etag, provider_uid: event.ical_uid, server_id: None };
     Inspected { reading, content, hers }
 }

@@ -302,7 +302,7 @@ impl Calendar for Microsoft {
                     server_id: Some(event.id().to_owned()),
                 },
                 content: event.content(),
-                hers: event.notes().map(|notes| Hers(Put::Notes(notes))),
+                hers: event.notes().map(Hers::notes),
             },
             Ok(Found::Nothing) => Inspected::unseen(Reading::Absent),
             Ok(Found::NoCalendar(message)) => Inspected::unseen(Reading::CalendarGone { message }),

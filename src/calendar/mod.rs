@@ -251,6 +251,18 @@ impl Inspected {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hers(Put);
 
+impl Hers {
+    /// The whole object, which an update replaces.
+    pub fn object(text: String) -> Self {
+        Self(Put::Object(text))
+    }
+
+    /// Her notes beside our text, where an update leaves alone what it does not name.
+    pub fn notes(notes: notes::Notes) -> Self {
+        Self(Put::Notes(notes))
+    }
+}
+
 #[derive(Clone, PartialEq, Eq)]
 enum Put {
     /// The whole object, which an update replaces.

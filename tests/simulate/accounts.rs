@@ -45,7 +45,7 @@ pub(crate) struct Account {
     pub(crate) is_left: bool,
     /// Whether its conditions hold: else a late request can do what it should not, for a while.
     pub(crate) keeps_conditions: bool,
-    /// The names that were tried to make, since it was connected.
+    /// The names that were tried to make.
     pub(crate) tried: BTreeSet<String>,
     /// The latest request about each event, by its id, that a worker has an acknowledgement of.
     pub(crate) acknowledged: BTreeMap<String, u64>,

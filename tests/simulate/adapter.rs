@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use booking::{CalendarKind, ConnectionId, Content, Digest, IcalUid, Marker, Verb};
 use calendar_sync::calendar::http::strong_etag;
-use calendar_sync::calendar::{Answer, Call, Condition, Listed, ListedEvent, Next, Page, Reading};
+use calendar_sync::calendar::notes::{Form, Parts, Run};
+use calendar_sync::calendar::{
+    Answer, Call, Condition, Hers, Inspected, Listed, ListedEvent, Next, Page, Reading, ical,
+};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use uuid::Uuid;
@@ -56,11 +59,27 @@ pub fn reading_of(kind: CalendarKind, event: &Event) -> Reading {
     }
 }
 
-/// What it shows.
-pub fn content_of(event: &Event) -> Option<Content> {
+/// A live event, as it is inspected: what it shows, and what of it is the host's. `object`: of CalDAV.
+pub fn inspected_of(kind: CalendarKind, event: &Event, object: Option<String>) -> Inspected {
+    let form = match kind {
+        CalendarKind::Google => Form::Either,
+        CalendarKind::Microsoft | CalendarKind::Caldav => Form::Plain,
+    };
+    let run = event.marker.as_ref().and_then(|marker| Run::parse(marker.text.as_deref()?));
+    let parts = Parts::of(event.description.as_deref().unwrap_or_default(), form, run);
+    let hers = match kind {
+        CalendarKind::Google | CalendarKind::Microsoft => parts.hers.map(Hers::notes),
+        CalendarKind::Caldav => object.filter(|text| ical::has_hers(text)).map(Hers::object),
+    };
+    let reading = reading_of(kind, event);
+    Inspected { reading, content: content_of(event, parts.ours), hers }
+}
+
+/// What it shows, with this text of ours.
+fn content_of(event: &Event, description: Option<String>) -> Option<Content> {
     Some(Content {
         summary: event.summary.clone(),
-        description: event.description.clone(),
+        description,
         location: event.location.clone(),
         start: time(&event.start)?,
         end: time(&event.end)?,

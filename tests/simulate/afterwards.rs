@@ -2,6 +2,7 @@
 //! follows from the policy alone (rule R20): overruled, or left and written down for people.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use calendar_sync::emit::drift::Policy;
 use calendar_sync::store::{ConnectionState, DriftKind, Store as _};
@@ -9,6 +10,7 @@ use calendar_sync::store::{ConnectionState, DriftKind, Store as _};
 use crate::accounts::Account;
 use crate::calendars::{By, Change, Deed, Event, Kind, Stood};
 use crate::dice::Chance;
+use crate::host;
 use crate::world::World;
 
 /// What the host has done.
@@ -43,6 +45,9 @@ impl Afterwards {
                 let copy = account.server.history().last().map(|change| change.id.clone());
                 let id = if kind == DriftKind::Copy { copy.unwrap_or(id) } else { id };
                 afterwards.done.insert((number, id), kind);
+            }
+            if is_swept {
+                world.chance("afterwards, notes", |dice, _| note(account, dice, at));
             }
         }
         Some(afterwards)
@@ -94,10 +99,8 @@ fn active(world: &World) -> Vec<booking::ConnectionId> {
 
 /// What is done to the events that we made there: to all of them at once, or to each something, or nothing.
 fn deeds(account: &Account, dice: &mut Chance) -> Vec<(String, Deed, DriftKind)> {
-    let is_ours = |event: &&Event| {
-        matches!(event.made_by, By::Request(_)) && event.copy_of.is_none() && event.marker.is_some()
-    };
-    let ours: Vec<&Event> = account.server.live().into_iter().filter(is_ours).collect();
+    let live = account.server.live().into_iter();
+    let ours: Vec<&Event> = live.filter(|event| is_ours(event)).collect();
     let deletes_all = dice.hits(150);
     let strips = account.server.kind() != Kind::Microsoft;
     let deed = |event: &&Event| {
@@ -114,6 +117,22 @@ fn deeds(account: &Account, dice: &mut Chance) -> Vec<(String, Deed, DriftKind)>
         Some((id, deed, kind))
     };
     ours.iter().filter_map(deed).collect()
+}
+
+/// Notes something on some of them besides. It is hers, whatever the policy says.
+fn note(account: &mut Account, dice: &mut Chance, at: Duration) {
+    let live = account.server.live().into_iter().filter(|event| is_ours(event));
+    let names: Vec<String> = live.map(|event| event.name.clone()).collect();
+    for name in names {
+        if dice.hits(300) {
+            account.server.host(at, &host::noting(dice, name));
+        }
+    }
+}
+
+/// An event that we made, with our marker.
+fn is_ours(event: &Event) -> bool {
+    matches!(event.made_by, By::Request(_)) && event.copy_of.is_none() && event.marker.is_some()
 }
 
 /// Whether it may have forgotten what was deleted before anybody looked: that was deleted by nobody then,

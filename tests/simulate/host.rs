@@ -2,8 +2,9 @@
 
 use booking::CalendarKind;
 
-use crate::accounts::Account;
+use crate::accounts::{Account, Accounts};
 use crate::calendars::{By, Deed, Stood};
+use crate::dice::Chance;
 use crate::world::World;
 
 /// Deletes the copies: a CalDAV server may let no other event have the UID of one of them, and the dead
@@ -23,16 +24,7 @@ pub(crate) fn tidy_up(world: &World) {
 pub(crate) fn interfere(world: &World) {
     let at = world.elapsed();
     let mut accounts = world.accounts();
-    let ours: Vec<(usize, String)> = accounts
-        .0
-        .iter()
-        .enumerate()
-        .flat_map(|(number, account)| {
-            let made = account.server.live().into_iter();
-            let made = made.filter(|event| matches!(event.made_by, By::Request(_)));
-            made.map(move |event| (number, event.name.clone())).collect::<Vec<_>>()
-        })
-        .collect();
+    let ours = ours(&accounts);
     if ours.is_empty() {
         return;
     }
@@ -64,6 +56,43 @@ pub(crate) fn interfere(world: &World) {
     world.say(|| format!("by hand in account {number}: {deed:?}: {done}"));
 }
 
+/// Notes something on some event of ours: in its text, or where the service writes nothing.
+pub(crate) fn note(world: &World) {
+    let at = world.elapsed();
+    let mut accounts = world.accounts();
+    let ours = ours(&accounts);
+    if ours.is_empty() {
+        return;
+    }
+    let (number, deed) = world.chance("notes", |dice, _| {
+        let (number, name) = dice.pick(&ours).clone();
+        (number, noting(dice, name))
+    });
+    accounts.0[number].server.host(at, &deed);
+    drop(accounts);
+    world.count(word(&deed));
+    world.say(|| format!("by hand in account {number}: {deed:?}"));
+}
+
+/// A note on an event of this name.
+pub(crate) fn noting(dice: &mut Chance, name: String) -> Deed {
+    if dice.hits(250) {
+        Deed::Annotate { name }
+    } else {
+        Deed::Note { name, first: dice.hits(500) }
+    }
+}
+
+/// Every event of ours, by its account and name.
+fn ours(accounts: &Accounts) -> Vec<(usize, String)> {
+    let all = accounts.0.iter().enumerate().flat_map(|(number, account)| {
+        let made = account.server.live().into_iter();
+        let made = made.filter(|event| matches!(event.made_by, By::Request(_)));
+        made.map(move |event| (number, event.name.clone()))
+    });
+    all.collect()
+}
+
 /// What of ours was deleted last, by whomever.
 fn deleted(account: &Account) -> Option<String> {
     let history = account.server.history().iter().rev();
@@ -81,6 +110,7 @@ fn word(deed: &Deed) -> &'static str {
         Deed::Delete { .. } => "deleted by hand",
         Deed::Edit { .. } => "edited by hand",
         Deed::Annotate { .. } => "annotated by hand",
+        Deed::Note { .. } => "noted by hand",
         Deed::StripMarker { .. } => "marker stripped",
         Deed::Copy { .. } => "copied by hand",
         Deed::DeleteCopy { .. } => "copy deleted by hand",

@@ -11,12 +11,11 @@ use calendar_sync::pipeline::redrive::RedriveError;
 use calendar_sync::pipeline::schemas::NoRegistry;
 use calendar_sync::store::{ConnectionState, EFFECT_REJECTED, Resume, Store as _};
 
-use crate::calendars::switches::{AfterDelete, Listing};
+use crate::calendars::switches::{AfterDelete, EtagForm, EtagSource, Listing};
 use crate::calendars::{Kind, Switches};
 use crate::dice::{Chance, SeededDice};
 use crate::log::TOPIC;
 use crate::plan::HELD_MAX;
-use crate::store::ConnectionLook;
 use crate::story::{self, Story, provider};
 use crate::variant::Variant;
 use crate::world::World;
@@ -80,18 +79,7 @@ impl Operator {
             || (has_room && self.world.chance("operator", |dice, _| dice.hits(500)));
         let account = if is_new {
             let world = &self.world;
-            let (kind, switches) = world.chance("calendars", |dice, _| {
-                let kind = *dice.pick(&KINDS);
-                let mut below = |n| dice.below(n);
-                let mut switches = Switches::draw(kind, &mut below);
-                // Nor does a database that has forgotten a generation use its name again, where that
-                // is answered with the event that was deleted.
-                if world.plan.features.rewinds {
-                    switches.microsoft.after_delete = AfterDelete::MakesNew;
-                }
-                switches.microsoft.takes_copies = world.variant == Variant::CopiesTakenForOurs;
-                (kind, switches)
-            });
+            let (kind, switches) = world.chance("calendars", |dice, _| drawn(world, dice));
             let switches = listed(&self.world, kind, switches);
             let account = world.accounts().add(whose, kind, switches.clone());
             world.say(|| format!("account {account} of {whose}: {kind:?} {switches:?}"));
@@ -114,14 +102,6 @@ impl Operator {
             account.connection()
         };
         new.make_destination = make_destination;
-        let gone = |it: &ConnectionLook<'_>| {
-            let is_gone = matches!(it.state, ConnectionState::Removing | ConnectionState::Removed);
-            it.id == new.id && is_gone
-        };
-        // Its sweeps went with it: the next one is planned once something is made there.
-        if self.world.store.look(|tables| tables.connections().any(|it| gone(&it))) {
-            self.world.accounts().0[number].tried.clear();
-        }
         self.world.say(|| format!("account {number} is connected as {}", new.id));
         let put = self.world.store.put_connection(&new).await.expect("the model answers");
         self.world.say(|| format!("account {number}: {put:?}"));
@@ -266,6 +246,26 @@ fn is_garbage(class: &str) -> bool {
         class,
         "moved_partition" | "sequence_conflict" | "uid_changed" | "uid_taken" | "refused"
     )
+}
+
+/// A new account's kind of calendar, and how its server behaves.
+fn drawn(world: &World, dice: &mut Chance) -> (Kind, Switches) {
+    let any = *dice.pick(&KINDS);
+    let kind = if world.plan.wavers { Kind::Caldav } else { any };
+    let mut switches = Switches::draw(kind, &mut |n| dice.below(n));
+    if world.plan.wavers {
+        // Nothing but the condition tells the one event from the other.
+        let caldav = &mut switches.caldav;
+        caldav.obeys_if_none_match = true;
+        (caldav.etags, caldav.etags_from) = (EtagForm::Strong, EtagSource::Count);
+    }
+    // Nor does a database that has forgotten a generation use its name again, where that is answered
+    // with the event that was deleted.
+    if world.plan.features.rewinds {
+        switches.microsoft.after_delete = AfterDelete::MakesNew;
+    }
+    switches.microsoft.takes_copies = world.variant == Variant::CopiesTakenForOurs;
+    (kind, switches)
 }
 
 /// With how the calendar lists its events.

@@ -40,9 +40,12 @@ pub(crate) fn judge(world: &World, story: &Story, destinations: &BTreeMap<Provid
                 world.wrong(format!("account {number}, {}: {wrong}", booked.uid));
             }
         }
-        let strays = strays(account, &uids, story);
-        for wrong in strays.into_iter().chain(repeated_effects(account)) {
+        let strays = strays(account, &uids, story).into_iter();
+        for wrong in strays.chain(repeated_effects(account)).chain(lost_notes(account)) {
             world.wrong(format!("account {number}: {wrong}"));
+        }
+        for _ in account.server.history().iter().filter(|change| is_around_a_note(change)) {
+            world.count("written around a note");
         }
     }
 }
@@ -112,9 +115,10 @@ fn last<'a>(account: &'a Account, name: &str) -> Option<&'a Change> {
     history.find(|change| change.name == name)
 }
 
-/// What became last of the event of an id.
+/// What became last of the event of an id, but for what the host has noted on it.
 fn last_of<'a>(account: &'a Account, id: &str) -> Option<&'a Change> {
-    account.server.history().iter().rev().find(|change| change.id == id)
+    let mut history = account.server.history().iter().rev();
+    history.find(|change| change.id == id && !change.is_note())
 }
 
 /// Whether the host took an event back out of the bin, after a worker had been told that it is gone, and
@@ -314,6 +318,36 @@ fn repeated_effects(account: &Account) -> Vec<String> {
             format!("revision {revision} of {id} took effect {count} times")
         })
         .collect()
+}
+
+/// What the host has noted on an event, and a call of ours has taken away, or written once more. Without
+/// our marker nothing tells which words are whose; and where a condition does not hold, a late call
+/// writes over what came before it.
+fn lost_notes(account: &Account) -> Vec<String> {
+    if !account.keeps_conditions {
+        return Vec::new();
+    }
+    let changed = |change: &Change| match (&change.before, &change.after) {
+        (Stood::Live(before), Stood::Live(after)) if change.by != By::Host => {
+            let (had, has) = (before.noted(), after.noted());
+            (before.marker.is_some() && had != has).then(|| {
+                let id = &change.id;
+                format!("{:?} made {has:?} of what the host had noted on {id}: {had:?}", change.by)
+            })
+        }
+        (_, _) => None,
+    };
+    account.server.history().iter().filter_map(changed).collect()
+}
+
+/// Whether a call of ours has changed an event on which the host had noted something, and left that.
+fn is_around_a_note(change: &Change) -> bool {
+    match (&change.before, &change.after) {
+        (Stood::Live(before), Stood::Live(after)) if matches!(change.by, By::Request(_)) => {
+            !before.noted().is_empty() && before.noted() == after.noted()
+        }
+        (_, _) => false,
+    }
 }
 
 #[cfg(test)]

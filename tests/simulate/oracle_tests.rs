@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::{Hand, compare, found, repeated_effects, uids_by_name};
+use super::{Hand, compare, found, lost_notes, repeated_effects, uids_by_name};
 use crate::accounts::{Account, Accounts};
 use crate::calendars::{Ask, Deed, Kind, Said, Switches};
 use crate::clock::beginning;
@@ -129,6 +129,39 @@ impl Desk {
 
 fn first() -> String {
     NAMES[0].to_owned()
+}
+
+/// What the event of the first generation says, as a body with this text.
+fn saying(description: &str) -> Vec<u8> {
+    let mut body: serde_json::Value =
+        serde_json::from_slice(&body(&first(), 1, &shown(1))).expect("it was written so");
+    body["description"] = json!(description);
+    body.to_string().into_bytes()
+}
+
+#[test]
+fn what_a_host_has_noted_is_neither_taken_away_nor_written_twice() {
+    for (times, is_well) in [(0, false), (1, true), (2, false)] {
+        let mut desk = Desk::holding_the_first();
+        desk.host(&Deed::Note { name: first(), first: false });
+        let live = desk.account().server.live();
+        let note = live[0].description.clone().expect("it was noted");
+        let (if_match, body) = (desk.etag(), saying(&format!("{note}\n").repeat(times)));
+        desk.asks(&Ask::Update { name: first(), if_match, body });
+        assert_eq!(lost_notes(desk.account()).is_empty(), is_well, "{times}");
+    }
+}
+
+#[test]
+fn a_note_is_lost_with_its_event_or_with_our_marker() {
+    let mut desk = Desk::holding_the_first();
+    desk.host(&Deed::Note { name: first(), first: true });
+    desk.host(&Deed::StripMarker { name: first() });
+    desk.update(1, &shown(1));
+    desk.host(&Deed::Note { name: first(), first: true });
+    desk.delete(0);
+    desk.create(1, 2, &shown(2));
+    assert_eq!(lost_notes(desk.account()), [""; 0]);
 }
 
 /// The request is later than what was acknowledged, and its revision is not.

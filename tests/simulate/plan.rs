@@ -138,6 +138,9 @@ pub(crate) struct Plan {
     pub(crate) batch_max: usize,
     /// Whether calendars are swept, and how.
     pub(crate) sweeps: Option<Sweeps>,
+    /// Bookings are cancelled and soon made again, while requests are late, in calendars where the event
+    /// has one name for ever: what was to delete the one may find the other.
+    pub(crate) wavers: bool,
 }
 
 /// No request is on its way for longer: the last verification comes after it (rule R14).
@@ -167,12 +170,15 @@ impl Plan {
             lane_concurrency: *dice.pick(&[1, 2, 4]),
             batch_max: *dice.pick(&[1, 2, 5]),
             sweeps: None,
+            wavers: false,
         };
         plan.features.holds = dice.hits(150);
         // From a stream of its own: the other seeds stay as they are.
         let dice = &mut Chance::of(seed, "sweeps");
         plan.sweeps = dice.hits(400).then(|| sweeps(dice));
         plan.features.hand_edits |= plan.sweeps.is_some() && dice.hits(500);
+        let is_late = plan.rates.request_held > 0 || plan.rates.request_doubled > 0;
+        plan.wavers = is_late && Chance::of(seed, "waverers").hits(200);
         plan
     }
 }

@@ -82,4 +82,12 @@ pub const ALL: &[Regression] = &[
         without: "src/emit/drift.rs, sight: `Sight::Otherwise` for a name of the row's own generation",
         reaches: Some("repaired: extra"),
     },
+    Regression {
+        seed: 6958,
+        taught: "a connection that was removed, and added again before its events were withdrawn, had lost \
+                 the hour of its sweep, and was not swept until something else was due on it",
+        without: "tests/simulate/store/connection.rs, remove_connection: `sweeps.remove` in the place of a \
+                  row with the same hour",
+        reaches: Some("removed, withdrawing"),
+    },
 ];

@@ -163,6 +163,8 @@ impl Run {
             Deed::Disconnect(withdraw) => self.operator.disconnect(withdraw).await,
             Deed::Gates => self.change_gates(),
             Deed::Hand => host::interfere(&self.world),
+            Deed::Note => host::note(&self.world),
+            Deed::Waver => self.story.waver(&self.world),
             Deed::Account(trouble) => self.trouble_account(trouble),
             Deed::FallBack(is_noticed) => {
                 self.world.fall_back(is_noticed);
@@ -214,6 +216,8 @@ impl Run {
             | Deed::FallBack(_)
             | Deed::Jump(_)
             | Deed::Hand
+            | Deed::Note
+            | Deed::Waver
             | Deed::Attend
             | Deed::StoreAway(false)
             | Deed::BrokerAway(false)
@@ -363,8 +367,7 @@ impl Run {
             let mut active = tables.connections().filter(|it| it.state == ConnectionState::Active);
             let is_left = |it: &ConnectionLook<'_>| {
                 let account = &accounts.0[accounts.of(it.id)];
-                // Where nothing was tried to make since it was connected, nothing is looked for: also not
-                // what a removal had not yet withdrawn, until the next effect has a sweep planned.
+                // Where nothing was tried to make, nothing is looked for.
                 !account.tried.is_empty()
                     && account.server.is_listed()
                     && swept.since(it.id, since) < SWEEPS_MIN

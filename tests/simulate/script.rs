@@ -31,6 +31,10 @@ pub(crate) enum Deed {
     Log(Break),
     /// The host does something by hand.
     Hand,
+    /// The host notes something on an event of ours.
+    Note,
+    /// A booking is cancelled, or the one that was cancelled so is made again.
+    Waver,
     /// A provider's destination becomes another account.
     Connect,
     /// A connection is removed; its events are withdrawn, or left.
@@ -91,6 +95,11 @@ const LASTING: [(Deed, Deed); 3] = [
 /// The longest while.
 const LASTS_MAX: Duration = Duration::from_mins(2);
 
+/// So often at most a booking is cancelled and soon made again.
+const WAVERS_MAX: u64 = 12;
+/// The longest time between the two.
+const WAVERS_FOR: Duration = Duration::from_secs(45);
+
 /// A deed and its hour.
 pub(crate) type Scene = (Duration, Deed);
 
@@ -145,6 +154,17 @@ pub(crate) fn draw(plan: &Plan) -> Vec<Scene> {
         Deed::Account(if dice.hits(300) { Trouble::Gone(time) } else { Trouble::Refuse(time) })
     });
     some(dice, features.gates, 4, &mut |_| Deed::Gates);
+    // Of streams of their own: what else happens stays as it is.
+    let notes = &mut Chance::of(plan.seed, "script, notes");
+    let has_notes = features.hand_edits && notes.hits(500);
+    some(notes, has_notes, 4, &mut |_| Deed::Note);
+    let wavers = &mut Chance::of(plan.seed, "script, wavering");
+    let times = if plan.wavers { wavers.between(4, WAVERS_MAX) } else { 0 };
+    for _ in 0..times {
+        let at = wavers.time(plan.span);
+        scenes.push((at, Deed::Waver));
+        scenes.push((at + wavers.time(WAVERS_FOR), Deed::Waver));
+    }
     let minutes = plan.span.as_secs() / 60;
     for minute in (3..minutes).step_by(3) {
         scenes.push((Duration::from_mins(minute), Deed::Attend));

@@ -105,12 +105,14 @@ pub(crate) struct Story {
     may_move: bool,
     dice: Chance,
     waiting: Vec<Waiting>,
+    /// Those who waver: their dice, and the booking that was cancelled and may be made again.
+    wavering: (Chance, Option<usize>),
 }
 
 /// The zones in which people speak of a booking.
 const ZONES: [Tz; 2] = [Tz::UTC, Tz::Europe__Berlin];
 
-fn details(dice: &mut Chance, name: &str) -> Details {
+fn details(dice: &mut Chance, texts: &mut Chance, name: &str) -> Details {
     // Around the end of March: days of 23 hours are among them.
     let start =
         beginning() + TimeDelta::hours(24 * 85 + i64::try_from(dice.below(200)).unwrap_or(0));
@@ -121,7 +123,7 @@ fn details(dice: &mut Chance, name: &str) -> Details {
         zone: *dice.pick(&ZONES),
         service_name: format!("{name} 1"),
         title: None,
-        description: None,
+        description: texts.hits(600).then(|| text(name, 1)),
         location: None,
         notes: None,
         customer_name: None,
@@ -129,16 +131,22 @@ fn details(dice: &mut Chance, name: &str) -> Details {
     }
 }
 
+/// What is said of a booking after so many changes.
+fn text(name: &str, changes: u64) -> String {
+    format!("Of {name} there is\nto be said, {changes} times:\n\nplease be there in time.")
+}
+
 impl Story {
     /// A story with nothing told yet.
     pub(crate) fn new(world: &World) -> Self {
         let mut dice = Chance::of(world.plan.seed, "story");
+        let mut texts = Chance::of(world.plan.seed, "texts");
         let bookings = (0..world.plan.bookings)
             .map(|number| {
                 let id = BookingId::parse(&format!("b{number}")).expect("an id");
                 Booked {
                     uid: IcalUid::of_booking(&id, DOMAIN).expect("a UID"),
-                    details: details(&mut dice, id.as_str()),
+                    details: details(&mut dice, &mut texts, id.as_str()),
                     id,
                     provider: provider(dice.below(world.plan.providers)),
                     sequence: dice.hits(600).then_some(0),
@@ -150,7 +158,8 @@ impl Story {
             })
             .collect();
         let (providers, may_move) = (world.plan.providers, world.plan.features.moves);
-        Self { bookings, providers, may_move, dice, waiting: Vec::new() }
+        let wavering = (Chance::of(world.plan.seed, "wavering"), None);
+        Self { bookings, providers, may_move, dice, waiting: Vec::new(), wavering }
     }
 
     /// One thing happens to one booking.
@@ -187,6 +196,35 @@ impl Story {
                 Change::Updated(booked.details.clone())
             }
         };
+        self.publish(world, at, change);
+    }
+
+    /// Somebody cancels a booking, and soon makes it again. What a call of before may then meet is the
+    /// event of the same name.
+    pub(crate) fn waver(&mut self, world: &World) {
+        let (dice, cancelled) = &mut self.wavering;
+        let again = cancelled.take().filter(|at| self.bookings[*at].is_cancelled);
+        let live = |at: &usize| {
+            let booked = &self.bookings[*at];
+            booked.is_made && !booked.is_cancelled && booked.sequence.is_some()
+        };
+        let live: Vec<usize> = (0..self.bookings.len()).filter(live).collect();
+        let (at, change) = match again {
+            Some(at) => {
+                let booked = &mut self.bookings[at];
+                booked.is_cancelled = false;
+                booked.change(dice);
+                (at, Change::Created(booked.details.clone()))
+            }
+            None if live.is_empty() => return,
+            None => {
+                let at = *dice.pick(&live);
+                *cancelled = Some(at);
+                self.bookings[at].is_cancelled = true;
+                (at, Change::Cancelled { reason: None })
+            }
+        };
+        world.count("wavered");
         self.publish(world, at, change);
     }
 
@@ -264,6 +302,9 @@ impl Booked {
     fn change(&mut self, dice: &mut Chance) {
         self.changes += 1;
         self.details.service_name = format!("{} {}", self.id, self.changes);
+        if let Some(description) = &mut self.details.description {
+            *description = text(self.id.as_str(), self.changes);
+        }
         if dice.hits(500) {
             let by = TimeDelta::minutes(15 * i64::try_from(dice.between(1, 8)).unwrap_or(1));
             self.details.start += by;

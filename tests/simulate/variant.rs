@@ -39,6 +39,8 @@ pub enum Variant {
     AListingTakenForTheTruth,
     /// A sweep removes whatever carries our marker.
     SweepRemovesCopies,
+    /// An update does not look at what the host has noted.
+    NotesWrittenOver,
 }
 
 impl Variant {

@@ -8,13 +8,13 @@ use async_trait::async_trait;
 use booking::{CalendarKind, ConnectionId, Content, IcalUid, Marker, Verb};
 use calendar_sync::calendar::microsoft::DUPLICATE;
 use calendar_sync::calendar::{
-    Answer, Calendar as Adapter, Call, Inspected, Listed, Listing, Name, Reading,
+    Answer, Calendar as Adapter, Call, Hers, Inspected, Listed, Listing, Name, Reading,
 };
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use crate::adapter::{ask_of, content_of, done, etag_of, listed_of, reading_of, status};
-use crate::calendars::{Ask, ListAsk, ListSaid, Said};
+use crate::adapter::{ask_of, done, etag_of, inspected_of, listed_of, status};
+use crate::calendars::{Answered, Ask, ListAsk, ListSaid, Said};
 use crate::graph;
 use crate::journey::{Asked, Came, Fate, Journey, word};
 use crate::variant::Variant;
@@ -22,6 +22,8 @@ use crate::world::World;
 
 /// The longest way of a request that is not held.
 const WAY_MAX: Duration = Duration::from_millis(300);
+/// Graph may touch an event some times more after it was made.
+const SETTLES_WITHIN: Duration = Duration::from_secs(30);
 
 /// A calendar, as a worker reaches it.
 pub(crate) struct Wire {
@@ -138,11 +140,11 @@ impl Wire {
     }
 
     /// Graph answers a POST of before with the event that it made then, as it is by now: that this
-    /// shows something else than was sent is for its adapter to see.
-    fn is_former(&self, call: &Call<'_>, title: &str) -> bool {
+    /// shows something else than was sent, or was changed since, is for its adapter to see.
+    fn is_former(&self, call: &Call<'_>, shows: &Answered) -> bool {
         self.kind() == CalendarKind::Microsoft
             && call.verb == Verb::Create
-            && title != graph::title_of(call.body)
+            && (shows.title != graph::title_of(call.body) || shows.changed_after > SETTLES_WITHIN)
     }
 
     /// Reads one event, by its id or its name.
@@ -155,9 +157,12 @@ impl Wire {
                 Reading::Failed(self.told(code, self.asked("wire, reading", code)))
             }
             Ok((_, Came::Gone)) => Reading::CalendarGone { message: "404".to_owned() },
-            Ok((_, Came::Said(Said::Live { event, .. }))) => {
-                let reading = reading_of(self.kind(), &event);
-                return Inspected { reading, content: content_of(&event), hers: None };
+            Ok((_, Came::Said(Said::Live { event, text, .. }))) => {
+                let mut inspected = inspected_of(self.kind(), &event, text);
+                if self.world.variant == Variant::NotesWrittenOver {
+                    inspected.hers = None;
+                }
+                return inspected;
             }
             Ok((_, Came::Said(Said::Tombstone))) => Reading::Tombstone,
             Ok((_, Came::Said(Said::Absent))) if self.is_taken_for_deleted(name) => {
@@ -215,6 +220,10 @@ impl Adapter for Wire {
         self.naming.body(external_id, marker, content)
     }
 
+    fn keeping(&self, body: &[u8], hers: &Hers) -> Vec<u8> {
+        self.naming.keeping(body, hers)
+    }
+
     async fn send(&self, call: &Call<'_>) -> Answer {
         let server_id = match self.found(call).await {
             Ok(server_id) => server_id,
@@ -237,8 +246,8 @@ impl Adapter for Wire {
             Ok((_, Came::Said(Said::Refused { status: code, reason }))) => {
                 status(code, reason, None)
             }
-            Ok((_, Came::Said(Said::Done { title: Some(title), .. })))
-                if self.is_former(call, &title) =>
+            Ok((_, Came::Said(Said::Done { shows: Some(shows), .. })))
+                if self.is_former(call, &shows) =>
             {
                 status(409, Some(DUPLICATE), None)
             }

@@ -313,8 +313,14 @@ impl PostgresStore {
         // A token that nobody holds: whoever is sending now can record nothing (L10).
         const FENCE_LANE: &str =
             "UPDATE lanes SET token = NULL, leased_until = NULL WHERE connection_id = $1";
-        // Of the calendar as it was: whoever connects the account again begins anew.
-        const NO_SWEEP: &str = "DELETE FROM sweeps WHERE connection_id = $1";
+        // Of the calendar as it was: whoever connects the account again begins anew. But the hour stays:
+        // what is still to be withdrawn then is swept without waiting for another effect.
+        const NO_SWEEP: &str = "
+            UPDATE sweeps
+               SET since = NULL, began_at = NULL, is_full = true, page = NULL, pages = 0,
+                   removals = 0, failures = 0, partial = 0, excused = false, halted = NULL,
+                   result = NULL, result_at = NULL
+             WHERE connection_id = $1";
         const NO_DRIFT: &str = "DELETE FROM drift WHERE connection_id = $1";
         const HOLD: &str =
             "SELECT ical_uid FROM bookings WHERE placed = $1 ORDER BY ical_uid FOR UPDATE";

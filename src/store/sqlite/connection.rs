@@ -289,8 +289,13 @@ pub(super) async fn remove_connection(
     const FENCE: [&str; 6] = [
         "UPDATE providers SET destination = NULL WHERE destination = ?1",
         "UPDATE lanes SET token = NULL, leased_until = NULL WHERE connection_id = ?1",
-        // Of the calendar as it was: whoever connects the account again begins anew.
-        "DELETE FROM sweeps WHERE connection_id = ?1",
+        // Of the calendar as it was: whoever connects the account again begins anew. But the hour stays:
+        // what is still to be withdrawn then is swept without waiting for another effect.
+        "UPDATE sweeps
+            SET since = NULL, began_at = NULL, is_full = TRUE, page = NULL, pages = 0, removals = 0,
+                failures = 0, partial = 0, excused = FALSE, halted = NULL, result = NULL,
+                result_at = NULL
+          WHERE connection_id = ?1",
         "DELETE FROM drift WHERE connection_id = ?1",
         "UPDATE bookings SET placed = NULL, version = version + 1, updated_at = ?2
           WHERE placed = ?1",

@@ -401,18 +401,44 @@ pub(crate) async fn a_halted_sweep_waits_for_a_person(env: &Env) {
     assert!(!env.store.sweep(&lane).await.answered().is_excused);
 }
 
-/// What was wrong with a calendar before is no news of the account that is connected again.
+/// What was wrong with a calendar before is no news of the account that is connected again. What is
+/// still to be withdrawn from it has a sweep all the same.
 pub(crate) async fn a_connection_that_is_removed_forgets_its_sweep(env: &Env) {
     let lane = holding(env, &["a"]).await;
-    begun(env, &lane, None).await;
-    write(env, &lane, finding("copy", DriftKind::Copy)).await;
+    begun(env, &lane, Some("t")).await;
+    assert_eq!(step(env, &lane, end(Some("u"))).await, Fenced::Written);
+    assert_eq!(step(env, &lane, plan(Some(Duration::ZERO))).await, Fenced::Written);
+    assert_eq!(step(env, &lane, begin(false)).await, Fenced::Written);
+    let copy = finding("copy", DriftKind::Copy);
+    write(env, &lane, SweptPage { next: Some("2".to_owned()), removals: 2, ..copy }).await;
+    let later = SweepStep::PutOff { after: Duration::ZERO, result: "no answer".to_owned() };
+    assert_eq!(step(env, &lane, later).await, Fenced::Written);
+    let lane = removed_and_connected(env, 2).await;
+    assert_eq!(drift(env).await, []);
+    // As the first one of a connection: all of it is read.
+    assert_eq!(step(env, &lane, begin(false)).await, Fenced::Written);
+    let progress = SweepProgress { is_full: true, ..SweepProgress::default() };
+    assert_eq!(env.store.sweep(&lane).await.answered().progress, Some(progress));
+
     let halt = SweepStep::Halt { reason: "empty".to_owned() };
+    assert_eq!(step(env, &lane, halt.clone()).await, Fenced::Written);
+    let lane = removed_and_connected(env, 3).await;
     assert_eq!(step(env, &lane, halt).await, Fenced::Written);
+    assert!(env.store.resume_sweep(connection(1)).await.answered());
+    removed_and_connected(env, 4).await;
+}
+
+/// Connection 1 as it is connected again, and leased by `number`: only the hour of its sweep is left.
+async fn removed_and_connected(env: &Env, number: u128) -> LaneLease {
     assert!(env.store.remove_connection(connection(1), false).await.answered());
+    assert_eq!(env.lease(number).await, None, "nobody sweeps what is removed");
     env.connect(1).await;
     assert_eq!(env.row(1).await.halted, None);
-    assert_eq!(drift(env).await, []);
-    assert_eq!(env.store.sweep(&lane).await.answered(), Sweep::default());
+    assert_eq!(env.counted(1).await.swept, None);
+    let lane = env.lane(number).await;
+    let expected = Sweep { is_due: Some(true), ..Sweep::default() };
+    assert_eq!(env.store.sweep(&lane).await.answered(), expected);
+    lane
 }
 
 pub(crate) async fn a_former_holder_sweeps_nothing(env: &Env) {

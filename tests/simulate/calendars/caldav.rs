@@ -47,7 +47,7 @@ impl Caldav {
             }
             Ask::Delete { name, if_match } => self.delete(shelf, by, name, if_match.as_deref()),
             Ask::Read { name } => {
-                shelf.find(name).map_or(Said::Absent, |kept| Said::live(&kept.event))
+                shelf.find(name).map_or(Said::Absent, |kept| Said::object(&kept.event, &kept.text))
             }
         }
     }
@@ -92,6 +92,7 @@ impl Caldav {
         event.start = text.start;
         event.end = text.end;
         event.tentative = text.tentative;
+        event.host_note = text.host_note;
         let status = match present.map(|kept| (kept.id, kept.event.clone())) {
             None => {
                 shelf.add(by, event, body);
@@ -112,7 +113,7 @@ impl Caldav {
         }
         let etag = shelf.find(name).and_then(|kept| kept.event.etag.clone());
         let etag = etag.filter(|_| self.switches.etag_on_put);
-        Said::Done { status, etag, provider_uid: None, server_id: None, title: None }
+        Said::Done { status, etag, provider_uid: None, server_id: None, shows: None }
     }
 
     /// What is said where the condition does not hold.

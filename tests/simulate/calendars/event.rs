@@ -1,6 +1,10 @@
 //! What stands in a simulated calendar, as the oracle sees it, and what stood there before.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// How each note of a host's begins: one word, and no other like it.
+pub(super) const NOTED: &str = "noted-by-hand-";
 
 /// The service's marker as texts, as it stands in an event.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +17,8 @@ pub struct Marker {
     pub revision: i64,
     /// The digest of the content.
     pub digest: String,
+    /// What tells our words in the text, if it is there.
+    pub text: Option<String>,
 }
 
 /// Who did something to a calendar.
@@ -41,7 +47,7 @@ pub struct Event {
     pub marker: Option<Marker>,
     /// Its title.
     pub summary: String,
-    /// Its text.
+    /// Its text: the service's words, and the host's notes before and after them.
     pub description: Option<String>,
     /// Its place.
     pub location: Option<String>,
@@ -62,8 +68,8 @@ pub struct Event {
     /// When the host touched it last.
     pub touched_by_host_at: Option<Duration>,
     /// What the host noted on it, where the service writes nothing (colour, reminders, a property
-    /// of another application's). A merging update leaves it; only CalDAV's PUT, which replaces
-    /// the whole event, takes it away.
+    /// of another application's). A merging update leaves it; CalDAV's PUT, which replaces the
+    /// whole event, takes it away unless it has it too.
     pub host_note: Option<String>,
 }
 
@@ -101,10 +107,23 @@ impl Event {
         self.server_id.as_deref().unwrap_or(&self.name)
     }
 
-    /// What of it the service writes and a host may change.
-    pub fn shown(&self) -> (&str, Option<&str>, Option<&str>, &str, &str, bool) {
-        let texts = (self.description.as_deref(), self.location.as_deref());
+    /// What of it the service writes and a host may change. Her notes are none of it.
+    pub fn shown(&self) -> (&str, String, Option<&str>, &str, &str, bool) {
+        let words = self.description.as_deref().unwrap_or_default().split_whitespace();
+        let ours: Vec<&str> = words.filter(|word| !word.starts_with(NOTED)).collect();
+        let texts = (ours.join(" "), self.location.as_deref());
         (&self.summary, texts.0, texts.1, &self.start, &self.end, self.tentative)
+    }
+
+    /// What the host has noted beside our text and elsewhere, and how often each stands there.
+    pub fn noted(&self) -> BTreeMap<&str, usize> {
+        let texts = [self.description.as_deref(), self.host_note.as_deref()];
+        let words = texts.into_iter().flatten().flat_map(str::split_whitespace);
+        let mut noted = BTreeMap::new();
+        for note in words.filter(|word| word.starts_with(NOTED)) {
+            *noted.entry(note).or_default() += 1;
+        }
+        noted
     }
 }
 
@@ -153,6 +172,18 @@ pub struct Change {
 }
 
 impl Change {
+    /// Whether the host has noted something of her own, and nothing else.
+    pub fn is_note(&self) -> bool {
+        match (&self.before, &self.after) {
+            (Stood::Live(before), Stood::Live(after)) => {
+                self.by == By::Host
+                    && before.shown() == after.shown()
+                    && before.marker == after.marker
+            }
+            (_, _) => false,
+        }
+    }
+
     /// Whether there is an event since, and there was none.
     pub fn makes(&self) -> bool {
         !self.before.is_live() && self.after.is_live()

@@ -2,7 +2,7 @@
 //!
 //! A body is the event as the service inserts it: `id`, `status`, `summary`, `description`,
 //! `location`, `start` and `end` with `dateTime` and `timeZone`, and the marker as
-//! `bookingUid`, `bookingConnection`, `bookingRevision` and `bookingDigest` among
+//! `bookingUid`, `bookingConnection`, `bookingRevision`, `bookingDigest` and `bookingText` among
 //! `extendedProperties.private`. An update is a PATCH, which merges.
 
 use chrono::DateTime;
@@ -17,6 +17,7 @@ const UID: &str = "bookingUid";
 const CONNECTION: &str = "bookingConnection";
 const REVISION: &str = "bookingRevision";
 const DIGEST: &str = "bookingDigest";
+const TEXT: &str = "bookingText";
 
 /// Google's server, without the events.
 #[derive(Debug, Clone)]
@@ -229,15 +230,16 @@ fn merge_marker(event: &mut Event, body: &Fields) -> Result<(), Malformed> {
         return Ok(());
     };
     let now = event.marker.take();
-    let property = |key: &str, value: fn(&Marker) -> String| {
-        let mut property = now.as_ref().map(value);
+    let property = |key: &str, value: fn(&Marker) -> Option<String>| {
+        let mut property = now.as_ref().and_then(value);
         json::merge(&mut property, private, key).map(|()| property)
     };
     event.marker = json::marker(
-        property(UID, |marker| marker.uid.clone())?,
-        property(CONNECTION, |marker| marker.connection.clone())?,
-        property(REVISION, |marker| marker.revision.to_string())?,
-        property(DIGEST, |marker| marker.digest.clone())?,
+        property(UID, |marker| Some(marker.uid.clone()))?,
+        property(CONNECTION, |marker| Some(marker.connection.clone()))?,
+        property(REVISION, |marker| Some(marker.revision.to_string()))?,
+        property(DIGEST, |marker| Some(marker.digest.clone()))?,
+        property(TEXT, |marker| marker.text.clone())?,
     );
     Ok(())
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
 
-use super::event::{By, Event};
+use super::event::{By, Event, NOTED};
 use super::shelf::Kept;
 use super::switches::CopyUid;
-use super::{Calendar, Server, json};
+use super::{Calendar, Server, icalendar, json};
 
 /// What a host does. Where two live events have one name, it is done to the older.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,13 @@ pub enum Deed {
     Annotate {
         /// On which.
         name: String,
+    },
+    /// Writes a note into its text, before or after what stands there.
+    Note {
+        /// Of which.
+        name: String,
+        /// Whether it comes first.
+        first: bool,
     },
     /// Takes our marker out of it, as a client does that does not keep what it does not know.
     StripMarker {
@@ -68,10 +75,30 @@ impl Calendar {
             Deed::Delete { name } => self.delete_by_hand(name),
             Deed::Edit { name, title, time } => self.edit_by_hand(name, *title, *time),
             Deed::Annotate { name } => {
-                let note = format!("noted by hand {}", self.shelf.number());
-                self.change_by_hand(name, |event| event.host_note = Some(note))
+                let note = format!("{NOTED}{}", self.shelf.number());
+                self.change_by_hand(name, |Kept { event, text, .. }| {
+                    *text = icalendar::with(text, icalendar::HOST_NOTE, &note);
+                    event.host_note = Some(note);
+                })
             }
-            Deed::StripMarker { name } => self.change_by_hand(name, |event| event.marker = None),
+            Deed::Note { name, first } => {
+                let note = format!("{NOTED}{}", self.shelf.number());
+                self.change_by_hand(name, |Kept { event, text, .. }| {
+                    let description = match event.description.take() {
+                        None => note,
+                        Some(there) if *first => format!("{note}\n{there}"),
+                        Some(there) => format!("{there}\n\n{note}"),
+                    };
+                    *text = icalendar::with(text, "DESCRIPTION", &description);
+                    event.description = Some(description);
+                })
+            }
+            Deed::StripMarker { name } => {
+                self.change_by_hand(name, |Kept { event, text, .. }| {
+                    *text = icalendar::without(text, icalendar::OURS);
+                    event.marker = None;
+                })
+            }
             Deed::Copy { name } => self.copy_by_hand(name),
             Deed::DeleteCopy { name } => {
                 let is_copy = |event: &&Event| event.copy_of.as_ref() == Some(name);
@@ -106,7 +133,7 @@ impl Calendar {
 
     fn edit_by_hand(&mut self, name: &str, title: bool, time: bool) -> bool {
         let summary = format!("By hand {}", self.shelf.number());
-        self.change_by_hand(name, |event| {
+        self.change_by_hand(name, |Kept { event, .. }| {
             if title {
                 event.summary = summary;
             }
@@ -117,11 +144,12 @@ impl Calendar {
         })
     }
 
-    fn change_by_hand(&mut self, name: &str, what: impl FnOnce(&mut Event)) -> bool {
+    /// The object of CalDAV with what is the host's own in it; of the rest, the event alone tells.
+    fn change_by_hand(&mut self, name: &str, what: impl FnOnce(&mut Kept)) -> bool {
         let Some(id) = self.shelf.find(name).map(|kept| kept.id) else {
             return false;
         };
-        self.shelf.change(id, By::Host, |kept| what(&mut kept.event));
+        self.shelf.change(id, By::Host, what);
         true
     }
 

@@ -22,7 +22,13 @@ pub(super) struct Text {
     /// RFC 3339, in UTC.
     pub(super) end: String,
     pub(super) tentative: bool,
+    pub(super) host_note: Option<String>,
 }
+
+/// A property that no application of ours writes.
+pub(super) const HOST_NOTE: &str = "X-HOST-NOTE";
+/// How our own properties begin.
+pub(super) const OURS: &str = "X-BOOKING-";
 
 /// Reads a calendar of exactly one event with times, the end after the start; `None`: it is none.
 pub(super) fn read(text: &[u8]) -> Option<Text> {
@@ -59,6 +65,7 @@ pub(super) fn read(text: &[u8]) -> Option<Text> {
             value("X-BOOKING-CONNECTION"),
             value("X-BOOKING-REVISION"),
             value("X-BOOKING-DIGEST"),
+            value("X-BOOKING-TEXT"),
         ),
         uid,
         summary: value("SUMMARY").unwrap_or_default(),
@@ -67,7 +74,31 @@ pub(super) fn read(text: &[u8]) -> Option<Text> {
         start,
         end,
         tentative: value("STATUS").as_deref() == Some("TENTATIVE"),
+        host_note: value(HOST_NOTE),
     })
+}
+
+/// The same text with another value of a property of the event's.
+pub(super) fn with(text: &[u8], property: &str, value: &str) -> Vec<u8> {
+    const END: &str = "END:VEVENT\r\n";
+    let text = String::from_utf8_lossy(&without(text, property)).into_owned();
+    let escaped = value.replace('\\', "\\\\").replace(',', "\\,").replace(';', "\\;");
+    let line = format!("{property}:{}\r\n", escaped.replace('\n', "\\n"));
+    text.replacen(END, &format!("{line}{END}"), 1).into_bytes()
+}
+
+/// The same text without the properties whose names begin so.
+pub(super) fn without(text: &[u8], beginning: &str) -> Vec<u8> {
+    let mut is_dropped = false;
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
+    let kept = lines.filter(|line| {
+        // A folded line goes on with the one before.
+        if !line.starts_with(b" ") && !line.starts_with(b"\t") {
+            is_dropped = line.starts_with(beginning.as_bytes());
+        }
+        !is_dropped
+    });
+    kept.flatten().copied().collect()
 }
 
 /// An unfolded content line.

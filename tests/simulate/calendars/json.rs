@@ -70,13 +70,14 @@ pub(super) fn is_after(time: &str, other: &str) -> bool {
     at(time).zip(at(other)).is_some_and(|(time, other)| time > other)
 }
 
-/// A marker from its four texts.
+/// A marker from its texts; without the last it is one of before.
 pub(super) fn marker(
     uid: Option<String>,
     connection: Option<String>,
     revision: Option<String>,
     digest: Option<String>,
+    text: Option<String>,
 ) -> Option<Marker> {
     let revision = revision?.parse().ok()?;
-    Some(Marker { uid: uid?, connection: connection?, revision, digest: digest? })
+    Some(Marker { uid: uid?, connection: connection?, revision, digest: digest?, text })
 }

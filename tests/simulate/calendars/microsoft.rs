@@ -3,8 +3,8 @@
 //! A body is a Graph event: `subject`, `body.content`, `location.displayName`, `start` and `end`
 //! with `dateTime` (local, without an offset) and `timeZone` (`UTC` or an IANA name), `showAs`,
 //! and `singleValueExtendedProperties` with the marker in the one whose id ends in ` Name bookingMarker`:
-//! a JSON text of `uid`, `connection`, `revision` (a number) and `digest`. A POST has the event's
-//! name as `transactionId` too; a PATCH must not (B4).
+//! a JSON text of `uid`, `connection`, `revision` (a number), `digest` and `text`. A POST has the
+//! event's name as `transactionId` too; a PATCH must not (B4).
 //!
 //! Graph's own ids are of the server's making. What is asked for is such an id, or a name, which stands
 //! for the value of a property that the service derives it from and is searched for.
@@ -105,7 +105,9 @@ impl Microsoft {
                 };
                 Some(Said::refused(status, "ErrorDuplicateTransactionId"))
             }
-            (Some(live), _) => Some(Said::done(201, Some(&live.event))),
+            (Some(live), _) => {
+                Some(Said::done(201, Some(&live.event)).changed(live.changed_after()))
+            }
             (None, AfterDelete::AnswersWithDeleted) => Some(Said::done(201, Some(&posted.event))),
         }
     }
@@ -251,6 +253,7 @@ fn marker(body: &Fields) -> Result<Option<Marker>, Malformed> {
             json::text(&texts, "connection")?,
             revision,
             json::text(&texts, "digest")?,
+            json::text(&texts, "text")?,
         ));
     }
     Ok(None)

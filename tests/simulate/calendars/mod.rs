@@ -107,8 +107,8 @@ pub enum Said {
         provider_uid: Option<String>,
         /// The event's id, where the server makes it.
         server_id: Option<String>,
-        /// The title of the event that the answer shows, if it shows one.
-        title: Option<String>,
+        /// The event that the answer shows, if it shows one.
+        shows: Option<Answered>,
     },
     /// It did not take effect; or it did, and the server says so
     /// ([`switches::Caldav::fails_after_storing`] alone).
@@ -128,6 +128,8 @@ pub enum Said {
         provider_uid: Option<String>,
         /// All that a reader sees.
         event: Box<Event>,
+        /// The object as it stands there (CalDAV).
+        text: Option<String>,
     },
     /// A read: deleted, and remembered (Google).
     Tombstone,
@@ -135,22 +137,40 @@ pub enum Said {
     Absent,
 }
 
+/// What the answer to a write shows of the event, as it is by then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// Its title.
+    pub title: String,
+    /// How long after it was made it was changed last.
+    pub changed_after: Duration,
+}
+
 impl Said {
     fn done(status: u16, event: Option<&Event>) -> Self {
         let etag = event.and_then(|event| event.etag.clone());
-        let title = event.map(|event| event.summary.clone());
+        let changed_after = Duration::ZERO;
+        let shows = event.map(|event| Answered { title: event.summary.clone(), changed_after });
         Self::Done {
             status,
             etag,
             provider_uid: event.map(|event| event.provider_uid.clone()),
             server_id: event.and_then(|event| event.server_id.clone()),
-            title,
+            shows,
         }
+    }
+
+    /// The same, of an event that was changed so long after it was made.
+    fn changed(mut self, after: Duration) -> Self {
+        if let Self::Done { shows: Some(shows), .. } = &mut self {
+            shows.changed_after = after;
+        }
+        self
     }
 
     /// A write whose answer shows nothing.
     fn bare_done(status: u16) -> Self {
-        Self::Done { status, etag: None, provider_uid: None, server_id: None, title: None }
+        Self::Done { status, etag: None, provider_uid: None, server_id: None, shows: None }
     }
 
     fn refused(status: u16, reason: &'static str) -> Self {
@@ -162,11 +182,21 @@ impl Said {
     }
 
     fn live(event: &Event) -> Self {
+        Self::read(event, None)
+    }
+
+    /// The same, of a server that gives the object.
+    fn object(event: &Event, object: &[u8]) -> Self {
+        Self::read(event, String::from_utf8(object.to_vec()).ok())
+    }
+
+    fn read(event: &Event, text: Option<String>) -> Self {
         Self::Live {
             body_marker: event.marker.clone(),
             etag: event.etag.clone(),
             provider_uid: Some(event.provider_uid.clone()),
             event: Box::new(event.clone()),
+            text,
         }
     }
 }

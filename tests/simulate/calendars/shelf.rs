@@ -74,6 +74,11 @@ impl Kept {
         now.saturating_sub(self.changed_at)
     }
 
+    /// How long after it was made it was written last.
+    pub(super) fn changed_after(&self) -> Duration {
+        self.changed_at.saturating_sub(self.made_at)
+    }
+
     /// A number for all that it shows.
     fn content(&self) -> u64 {
         let Event { provider_uid, marker, summary, description, location, .. } = &self.event;

@@ -9,7 +9,7 @@ use calendar_sync::store::{
 };
 use uuid::Uuid;
 
-use super::rows::{StoredConnection, Tables};
+use super::rows::{StoredConnection, SweepRow, Tables};
 use super::{Tx, ingest, lane};
 
 /// See [`calendar_sync::store::Store::connections`].
@@ -184,7 +184,9 @@ pub(super) fn remove_connection(tx: &mut Tx<'_>, id: ConnectionId, withdraw: boo
     if let Some(lane) = tables.lanes.get_mut(&id) {
         (lane.token, lane.leased_until) = (None, None);
     }
-    tables.sweeps.remove(&id);
+    if let Some(sweep) = tables.sweeps.get_mut(&id) {
+        *sweep = SweepRow { due_at: sweep.due_at, ..SweepRow::default() };
+    }
     tables.drift.remove(&id);
     for row in tables.bookings.values_mut().filter(|row| row.stored.placed == Some(id)) {
         row.stored.placed = None;

@@ -3,15 +3,18 @@
 
 use std::sync::Arc;
 
-use booking::{CalendarKind, ConnectionId, Content, Digest, IcalUid};
+use booking::{CalendarKind, ConnectionId, Content, IcalUid};
 use calendar_sync::calendar::http::{Http, HttpOptions};
 use calendar_sync::calendar::{self, Account, Credentials};
 use calendar_sync::clock::SystemClock;
+use calendar_sync::emit::drift::is_shown;
 use chrono::DateTime;
 use uuid::Uuid;
 
 use super::super::icalendar::{self, Text};
 use super::*;
+use crate::adapter::inspected_of;
+use crate::graph::patch_of;
 
 fn read(lines: &[&str]) -> Option<Text> {
     let head = ["BEGIN:VCALENDAR", "BEGIN:VEVENT", "UID:u"];
@@ -130,32 +133,41 @@ fn contents() -> Vec<Content> {
     vec![plain, twice, utc, far]
 }
 
-#[test]
-fn what_the_services_writers_write_is_read_whole() {
+/// The service's own writer for a kind of calendar.
+fn writer(kind: CalendarKind, connection: ConnectionId) -> Arc<dyn calendar::Calendar> {
     let http = Http::new(HttpOptions {
         call_timeout: Duration::from_secs(1),
         connect_timeout: Duration::from_secs(1),
         proxy_from_environment: false,
         clock: Arc::new(SystemClock::start()),
-    })
-    .unwrap();
+    });
+    let account = Account {
+        connection,
+        base_url: "http://127.0.0.1:9/".to_owned(),
+        calendar: "http://127.0.0.1:9/".to_owned(),
+        credentials: Credentials::Bearer { token: "token".to_owned().into() },
+    };
+    calendar::open(kind, account, &http.unwrap())
+}
+
+const KINDS: [(Kind, CalendarKind); 3] = [
+    (Kind::Google, CalendarKind::Google),
+    (Kind::Microsoft, CalendarKind::Microsoft),
+    (Kind::Caldav, CalendarKind::Caldav),
+];
+
+fn marker_of(content: &Content, connection: ConnectionId, revision: i64) -> booking::Marker {
+    let uid = IcalUid::parse("uid-1@example.com").unwrap();
+    booking::Marker { uid, connection, revision, digest: content.digest() }
+}
+
+#[test]
+fn what_the_services_writers_write_is_read_whole() {
     let connection = ConnectionId(Uuid::from_u128(7));
-    for (kind, theirs) in [
-        (Kind::Google, CalendarKind::Google),
-        (Kind::Microsoft, CalendarKind::Microsoft),
-        (Kind::Caldav, CalendarKind::Caldav),
-    ] {
-        let account = Account {
-            connection,
-            base_url: "http://127.0.0.1:9/".to_owned(),
-            calendar: "http://127.0.0.1:9/".to_owned(),
-            credentials: Credentials::Bearer { token: "token".to_owned().into() },
-        };
-        let writer = calendar::open(theirs, account, &http);
+    for (kind, theirs) in KINDS {
+        let writer = writer(theirs, connection);
         for content in contents() {
-            let uid = IcalUid::parse("uid-1@example.com").unwrap();
-            let digest = Digest([0xab; 16]);
-            let wanted = booking::Marker { uid, connection, revision: 41, digest };
+            let wanted = marker_of(&content, connection, 41);
             let name = writer.external_id(&wanted.uid, 3);
             let body = writer.body(&name, &wanted, &content);
             let mut calendar = Calendar::new(kind, Switches::strict());
@@ -165,7 +177,8 @@ fn what_the_services_writers_write_is_read_whole() {
             let read = event.marker.clone().unwrap();
             assert_eq!((read.uid.as_str(), read.revision), ("uid-1@example.com", 41));
             assert_eq!(read.connection, connection.to_string());
-            assert_eq!(read.digest, digest.to_string());
+            assert_eq!(read.digest, content.digest().to_string());
+            assert!(read.text.is_some());
             assert_eq!(event.summary, content.summary);
             assert_eq!(event.description, content.description);
             assert_eq!(event.location, content.location);
@@ -174,5 +187,48 @@ fn what_the_services_writers_write_is_read_whole() {
             assert_eq!((at(&event.start), at(&event.end)), (content.start, content.end));
             assert!(event.start.ends_with('Z') && event.end.ends_with('Z'), "{event:?}");
         }
+    }
+}
+
+/// As the wire has it: what is the host's is told from what is ours, and an update is written around it.
+#[test]
+fn what_a_host_has_noted_is_told_from_ours_and_kept() {
+    let connection = ConnectionId(Uuid::from_u128(7));
+    let mut contents = contents();
+    let last = contents.pop().unwrap();
+    for ((kind, theirs), content) in
+        KINDS.into_iter().flat_map(|kind| contents.iter().map(move |content| (kind, content)))
+    {
+        let writer = writer(theirs, connection);
+        let mut calendar = Calendar::new(kind, Switches::strict());
+        let name = writer.external_id(&marker_of(content, connection, 0).uid, 0);
+        let body = writer.body(&name, &marker_of(content, connection, 0), content);
+        let create = Ask::Create { name: name.clone(), body };
+        calendar.answer(Duration::ZERO, 1, &create);
+        let inspected = |calendar: &mut Calendar| {
+            let said = calendar.answer(Duration::ZERO, 2, &Ask::Read { name: name.clone() });
+            let Said::Live { event, text, .. } = said else { panic!("{said:?}") };
+            inspected_of(theirs, &event, text)
+        };
+        assert_eq!(inspected(&mut calendar).hers, None);
+        for deed in [
+            Deed::Note { name: name.clone(), first: true },
+            Deed::Note { name: name.clone(), first: false },
+            Deed::Annotate { name: name.clone() },
+        ] {
+            assert!(calendar.host(Duration::ZERO, &deed));
+        }
+        let seen = inspected(&mut calendar);
+        let hers = seen.hers.unwrap();
+        assert!(is_shown(content, &seen.content.unwrap()), "{theirs:?}");
+        let noted = calendar.live()[0].clone();
+        let body = writer.body(&name, &marker_of(&last, connection, 1), &last);
+        let body = writer.keeping(&body, &hers);
+        let body = if kind == Kind::Microsoft { patch_of(&body) } else { body };
+        let update = Ask::Update { name: name.clone(), if_match: None, body };
+        assert!(matches!(calendar.answer(Duration::ZERO, 3, &update), Said::Done { .. }));
+        let event = calendar.live()[0];
+        assert_eq!((event.noted(), noted.noted().len()), (noted.noted(), 3));
+        assert!(is_shown(&last, &inspected(&mut calendar).content.unwrap()), "{theirs:?}");
     }
 }

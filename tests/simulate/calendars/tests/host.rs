@@ -75,6 +75,54 @@ fn a_note_changes_nothing_that_we_write() {
 }
 
 #[test]
+fn a_note_in_the_text_is_none_of_what_we_show() {
+    for kind in KINDS {
+        let mut desk = at_noon(kind);
+        let (etag, before) = (desk.etag(), desk.only().clone());
+        for (notes, first) in [(1, false), (2, true), (3, false)] {
+            assert!(desk.host(&Deed::Note { name: name(kind), first }));
+            let after = desk.only();
+            assert_eq!((after.shown(), &after.marker), (before.shown(), &before.marker));
+            assert_eq!(after.noted().into_values().collect::<Vec<_>>(), vec![1; notes]);
+            assert!(desk.last().is_note());
+        }
+        assert_ne!(desk.etag(), etag);
+        assert_eq!(refusal(&desk.update(1, Some(&etag))).0, 412);
+    }
+}
+
+#[test]
+fn what_a_host_does_besides_is_no_note() {
+    for deed in [
+        Deed::Edit { name: name(Kind::Google), title: true, time: false },
+        Deed::StripMarker { name: name(Kind::Google) },
+        Deed::Delete { name: name(Kind::Google) },
+    ] {
+        let mut desk = at_noon(Kind::Google);
+        desk.host(&deed);
+        assert!(!desk.last().is_note(), "{deed:?}");
+    }
+}
+
+#[test]
+fn a_caldav_object_holds_what_its_host_has_noted() {
+    let mut desk = at_noon(Kind::Caldav);
+    desk.host(&Deed::Note { name: name(Kind::Caldav), first: true });
+    desk.host(&Deed::Annotate { name: name(Kind::Caldav) });
+    desk.host(&Deed::Note { name: name(Kind::Caldav), first: false });
+    let Said::Live { event, text: Some(text), .. } = desk.read() else { panic!("no object") };
+    // Whoever puts it back as it is takes nothing away.
+    assert_eq!(done(&desk.update_with(text.into_bytes(), None)), 204);
+    assert_eq!(event.noted().len(), 3);
+    let after = desk.only();
+    assert_eq!((&after.description, &after.host_note), (&event.description, &event.host_note));
+    // Nor does its marker go from the event alone.
+    desk.host(&Deed::StripMarker { name: name(Kind::Caldav) });
+    let text = String::from_utf8(desk.calendar.text(&name(Kind::Caldav)).unwrap().to_vec());
+    assert!(!text.unwrap().contains("BOOKING-"));
+}
+
+#[test]
 fn an_event_can_lose_its_marker() {
     for kind in [Kind::Google, Kind::Caldav] {
         let mut desk = at_noon(kind);
@@ -201,6 +249,7 @@ fn nothing_is_done_to_what_is_not_there() {
             Deed::Delete { name: name() },
             Deed::Edit { name: name(), title: true, time: true },
             Deed::Annotate { name: name() },
+            Deed::Note { name: name(), first: true },
             Deed::StripMarker { name: name() },
             Deed::Copy { name: name() },
             Deed::DeleteCopy { name: name() },

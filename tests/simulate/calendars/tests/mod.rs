@@ -114,6 +114,7 @@ fn marker(revision: i64) -> Marker {
         connection: "connection-1".to_owned(),
         revision,
         digest: format!("digest-{revision}"),
+        text: None,
     }
 }
 
