@@ -156,7 +156,9 @@ impl Hands {
             CalendarKind::Microsoft => &self.microsoft,
             CalendarKind::Caldav => &self.caldav,
         };
-        let mut hand = hand.lock().await;
+        let Ok(mut hand) = tokio::time::timeout(BUDGET_WAIT_MAX, hand.lock()).await else {
+            return Ok(false);
+        };
         if hand.drawn_at + HAND_AGE_MAX <= clock.elapsed() {
             hand.left = 0;
         }

@@ -11,11 +11,11 @@
 #![expect(clippy::cast_precision_loss, reason = "the counts of a run are far below 2^52")]
 
 mod ceiling;
+mod database;
 mod events;
 mod measure;
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::sync::Arc;
 
 use booking::Rules;
@@ -24,13 +24,14 @@ use calendar_sync::clock::{Dice as _, Surroundings, SystemDice};
 use calendar_sync::consumer::{BatchPlace, BatchSink as _, RawRecord, Taken};
 use calendar_sync::pipeline::Pipeline;
 use calendar_sync::pipeline::schemas::NoRegistry;
-use calendar_sync::store::postgres::{PostgresOptions, PostgresStore};
+use calendar_sync::store::postgres::PostgresStore;
 use calendar_sync::store::{Fence, Fenced, LogFacts, Store as _};
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::PgPool;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use ceiling::Rows;
+use database::{in_new_database, postgres_url, say};
 use events::Mix;
 use measure::{Cost, Statements, Watch};
 
@@ -106,12 +107,8 @@ fn main() {
         .enable_all()
         .build()
         .expect("a runtime");
-    runtime.block_on(in_new_database(&url, &asked(&words)));
-}
-
-#[expect(clippy::disallowed_methods, reason = "benchmarks find their services in the environment")]
-fn postgres_url() -> Option<String> {
-    std::env::var("TEST_POSTGRES_URL").ok().filter(|url| !url.is_empty())
+    let asked = asked(&words);
+    runtime.block_on(in_new_database(&url, async |store| measure(store, &asked).await));
 }
 
 fn asked(words: &[String]) -> Asked {
@@ -125,34 +122,6 @@ fn asked(words: &[String]) -> Asked {
         batches: numbers(2, "1000,4000"),
         partitions: numbers(3, "2,4"),
     }
-}
-
-fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).expect("the output is open");
-}
-
-async fn in_new_database(url: &str, asked: &Asked) {
-    let name = format!("bench_{}", SystemDice.token().simple());
-    administer(url, format!("CREATE DATABASE {name}")).await;
-    let mut own = url::Url::parse(url).expect("TEST_POSTGRES_URL is a URL");
-    own.set_path(&name);
-    let options = PostgresOptions::new(String::from(own).into());
-    let store = PostgresStore::connect(&options).await.expect("PostgreSQL answers");
-    // A failed check must not leave the database behind.
-    let measured = tokio::task::LocalSet::new();
-    let measuring = std::panic::AssertUnwindSafe(measured.run_until(measure(&store, asked)));
-    let ended = futures::FutureExt::catch_unwind(measuring).await;
-    store.pool().close().await;
-    administer(url, format!("DROP DATABASE {name} WITH (FORCE)")).await;
-    ended.expect("a benchmark that was measured to its end");
-}
-
-async fn administer(url: &str, statement: String) {
-    let mut conn = PgConnection::connect(url).await.expect("PostgreSQL answers");
-    let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statement));
-    statement.execute(&mut conn).await.expect("a statement");
-    conn.close().await.expect("it closes");
 }
 
 async fn measure(store: &PostgresStore, asked: &Asked) {

@@ -25,6 +25,12 @@ mod ahead;
 
 mod dead_letters;
 
+/// How many migrations there are.
+pub(crate) fn migrations() -> usize {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+    std::fs::read_dir(folder).expect("they are there").count()
+}
+
 /// Every fact, on the store that `$make` makes.
 macro_rules! every_fact {
     ($make:ident) => {

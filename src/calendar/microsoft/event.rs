@@ -370,6 +370,9 @@ impl Event {
         let place = |event: &Self| {
             event.location.as_ref().map(|location| text(&location.display_name)).unwrap_or_default()
         };
+        // A host can be quicker than Exchange is expected to settle: her words are not ours.
+        let shown = self.parts(Some(posted.run()));
+        let is_noted = shown.hers.is_some() || Run::of(shown.ours.as_deref()) != posted.run();
         let is_younger = self.transaction_id.as_deref().is_some_and(|own| own != name);
         let was_changed = match (self.created_date_time, self.last_modified_date_time) {
             (Some(made), Some(changed)) => changed - made > SETTLES_WITHIN,
@@ -377,6 +380,7 @@ impl Event {
         };
         is_younger
             || was_changed
+            || is_noted
             || text(&self.subject) != text(&posted.subject)
             || place(self) != place(&posted)
             || self.show_as != posted.show_as
@@ -387,7 +391,15 @@ impl Event {
 
     /// The text, and the host's notes in it.
     fn text(&self) -> Parts {
-        let run = self.marker_text().and_then(|marker| Run::parse(&marker.text?));
+        self.parts(self.marker_text().and_then(|marker| Run::parse(&marker.text?)))
+    }
+
+    /// What tells the words of a body that is posted.
+    fn run(&self) -> Run {
+        Run::of(self.body.as_ref().map(|body| body.content.as_str()))
+    }
+
+    fn parts(&self, run: Option<Run>) -> Parts {
         let (shown, form) = match &self.body {
             Some(body) if body.content_type == "text" => (body.content.as_str(), Form::Plain),
             Some(body) => (body.content.as_str(), Form::Page),

@@ -151,20 +151,23 @@ fn what_is_no_event_of_graphs_is_not_read_as_one() {
 /// B3: a POST of before is answered with its event, as that is by now.
 #[test]
 fn an_answer_that_shows_something_else_than_was_sent_is_of_before() {
-    let posted = insert_of("name", &marker(&morning()), &morning()).to_string();
+    let content = Content { description: Some("Be early.".to_owned()), ..morning() };
+    let posted = insert_of("name", &marker(&content), &content).to_string();
     let is_former = |event: &Value| parse(event).unwrap().is_former("name", posted.as_bytes());
-    let fresh = shown(&morning());
+    let mut fresh = shown(&content);
+    fresh["body"] =
+        json!({"contentType": "html", "content": "<html><body>Be early.</body></html>"});
     assert!(!is_former(&fresh));
     for (field, value) in [
         ("subject", json!("Massage")),
         ("location", json!({"displayName": ""})),
         ("showAs", json!("tentative")),
-        ("showAs", json!("free")),
-        ("showAs", json!("workingElsewhere")),
         ("isAllDay", json!(true)),
         ("start", json!({"dateTime": "2026-11-23T08:30:00.0000000", "timeZone": "UTC"})),
         ("transactionId", json!("another")),
         ("lastModifiedDateTime", json!("2026-11-20T09:00:00Z")),
+        ("body", json!({"contentType": "html", "content": "<p>Be late.</p>"})),
+        ("body", json!({"contentType": "html", "content": "<p>Be early.</p>mine"})),
     ] {
         let mut event = fresh.clone();
         event[field] = value;
@@ -200,6 +203,8 @@ fn an_edit_is_told_from_notes() {
         ("subject", json!("Massage")),
         ("location", json!({"displayName": "Elsewhere"})),
         ("showAs", json!("tentative")),
+        ("showAs", json!("free")),
+        ("showAs", json!("workingElsewhere")),
         ("isAllDay", json!(true)),
         ("type", json!("seriesMaster")),
         ("start", json!({"dateTime": "2026-11-23T08:30:00.0000000", "timeZone": "UTC"})),

@@ -7,6 +7,7 @@ use calendar_sync::store::{Result, Store, StoreError};
 use sqlx::{AssertSqlSafe, PgPool};
 
 use super::env::{Answered as _, new_connection, token};
+use super::migrations;
 use super::postgres::Database;
 
 /// As the application made it first: texts of a length, and checks.
@@ -77,7 +78,7 @@ async fn the_applications_tables_of_our_names_are_left_alone_and_never_read() {
         let refused = Store::open(&store, None, token(1)).await;
         let Err(StoreError::Version { found, .. }) = refused else { panic!("{refused:?}") };
         assert_eq!(found, "empty (no migration applied)");
-        assert_eq!(store.migrate().await.answered(), 3);
+        assert_eq!(store.migrate().await.answered(), migrations());
         assert_eq!(store.migrate().await.answered(), 0);
         let _ = Store::open(&store, None, token(1)).await.answered();
         store.put_connection(&new_connection(1)).await.answered();
@@ -116,7 +117,7 @@ async fn is_taken_over(fact: &str, legacy: &str) -> Option<(Database, PgPool)> {
     let pool = store.pool().clone();
     let before = texts(&pool, ROWS).await;
     assert_eq!(before.len(), 1000);
-    assert_eq!(store.migrate().await.answered(), 3);
+    assert_eq!(store.migrate().await.answered(), migrations());
     assert_eq!(texts(&pool, ROWS).await, before);
     assert_eq!(texts(&pool, OURS).await, ["NULL|NULL|0|NULL|0"]);
     assert!(texts(&pool, UNLIKE_A_NEW_ONE).await.is_empty());
@@ -124,7 +125,7 @@ async fn is_taken_over(fact: &str, legacy: &str) -> Option<(Database, PgPool)> {
     let shape = texts(&pool, SHAPE).await;
     assert_eq!(store.migrate().await.answered(), 0);
     database.run("DROP SCHEMA calendar_sync CASCADE").await;
-    assert_eq!(store.migrate().await.answered(), 3);
+    assert_eq!(store.migrate().await.answered(), migrations());
     assert_eq!(texts(&pool, SHAPE).await, shape);
     assert_eq!(texts(&pool, ROWS).await, before);
     for constraint in [
@@ -301,7 +302,7 @@ async fn the_table_is_taken_over_by_its_owner_alone() {
     let refused = said(store.migrate().await);
     assert!(refused.contains("row level security hides rows of it"), "{refused}");
     database.run("ALTER TABLE public.external_calendar_events DISABLE ROW LEVEL SECURITY").await;
-    assert_eq!(store.migrate().await.answered(), 3);
+    assert_eq!(store.migrate().await.answered(), migrations());
     assert_eq!(texts(store.pool(), ROWS).await.len(), 1000);
     store.pool().close().await;
     database.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;

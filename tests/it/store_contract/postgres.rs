@@ -9,6 +9,7 @@ use calendar_sync::store::postgres::{PostgresOptions, PostgresStore};
 use sqlx::{Connection as _, PgConnection};
 
 use super::env::{Answered as _, Env, SHORT, Time, connection, new_connection};
+use super::migrations;
 use super::{adoption, cursors};
 
 /// An empty database of a test's own.
@@ -194,7 +195,7 @@ async fn a_migration_takes_as_long_as_it_takes() {
     };
     let both = async { tokio::join!(store.migrate(), waits).0 };
     let migrated = tokio::time::timeout(Duration::from_secs(20), both).await;
-    assert_eq!(migrated.expect("it waits, and then goes on").answered(), 4);
+    assert_eq!(migrated.expect("it waits, and then goes on").answered(), migrations());
     store.pool().close().await;
     database.end().await;
 }
