@@ -14,8 +14,8 @@
 //!    what is otherwise than it was left ([`emit::drift`]).
 //! 4. [`ops`] is what operators and the booking application ask over HTTP: counters, and a booking
 //!    to be sent again.
-//! 5. [`cli`] builds all of this from the [`config`]; [`connection`] names accounts and seals their
-//!    credentials.
+//! 5. [`cli`] builds all of this from the [`config`]; [`connection`] names accounts, seals their
+//!    credentials, and renews access that expires.
 //!
 //! The protocol's rules have numbers (R1 to R22), which comments and tests name.
 //!
@@ -49,6 +49,9 @@
 //! | what vanished without a trace is missed in the end (R20) | `it`: `end_to_end`, `what_got_lost_without_a_trace_comes_back_in_the_end` |
 //! | what a host has put into an event survives every update and repair, and is no drift (R20) | `it`: `end_to_end`, `kept`; `calendar`: `all_of_hers_stays_beside_our_content` and `notes_survive_any_updates` |
 //! | what a host did by hand is overruled, or left and told, as the policy says; what is hers alone is never touched (R20) | `it`: `end_to_end`, `repair`; `simulate`: the oracle, and `afterwards` |
+//! | only the lane's holder renews access, and what was renewed is stored before it is used; a stale token overwrites nothing, nor what was connected again meanwhile (R10) | `it`: `store_contract`, `credentials`; `accounts`, `two_workers_renew_once` and `crossing` |
+//! | only a grant that is no good asks for its owner; a wrong client secret or a token endpoint's trouble parks nobody (L7) | `connection`: `refresh`; `it`: `accounts`, `refused` and `trouble` |
+//! | a leaked database, log or metric gives no credential | `it`: `accounts`, `secrets` |
 //! | `external_calendar_events` says what stands in the calendar | `it`: `store_contract`, `records`; `simulate`: the oracle |
 //! | every adapter passes one kit of facts, and the kit notices an adapter that is broken | `it`: `conformance`; `conformance::broken` |
 //! | a few faults, anywhere, end in the fold: revisions only rise, a revision has one effect in a generation, no stale fence writes (R1, R3, R9 to R15) | `model` |

@@ -55,7 +55,7 @@ impl Drain<'_> {
         if !self.keep_lease().await? {
             return Ok(Removal::Later);
         }
-        let etag = match self.calendar.read(name).await {
+        let etag = match self.calendar().read(name).await {
             Reading::Absent | Reading::Tombstone => return Ok(Removal::Vanished),
             // Not found by its id, and another by its name.
             Reading::Live { server_id: Some(id), .. } if id != event.id => {
@@ -87,10 +87,10 @@ impl Drain<'_> {
             "removing an event that stands beside its booking's own"
         );
         let (verb, condition) = (Verb::Delete, Condition::Match(etag));
-        let answer = self.calendar.send(&Call { verb, name, condition, body: &[] }).await;
-        match outcome(self.calendar.kind(), verb, &answer) {
+        let answer = self.calendar().send(&Call { verb, name, condition, body: &[] }).await;
+        match outcome(self.kind(), verb, &answer) {
             Outcome::Applied { .. } | Outcome::AlreadyApplied => {
-                self.notice(Notice::Repair(DriftKind::Extra));
+                self.emitter.notice(Notice::Repair(DriftKind::Extra));
                 Ok(Removal::Done)
             }
             Outcome::Rejected { .. } => Ok(Removal::Left),
@@ -111,10 +111,10 @@ impl Drain<'_> {
         }
         let given = match &row.adopted_id {
             Some(adopted) if row.stood_before_us() => adopted.clone(),
-            Some(_) | None => self.calendar.external_id(&row.uid, row.generation),
+            Some(_) | None => self.calendar().external_id(&row.uid, row.generation),
         };
         let name = Name { given: &given, server_id: row.server_id.as_deref() };
-        Ok(match self.calendar.read(name).await {
+        Ok(match self.calendar().read(name).await {
             // It is this one: its id is another than the row knows.
             Reading::Live { server_id, .. }
                 if server_id.as_ref().unwrap_or(&given) == &event.id =>
@@ -122,7 +122,7 @@ impl Drain<'_> {
                 Own::Otherwise
             }
             Reading::Live { marker: Some(marker), .. }
-                if marker.uid == row.uid && marker.connection == self.lease.connection =>
+                if marker.uid == row.uid && marker.connection == self.hold.lease.connection =>
             {
                 Own::Stands
             }
