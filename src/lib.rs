@@ -14,8 +14,8 @@
 //!    what is otherwise than it was left ([`emit::drift`]).
 //! 4. [`ops`] is what operators and the booking application ask over HTTP: counters, and a booking
 //!    to be sent again.
-//! 5. [`cli`] builds all of this from the [`config`]; [`connection`] names accounts and seals their
-//!    credentials.
+//! 5. [`cli`] builds all of this from the [`config`]; [`connection`] names accounts, seals their
+//!    credentials, and renews access that expires.
 //!
 //! The protocol's rules have numbers (R1 to R22), which comments and tests name.
 //!
@@ -50,6 +50,9 @@
 //! | what a host has put into an event survives every update and repair, and is no drift (R20) | `it`: `end_to_end`, `kept`; `calendar`: `all_of_hers_stays_beside_our_content` and `notes_survive_any_updates`; `simulate`: the oracle |
 //! | what a host did by hand is overruled, or left and told, as the policy says; what is hers alone is never touched (R20) | `it`: `end_to_end`, `repair`; `simulate`: the oracle, and `afterwards` |
 //! | no calendar is asked more often than its limit says, whoever asks; one tenant's flood is nobody else's wait (L16) | `emit`: `limits`, `in_no_minute_there_are_more_than_the_rate`; `it`: `end_to_end`, `limits`; `store_contract`, `budgets` |
+//! | only the lane's holder renews access, and what was renewed is stored before it is used; a stale token overwrites nothing, nor what was connected again meanwhile (R10) | `it`: `store_contract`, `credentials`; `accounts`, `two_workers_renew_once` and `crossing` |
+//! | only a grant that is no good asks for its owner; a wrong client secret or a token endpoint's trouble parks nobody (L7) | `connection`: `refresh`; `it`: `accounts`, `refused` and `trouble` |
+//! | a leaked database, log or metric gives no credential | `it`: `accounts`, `secrets` |
 //! | `external_calendar_events` says what stands in the calendar | `it`: `store_contract`, `records`; `simulate`: the oracle |
 //! | every adapter passes one kit of facts, and the kit notices an adapter that is broken | `it`: `conformance`; `conformance::broken` |
 //! | a few faults, anywhere, end in the fold: revisions only rise, a revision has one effect in a generation, no stale fence writes (R1, R3, R9 to R15) | `model` |

@@ -10,8 +10,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use data_encoding::BASE64;
 use reqwest::header::{
-    AUTHORIZATION, ETAG, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue, LOCATION,
-    RETRY_AFTER,
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
+    InvalidHeaderValue, LOCATION, RETRY_AFTER,
 };
 use reqwest::{Method, redirect, retry};
 use secrecy::ExposeSecret as _;
@@ -177,7 +177,22 @@ impl Http {
         self.exchange_up_to(request, BODY_LEN_MAX).await
     }
 
-    /// The same, with another bound on the answer's length, in bytes.
+    /// Posts a form to a token endpoint, and takes a JSON answer of at most so many bytes.
+    pub async fn post_form(&self, url: Url, form: &str, len_max: usize) -> Exchanged {
+        let request = Request {
+            method: Method::POST,
+            url,
+            credentials: None,
+            headers: vec![
+                (CONTENT_TYPE, "application/x-www-form-urlencoded".to_owned()),
+                (ACCEPT, "application/json".to_owned()),
+            ],
+            body: form.as_bytes(),
+        };
+        self.exchange_up_to(request, len_max).await
+    }
+
+    /// As [`Self::exchange`], with another bound on the answer's length, in bytes.
     pub async fn exchange_up_to(&self, request: Request<'_>, len_max: usize) -> Exchanged {
         let prepared = match prepare(request) {
             Ok(prepared) => prepared,

@@ -8,11 +8,12 @@ use secrecy::SecretString;
 #[cfg(feature = "demo")]
 use sha2::{Digest as _, Sha256};
 
+#[cfg(feature = "demo")]
 use crate::calendar::Credentials;
 use crate::clock::Dice;
 use crate::config::Settings;
 use crate::connection::seal::SealError;
-use crate::connection::{Sealer, connection_id};
+use crate::connection::{Kept, Sealer, connection_id};
 #[cfg(feature = "demo")]
 use crate::emulator::GoogleEmulator;
 use crate::store::{Installation, NewConnection};
@@ -23,7 +24,8 @@ pub(super) struct Account {
     pub(super) subject: String,
     pub(super) calendar: String,
     pub(super) base_url: String,
-    pub(super) credentials: Credentials,
+    /// What opens it.
+    pub(super) kept: Kept,
 }
 
 impl Account {
@@ -37,7 +39,7 @@ impl Account {
         sealer: &Sealer,
         dice: &dyn Dice,
     ) -> Result<NewConnection, SealError> {
-        let Self { kind, subject, calendar, base_url, credentials } = self;
+        let Self { kind, subject, calendar, base_url, kept } = self;
         let id = connection_id(installation.id, provider, kind, &subject, &calendar);
         Ok(NewConnection {
             id,
@@ -46,7 +48,7 @@ impl Account {
             subject,
             calendar,
             base_url,
-            sealed: sealer.seal(id, &credentials, dice)?,
+            sealed: sealer.seal(id, &kept, dice)?,
             make_destination: true,
             horizon: settings.content.horizon_of(installation.installed_at),
         })
@@ -61,7 +63,7 @@ impl Account {
             subject: account.to_owned(),
             calendar: account.to_owned(),
             base_url: google.base_url(),
-            credentials: Credentials::Bearer { token: SecretString::from(token) },
+            kept: Kept::Fixed(Credentials::Bearer { token: SecretString::from(token) }),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use booking::{BookingId, ConnectionId, IcalUid, ProviderId, Verb};
 use clap::Args;
 use futures::StreamExt as _;
@@ -27,7 +27,7 @@ use crate::connection::accounts::SealedAccounts;
 use crate::emit::backoff::Backoff;
 use crate::emit::decide::UNREAD;
 use crate::emit::outcome::{Outcome, Unread, outcome, unread};
-use crate::emit::{Accounts as _, Unopened};
+use crate::emit::{Accounts as _, Opened, Unopened, Unrenewed};
 use crate::store::{
     ADOPTED_REVISION, Adopted, AdoptedEvent, ConnectionRow, ConnectionState, LegacyEvent, Store,
 };
@@ -78,7 +78,12 @@ pub async fn run(
     out: &mut Out<impl Write + Send>,
 ) -> anyhow::Result<()> {
     let (store, _) = open_installation(settings, surroundings).await?;
-    let accounts = SealedAccounts::new(sealer(&settings.secrets)?, http(settings, surroundings)?);
+    let accounts = SealedAccounts::new(
+        sealer(&settings.secrets)?,
+        http(settings, surroundings)?,
+        settings.oauth.clone(),
+        surroundings.clone(),
+    );
     let mut groups: BTreeMap<(ProviderId, &str), Vec<ConnectionRow>> = BTreeMap::new();
     for counted in store.connections().await? {
         let one = counted.connection;
@@ -160,16 +165,47 @@ impl Adopting<'_> {
         counts: &mut Counts,
     ) -> anyhow::Result<()> {
         for connection in connections {
-            let opened = accounts.open(&connection).await.map_err(|error| match error {
-                Unopened::Credentials(reason) | Unopened::Process(reason) => {
-                    anyhow::anyhow!("connection {} cannot be opened: {reason}", connection.id)
-                }
-            })?;
+            let opened = self.open(accounts, &connection).await;
+            let opened =
+                opened.with_context(|| format!("connection {} cannot be opened", connection.id))?;
             self.calendars.push((connection, opened));
         }
         // First what stands in a calendar: of a booking's rows, that one is kept.
         self.pass(true, counts).await?;
         self.pass(false, counts).await
+    }
+
+    /// Opens a connection, with new access where that is needed. Nothing is sent on what is to be
+    /// adopted: no lane is held that could renew it meanwhile.
+    async fn open(
+        &self,
+        accounts: &SealedAccounts,
+        connection: &ConnectionRow,
+    ) -> anyhow::Result<Arc<dyn Calendar>> {
+        match accounts.open(connection).await {
+            Ok(Opened { calendar, lifetime })
+                if lifetime.is_none_or(|it| it.refresh_at > self.surroundings.clock.now()) =>
+            {
+                return Ok(calendar);
+            }
+            Ok(_) | Err(Unopened::Stale) => {}
+            Err(Unopened::Credentials(reason) | Unopened::Process(reason)) => bail!(reason),
+        }
+        let sealed = accounts.renew(connection).await.map_err(|error| match error {
+            Unrenewed::Person(reason)
+            | Unrenewed::Process(reason)
+            | Unrenewed::Later { reason, .. } => anyhow::anyhow!(reason),
+            Unrenewed::Lasting => anyhow::anyhow!("its access cannot be renewed"),
+        })?;
+        let from = &connection.sealed;
+        if !self.store.swap_credentials(connection.id, from, &sealed).await? {
+            bail!("it was connected again meanwhile");
+        }
+        let renewed = ConnectionRow { sealed, ..connection.clone() };
+        match accounts.open(&renewed).await {
+            Ok(opened) => Ok(opened.calendar),
+            Err(error) => bail!("{error:?}"),
+        }
     }
 
     async fn pass(&self, only_events: bool, counts: &mut Counts) -> anyhow::Result<()> {

@@ -17,12 +17,14 @@ use super::discover::DiscoverCommand;
 use super::open::open_installation;
 use super::out::Out;
 use super::repair::{self, DriftArgs, ResumeArgs};
-use super::secret_input::{LoginArgs, TokenArgs};
+use super::reseal::ResealArgs;
+use super::secret_input::{GrantArgs, LoginArgs};
 use super::work::sealer;
 use crate::clock::Surroundings;
-use crate::config::Settings;
-use crate::connection::calendar_name;
-use crate::store::{ConnectionState, CountedConnection, PutConnection, Store};
+use crate::config::{OauthSettings, Settings};
+use crate::connection::kept::{ANY_TENANT, Tenant};
+use crate::connection::{Issuer, Kept, calendar_name};
+use crate::store::{ConnectionRow, ConnectionState, CountedConnection, PutConnection, Store};
 
 /// Adds, finds, lists and removes calendar accounts.
 #[derive(Debug, Subcommand)]
@@ -41,6 +43,8 @@ pub enum ConnectionsCommand {
     Drift(DriftArgs),
     /// Go on with a sweep that has halted because too many events were gone
     ResumeSweep(ResumeArgs),
+    /// Seal all credentials with the present key, so that the old keys can go
+    Reseal(ResealArgs),
 }
 
 /// Which kind of calendar.
@@ -59,7 +63,11 @@ Example:
 Example:
   printf %s \"$TOKEN\" | calendar-sync connections add google \\
       --provider-id 7f9f2c6e-0c43-4b5c-9d59-0a6b1c9a4a11 \\
-      --calendar-id primary --subject 113762218273618726354 --token-stdin")]
+      --calendar-id primary --subject 113762218273618726354 --token-stdin
+
+An access token alone is good for an hour. With the refresh token that an application was granted (as
+the client of oauth.google.client_id), access is renewed for as long as the account's owner leaves it:
+  calendar-sync connections add google … --refresh-token-file /run/secrets/anna")]
     Google(GoogleArgs),
     /// A calendar of Microsoft 365
     #[command(after_help = "\
@@ -67,7 +75,12 @@ Example:
   printf %s \"$TOKEN\" | calendar-sync connections add microsoft \\
       --provider-id 7f9f2c6e-0c43-4b5c-9d59-0a6b1c9a4a11 \\
       --calendar-id AAMkAGI2TGuLAAA= \\
-      --subject 48d31887-5fad-4d73-a9f5-3c356e68a038 --token-stdin")]
+      --subject 48d31887-5fad-4d73-a9f5-3c356e68a038 --token-stdin
+
+An access token alone is good for an hour. With the refresh token that an application was granted (as
+the client of oauth.microsoft.client_id), access is renewed for as long as the account's owner leaves
+it:
+  calendar-sync connections add microsoft … --refresh-token-file /run/secrets/anna")]
     Microsoft(MicrosoftArgs),
 }
 
@@ -112,7 +125,7 @@ pub struct GoogleArgs {
     #[arg(long, value_name = "URL", default_value = "https://www.googleapis.com/calendar/v3")]
     base_url: String,
     #[command(flatten)]
-    token: TokenArgs,
+    tokens: GrantArgs,
 }
 
 /// `connections add microsoft`.
@@ -129,8 +142,11 @@ pub struct MicrosoftArgs {
     /// The API's address, up to the mailbox: `…/me`, or `…/users/ID` with an application's token
     #[arg(long, value_name = "URL", default_value = "https://graph.microsoft.com/v1.0/me")]
     base_url: String,
+    /// Whose user it is, where access is renewed: the id of a directory, or a domain of it
+    #[arg(long, value_name = "TENANT", default_value = ANY_TENANT)]
+    tenant: String,
     #[command(flatten)]
-    token: TokenArgs,
+    tokens: GrantArgs,
 }
 
 /// `connections list`.
@@ -194,6 +210,7 @@ impl ConnectionsCommand {
                 let (store, _) = open_installation(settings, surroundings).await?;
                 repair::resume(&args, &*store, out).await
             }
+            Self::Reseal(args) => args.run(settings, surroundings, out).await,
         }
     }
 }
@@ -209,37 +226,57 @@ impl CaldavArgs {
             subject: username,
             calendar,
             base_url: String::new(),
-            credentials,
+            kept: Kept::Fixed(credentials),
         })
     }
 }
 
 impl GoogleArgs {
     fn account(&self) -> anyhow::Result<Account> {
-        let Self { calendar_id, subject, base_url, token, .. } = self;
-        account(CalendarKind::Google, calendar_id, subject, base_url, token)
+        let Self { calendar_id, subject, base_url, tokens, .. } = self;
+        account(calendar_id, subject, base_url, tokens, Issuer::Google)
     }
 }
 
 impl MicrosoftArgs {
     fn account(&self) -> anyhow::Result<Account> {
-        let Self { calendar_id, subject, base_url, token, .. } = self;
-        account(CalendarKind::Microsoft, calendar_id, subject, base_url, token)
+        let Self { calendar_id, subject, base_url, tenant, tokens, .. } = self;
+        let tenant =
+            Tenant::parse(tenant).map_err(|error| UsageError(format!("--tenant: {error}")))?;
+        account(calendar_id, subject, base_url, tokens, Issuer::Microsoft(tenant))
     }
 }
 
-/// An account that an access token opens.
+/// An account that tokens open.
 fn account(
-    kind: CalendarKind,
     calendar_id: &str,
     subject: &str,
     base_url: &str,
-    token: &TokenArgs,
+    tokens: &GrantArgs,
+    issuer: Issuer,
 ) -> anyhow::Result<Account> {
+    let kind = issuer.kind();
     let calendar = calendar_name(kind, calendar_id)
         .map_err(|error| UsageError(format!("--calendar-id: {error}")))?;
     let (base_url, subject) = (api_address(base_url)?, one_line("--subject", subject)?);
-    Ok(Account { kind, subject, calendar, base_url, credentials: token.read()? })
+    Ok(Account { kind, subject, calendar, base_url, kept: tokens.read(issuer)? })
+}
+
+/// Access is renewed only as the client that it was granted to.
+fn check_client(kept: &Kept, settings: &OauthSettings) -> Result<(), UsageError> {
+    let Kept::Grant(grant) = kept else {
+        return Ok(());
+    };
+    let (client, key) = match grant.issuer {
+        Issuer::Google => (&settings.google, "oauth.google.client_id"),
+        Issuer::Microsoft(_) => (&settings.microsoft, "oauth.microsoft.client_id"),
+    };
+    match client {
+        Some(_) => Ok(()),
+        None => Err(UsageError(format!(
+            "{key} is not set: a refresh token is of use only to the client that it was granted to"
+        ))),
+    }
 }
 
 /// The value of `--base-url`, without a slash at its end.
@@ -271,12 +308,7 @@ pub(super) fn one_line(option: &str, text: &str) -> Result<String, UsageError> {
 /// Credentials over plain HTTP are for a server on this machine.
 pub(super) fn warn_of_plain_http(option: &str, url: &str) {
     let Ok(url) = Url::parse(url) else { return };
-    let local = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
+    let local = crate::config::value::is_local(&url);
     if url.scheme() == "http" && !local {
         tracing::warn!("{option} is not https: the credentials will travel unencrypted");
     }
@@ -290,6 +322,7 @@ async fn add(
     out: &mut Out<impl Write + Send>,
 ) -> anyhow::Result<()> {
     let sealer = sealer(&settings.secrets)?;
+    check_client(&account.kept, &settings.oauth)?;
     let (store, installation) = open_installation(settings, surroundings).await?;
     let provider = ProviderId(common.provider_id);
     let mut connection =
@@ -365,6 +398,7 @@ fn list(
     }
     for CountedConnection { connection: one, .. } in connections {
         repair::tell_halted(one, out)?;
+        tell_unrenewed(one, out)?;
         let Some(reason) = &one.parked_reason else { continue };
         let reason = printable(reason);
         if one.state == ConnectionState::Removing {
@@ -382,6 +416,17 @@ fn list(
     Ok(())
 }
 
+/// Says what is tried again by itself.
+fn tell_unrenewed(one: &ConnectionRow, out: &mut Out<impl Write>) -> std::io::Result<()> {
+    let Some(error) = &one.renewal_error else { return Ok(()) };
+    writeln!(out, "\n{}: its access is not renewed: {}", one.id, printable(error))?;
+    writeln!(
+        out,
+        "  tried {} times in a row, and again by itself; what is owed on it waits meanwhile",
+        one.renewal_failures
+    )
+}
+
 /// All but the credentials.
 fn to_json(counted: &CountedConnection) -> serde_json::Value {
     let CountedConnection { connection, pending, live, drift, swept } = counted;
@@ -394,6 +439,8 @@ fn to_json(counted: &CountedConnection) -> serde_json::Value {
         "base_url": connection.base_url,
         "state": connection.state.name(),
         "parked_reason": connection.parked_reason,
+        "renewal_failures": connection.renewal_failures,
+        "renewal_error": connection.renewal_error,
         "destination": connection.destination,
         "pending": pending,
         "live": live,

@@ -42,6 +42,8 @@ mod account;
 
 mod repair;
 
+mod reseal;
+
 mod columns;
 
 mod secret_input;

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use chrono::{DateTime, Utc};
 use clap::Args;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -13,7 +14,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::UsageError;
 use super::connections::one_line;
 use crate::calendar::Credentials;
+use crate::connection::kept::{Access, Lifetime, REFRESH_MARGIN};
 use crate::connection::seal::SECRET_LEN_MAX;
+use crate::connection::{Grant, Issuer, Kept};
 
 /// Where a secret comes from.
 pub(super) struct SecretFrom<'a> {
@@ -30,22 +33,28 @@ pub(super) struct SecretFrom<'a> {
 impl SecretFrom<'_> {
     /// The secret: all of the file or input but one line break at its end.
     pub(super) fn read(&self) -> anyhow::Result<SecretString> {
-        let what = self.what;
-        if let Some(path) = self.file {
-            let file = File::open(path).with_context(|| format!("cannot open {}", path.display()));
-            return read(file?).with_context(|| format!("no {what} in {}", path.display()));
-        }
-        if self.stdin {
-            return read(std::io::stdin().lock())
-                .with_context(|| format!("no {what} on standard input"));
-        }
-        crate::config::variable(self.variable).ok_or_else(|| {
-            let variable = self.variable;
+        self.read_if_given()?.ok_or_else(|| {
+            let Self { what, variable, .. } = self;
             let advice = format!(
                 "the {what} is missing: give --{what}-file FILE, --{what}-stdin, or set {variable}"
             );
             UsageError(advice).into()
         })
+    }
+
+    /// The same; `None` where nobody gives one.
+    fn read_if_given(&self) -> anyhow::Result<Option<SecretString>> {
+        let what = self.what;
+        if let Some(path) = self.file {
+            let file = File::open(path).with_context(|| format!("cannot open {}", path.display()));
+            let secret = read(file?).with_context(|| format!("no {what} in {}", path.display()));
+            return secret.map(Some);
+        }
+        if self.stdin {
+            let secret = read(std::io::stdin().lock());
+            return secret.with_context(|| format!("no {what} on standard input")).map(Some);
+        }
+        Ok(crate::config::variable(self.variable))
     }
 }
 
@@ -68,8 +77,91 @@ impl TokenArgs {
 }
 
 fn bearer(file: Option<&Path>, stdin: bool) -> anyhow::Result<Credentials> {
-    let token = SecretFrom { what: "token", file, stdin, variable: "CALENDAR_SYNC_TOKEN" };
-    Ok(Credentials::Bearer { token: carried(token.read()?)? })
+    Ok(Credentials::Bearer { token: carried(access_token(file, stdin).read()?)? })
+}
+
+fn access_token(file: Option<&Path>, stdin: bool) -> SecretFrom<'_> {
+    SecretFrom { what: "token", file, stdin, variable: "CALENDAR_SYNC_TOKEN" }
+}
+
+/// Where the tokens of an account come from that an application has been granted.
+#[derive(Debug, Args)]
+pub(super) struct GrantArgs {
+    #[command(flatten)]
+    access: TokenArgs,
+    #[arg(long, value_name = "FILE")]
+    #[arg(
+        help = "A file that holds the refresh token, which renews the access token for ever (then \
+                that need not be given); else CALENDAR_SYNC_REFRESH_TOKEN is read"
+    )]
+    refresh_token_file: Option<PathBuf>,
+    /// Read the refresh token from standard input
+    #[arg(long, conflicts_with_all = ["refresh_token_file", "token_stdin"])]
+    refresh_token_stdin: bool,
+    #[arg(long, value_name = "MOMENT")]
+    #[arg(
+        help = "When the access token expires (RFC 3339); without it, it is used until it is refused"
+    )]
+    token_expires_at: Option<DateTime<Utc>>,
+    #[arg(long, value_name = "SCOPES")]
+    #[arg(help = "What was granted, with blanks between, as the token endpoint said it")]
+    scopes: Option<String>,
+}
+
+/// The longest list of scopes, in bytes.
+const SCOPES_LEN_MAX: usize = 4_000;
+
+impl GrantArgs {
+    /// An access token alone, which nobody renews; or a grant.
+    pub(super) fn read(&self, issuer: Issuer) -> anyhow::Result<Kept> {
+        let TokenArgs { token_file, token_stdin } = &self.access;
+        let refresh_token = SecretFrom {
+            what: "refresh-token",
+            file: self.refresh_token_file.as_deref(),
+            stdin: self.refresh_token_stdin,
+            variable: "CALENDAR_SYNC_REFRESH_TOKEN",
+        };
+        let Some(refresh_token) = refresh_token.read_if_given()? else {
+            let given = [self.token_expires_at.is_some(), self.scopes.is_some()];
+            if given.contains(&true) {
+                let advice = "--token-expires-at and --scopes belong to a refresh token, and none \
+                              is given";
+                return Err(UsageError(advice.to_owned()).into());
+            }
+            return self.access.read().map(Kept::Fixed);
+        };
+        let token = access_token(token_file.as_deref(), *token_stdin).read_if_given()?;
+        let lifetime = self.token_expires_at.map(|expires_at| Lifetime {
+            refresh_at: expires_at.checked_sub_signed(margin()).unwrap_or(expires_at),
+            expires_at,
+        });
+        let access = match token {
+            Some(token) => Some(Access { token: carried(token)?, lifetime }),
+            None => None,
+        };
+        let scopes = self.scopes.as_deref().map(scopes).transpose()?;
+        Ok(Kept::Grant(Grant { issuer, refresh_token: carried(refresh_token)?, access, scopes }))
+    }
+}
+
+fn margin() -> chrono::TimeDelta {
+    chrono::TimeDelta::from_std(REFRESH_MARGIN).expect("it is some minutes")
+}
+
+/// RFC 6749 §3.3: visible ASCII, with blanks between.
+fn scopes(text: &str) -> Result<String, UsageError> {
+    let is_one =
+        |byte: u8| (byte.is_ascii_graphic() || byte == b' ') && !matches!(byte, b'"' | b'\\');
+    match text.trim() {
+        "" => Err(UsageError("--scopes is empty".to_owned())),
+        text if text.len() > SCOPES_LEN_MAX || !text.bytes().all(is_one) => {
+            Err(UsageError(format!(
+                "--scopes is no list of scopes: visible ASCII with blanks between, at most \
+             {SCOPES_LEN_MAX} bytes"
+            )))
+        }
+        text => Ok(text.to_owned()),
+    }
 }
 
 /// An account that a password opens, or a token.

@@ -80,7 +80,13 @@ pub async fn work(
     // Without sending, no credentials are opened: there need be no key for them.
     let emitter = if gate.enabled {
         let sealer = sealer(&settings.secrets)?;
-        let accounts = Arc::new(SealedAccounts::new(sealer, http(settings, surroundings)?));
+        let accounts = SealedAccounts::new(
+            sealer,
+            http(settings, surroundings)?,
+            settings.oauth.clone(),
+            surroundings.clone(),
+        );
+        let accounts = Arc::new(accounts);
         let (store, options) = (Arc::clone(&store), emit_options(settings));
         let emitter = Emitter::new(store, accounts, options, surroundings.clone(), wake);
         Some(Arc::new(emitter.metered(metrics)))

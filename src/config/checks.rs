@@ -79,11 +79,11 @@ pub(super) fn registry(reader: &mut Reader<'_>, url: bool, username: bool, passw
     }
 }
 
-/// One key, from one place.
-pub(super) fn secrets(reader: &mut Reader<'_>, key: bool, file: bool) {
-    if key && file {
-        let because = "secrets.key is set, and there can be one key";
-        reader.complain(SettingError::Idle { key: "secrets.key_file", because });
+/// A secret stands in its setting or in the file that another one names. `given`: which of them are.
+pub(super) fn one_place(reader: &mut Reader<'_>, file_name: &'static str, given: [bool; 2]) {
+    if given == [true, true] {
+        let because = "what it would hold is set already, and comes from one place";
+        reader.complain(SettingError::Idle { key: file_name, because });
     }
 }
 

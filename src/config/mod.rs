@@ -20,6 +20,10 @@ pub mod reader;
 
 pub mod kafka;
 
+pub mod secrets;
+
+pub mod oauth;
+
 pub mod settings;
 
 mod checks;
@@ -33,8 +37,10 @@ pub use error::{SettingError, SettingErrors};
 pub use given::{CONFIG_VARIABLE, Effective, Given, Source, environment, variable};
 pub use kafka::{GroupProtocol, KafkaSettings, SecurityProtocol, StartFrom};
 pub use markdown::{MARKER_BEGIN, MARKER_END, table_markdown};
+pub use oauth::{OauthClient, OauthSettings};
+pub use secrets::SecretSettings;
 pub use settings::{
     Backend, ContentSettings, EmitSettings, IngestSettings, LimitSettings, LogFormat, LogSettings,
-    OpsSettings, PerMinute, RegistrySettings, RepairPolicy, RepairSettings, SecretSettings,
-    Settings, StoreSettings,
+    OpsSettings, PerMinute, RegistrySettings, RepairPolicy, RepairSettings, Settings,
+    StoreSettings,
 };

@@ -213,6 +213,12 @@ impl<'a> Reader<'a> {
         self.read(name, |text, _| value::http_url(text))
     }
 
+    /// A URL to which secrets are sent; one that is nobody's if it is wrong.
+    pub fn secure_url(&mut self, name: &'static str) -> Url {
+        let nobody = || Url::parse("https://calendar-sync.invalid").expect("it is a URL");
+        self.read(name, |text, _| value::secure_url(text)).unwrap_or_else(nobody)
+    }
+
     /// Where to listen.
     pub fn listen(&mut self, name: &'static str) -> SocketAddr {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -238,6 +244,11 @@ impl<'a> Reader<'a> {
     /// 32 bytes that need not be given.
     pub fn key32(&mut self, name: &'static str) -> Option<SecretBox<[u8; 32]>> {
         self.read(name, |text, _| value::key32(text))
+    }
+
+    /// Keys with their names; none if they are wrong.
+    pub fn named_keys(&mut self, name: &'static str) -> Vec<value::NamedKey> {
+        self.read(name, |text, _| value::named_keys(text)).unwrap_or_default()
     }
 
     /// A path that need not be given.

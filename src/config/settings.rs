@@ -1,12 +1,11 @@
 //! The settings as types that cannot be wrong, and how each is read from its key.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use booking::content::{Rules, Template};
 use chrono::{DateTime, TimeDelta, Utc};
-use secrecy::{SecretBox, SecretString};
+use secrecy::SecretString;
 use url::Url;
 use uuid::Uuid;
 
@@ -14,8 +13,9 @@ use super::checks;
 use super::error::SettingErrors;
 use super::given::Given;
 use super::kafka::KafkaSettings;
+use super::oauth::OauthSettings;
 use super::reader::Reader;
-use super::value;
+use super::secrets::SecretSettings;
 use crate::store::Gate;
 
 /// Everything that one can set.
@@ -41,6 +41,8 @@ pub struct Settings {
     pub installation: Option<Uuid>,
     /// What seals credentials.
     pub secrets: SecretSettings,
+    /// As whom access is renewed.
+    pub oauth: OauthSettings,
     /// What is served over HTTP.
     pub ops: OpsSettings,
     /// How long a stopping worker may take.
@@ -203,15 +205,6 @@ impl ContentSettings {
     }
 }
 
-/// What seals credentials.
-#[derive(Debug)]
-pub struct SecretSettings {
-    /// The key; `None`: none is set, and no credentials can be sealed or opened.
-    pub key: Option<SecretBox<[u8; 32]>>,
-    /// Its name.
-    pub key_id: String,
-}
-
 /// What is served over HTTP.
 #[derive(Debug, Clone)]
 pub struct OpsSettings {
@@ -269,7 +262,8 @@ impl Settings {
                 horizon: reader.moment("content.horizon"),
             },
             installation: reader.uuid("installation.id"),
-            secrets: secrets(reader),
+            secrets: SecretSettings::read(reader),
+            oauth: OauthSettings::read(reader),
             ops: OpsSettings {
                 listen: reader.listen("ops.listen"),
                 admin_token: reader.token("ops.admin_token"),
@@ -360,29 +354,4 @@ fn repair(reader: &mut Reader<'_>) -> RepairSettings {
         interval: Some(reader.seconds("repair.interval_s")).filter(|every| !every.is_zero()),
         halt_share: reader.number32("repair.halt_share"),
     }
-}
-
-fn secrets(reader: &mut Reader<'_>) -> SecretSettings {
-    let given = reader.key32("secrets.key");
-    let file = reader.file("secrets.key_file");
-    let key_id = reader.text("secrets.key_id");
-    if key_id.len() > crate::connection::seal::KEY_ID_LEN_MAX {
-        let max = crate::connection::seal::KEY_ID_LEN_MAX;
-        reader.refuse("secrets.key_id", format!("has more than {max} bytes"));
-    }
-    let from_file = file.as_deref().and_then(|path| key_of_file(reader, path));
-    let key_given = given.is_some() || !reader.sound(&["secrets.key"]);
-    checks::secrets(reader, key_given, file.is_some());
-    SecretSettings { key: given.or(from_file), key_id }
-}
-
-fn key_of_file(reader: &mut Reader<'_>, path: &Path) -> Option<SecretBox<[u8; 32]>> {
-    let key = super::given::read(path)
-        .map_err(|reason| format!("cannot be read: {reason}"))
-        .map(secrecy::zeroize::Zeroizing::new)
-        .and_then(|text| {
-            let key = value::key32(text.trim());
-            key.map_err(|problem| format!("names a file whose content {problem}"))
-        });
-    key.map_err(|problem| reader.refuse("secrets.key_file", problem)).ok()
 }

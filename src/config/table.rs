@@ -53,6 +53,8 @@ pub enum Allowed {
     Moment,
     /// An `http://` or `https://` URL without credentials in it.
     HttpUrl,
+    /// An `https://` URL, or an `http://` one of this machine.
+    SecureUrl,
     /// Where the state is kept.
     StoreUrl,
     /// A text with fields of a booking in braces.
@@ -61,6 +63,8 @@ pub enum Allowed {
     Domain,
     /// 32 bytes.
     Key32,
+    /// Keys of 32 bytes, each with its name.
+    NamedKeys,
     /// A path of a file.
     File,
     /// A filter of `tracing-subscriber`.
@@ -94,9 +98,11 @@ impl Key {
             | Allowed::Uuid
             | Allowed::Moment
             | Allowed::HttpUrl
+            | Allowed::SecureUrl
             | Allowed::StoreUrl
             | Allowed::Domain
             | Allowed::Key32
+            | Allowed::NamedKeys
             | Allowed::File
             | Allowed::Listen
             | Allowed::Token
@@ -140,7 +146,7 @@ pub const PROPERTIES: &str = "kafka.properties.";
 pub const PROPERTIES_VARIABLE: &str = "KAFKA_PROPERTIES_";
 
 /// The settings of one concern, in the order of the README.
-pub const SECTIONS: [&[Key]; 12] = [
+pub const SECTIONS: [&[Key]; 13] = [
     KAFKA,
     REGISTRY,
     STORE,
@@ -151,6 +157,7 @@ pub const SECTIONS: [&[Key]; 12] = [
     CONTENT,
     INSTALLATION,
     SECRETS,
+    OAUTH,
     OPS,
     LIVING,
 ];
@@ -426,6 +433,52 @@ const SECRETS: &[Key] = &[
         Allowed::Text,
         Some("1"),
         "The name of the key, stored beside what it sealed. Another key needs another name.",
+    ),
+    key(
+        "secrets.old_keys",
+        Allowed::NamedKeys,
+        None,
+        "Further keys, which open what they sealed, and seal no more. `connections reseal` makes them \
+         needless.",
+    )
+    .secret(),
+    key("secrets.old_keys_file", Allowed::File, None, "A file that holds them instead, one a line."),
+];
+
+const OAUTH: &[Key] = &[
+    key(
+        "oauth.google.client_id",
+        Allowed::Text,
+        None,
+        "As whom Google knows us: the OAuth client that accounts have granted access to.",
+    ),
+    key("oauth.google.client_secret", Allowed::Text, None, "What proves that.").secret(),
+    key("oauth.google.client_secret_file", Allowed::File, None, "A file that holds it instead."),
+    key(
+        "oauth.google.token_url",
+        Allowed::SecureUrl,
+        Some("https://oauth2.googleapis.com/token"),
+        "Where Google renews access.",
+    ),
+    key(
+        "oauth.microsoft.client_id",
+        Allowed::Text,
+        None,
+        "As whom Microsoft knows us: the application that accounts have granted access to.",
+    ),
+    key(
+        "oauth.microsoft.client_secret",
+        Allowed::Text,
+        None,
+        "What proves that; a public client has none.",
+    )
+    .secret(),
+    key("oauth.microsoft.client_secret_file", Allowed::File, None, "A file that holds it instead."),
+    key(
+        "oauth.microsoft.authority",
+        Allowed::SecureUrl,
+        Some("https://login.microsoftonline.com"),
+        "Where Microsoft renews access, at `/{tenant}/oauth2/v2.0/token`; a national cloud has another.",
     ),
 ];
 

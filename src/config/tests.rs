@@ -192,6 +192,86 @@ fn a_key_is_32_bytes_in_base64_or_hex_or_in_a_file() {
     );
 }
 
+/// The text, in a file of its own.
+fn file_with(text: &str) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("secret");
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (directory, path)
+}
+
+#[test]
+fn old_keys_have_names_and_stand_in_one_place() {
+    let names = |settings: &Settings| {
+        settings.secrets.old_keys.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>()
+    };
+    let two = format!("a={KEY}, b={KEY}");
+    let (_directory, path) = file_with(&format!("\na={KEY}\n b = {KEY} \n"));
+    for pair in [("SECRETS_OLD_KEYS", two.as_str()), ("SECRETS_OLD_KEYS_FILE", &path)] {
+        let settings = parsed("", &[pair]);
+        assert_eq!(names(&settings), ["a", "b"], "{pair:?}");
+        assert_eq!(settings.secrets.old_keys[1].1.expose_secret()[31], 31);
+    }
+    assert_eq!(names(&parsed(&format!("secrets.old_keys = ['z={KEY}']"), &[])), ["z"]);
+    let many: Vec<_> = (0..9).map(|number| format!("{number}0={KEY}")).collect();
+    for (keys, problem) in [
+        (many.join(","), "has more than 8 keys"),
+        (format!("a={KEY},{KEY}"), "has a key at place 2 that is not 32 bytes"),
+        (format!("a={KEY},a={KEY}"), "has a name for the second time at place 2"),
+        ("hunter2".to_owned(), "has no `name=` at place 1"),
+        (" , ".to_owned(), "is empty"),
+        (format!("1={KEY}"), "is the name of an old key as well"),
+    ] {
+        let told = errors("", &[("SECRETS_OLD_KEYS", &keys)]);
+        assert!(told.len() == 1 && told[0].contains(problem), "{told:?}");
+        assert!(!told[0].contains(KEY) && !told[0].contains("hunter2"), "{told:?}");
+    }
+    let both = [("SECRETS_OLD_KEYS", two.as_str()), ("SECRETS_OLD_KEYS_FILE", &path)];
+    assert_eq!(errors("", &both).len(), 1);
+}
+
+#[test]
+fn a_client_is_a_name_and_its_secret_from_one_place() {
+    assert!(parsed("", &[]).oauth.google.is_none());
+    let (_directory, path) = file_with("s3cret of ours\n");
+    let settings = parsed(
+        "oauth.google.client_id = 'us'",
+        &[("OAUTH_GOOGLE_CLIENT_SECRET_FILE", &path), ("OAUTH_MICROSOFT_CLIENT_ID", "them")],
+    );
+    let google = settings.oauth.google.as_ref().unwrap();
+    let secret = google.secret.as_ref().map(|secret| secret.expose_secret());
+    assert_eq!((google.id.as_str(), secret), ("us", Some("s3cret of ours")));
+    let microsoft = settings.oauth.microsoft.as_ref().unwrap();
+    assert!(microsoft.id == "them" && microsoft.secret.is_none(), "a public client");
+    assert!(!format!("{settings:?}").contains("s3cret"));
+    assert_eq!(
+        errors("", &[("OAUTH_GOOGLE_CLIENT_SECRET", "hunter2")]),
+        ["oauth.google.client_id is needed: there is a secret, and nobody whose it is"]
+    );
+}
+
+/// A client's secret and every refresh token go there.
+#[test]
+fn a_token_endpoint_is_encrypted_or_on_this_machine() {
+    for url in
+        ["https://login.example/x", "http://127.0.0.1:8/token", "http://[::1]", "http://localhost"]
+    {
+        let settings = parsed("", &[("OAUTH_GOOGLE_TOKEN_URL", url)]);
+        assert!(settings.oauth.google_token_url.as_str().starts_with(url), "{url}");
+    }
+    for url in [
+        "http://login.example/token",
+        "http://localhost.example/",
+        "http://10.0.0.1/",
+        "https://us:pw@login.example/",
+        "https://login.example/?a",
+        "ftp://localhost/",
+    ] {
+        assert_eq!(errors("", &[("OAUTH_MICROSOFT_AUTHORITY", url)]).len(), 1, "{url}");
+    }
+}
+
 #[test]
 fn properties_are_passed_on_except_those_that_the_service_depends_on() {
     let file = "[kafka.properties]\nsocket.keepalive.enable = true\n'client.id' = 'x'\n\

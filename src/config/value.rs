@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::settings::Backend;
 use super::table::Allowed;
+use crate::connection::seal::KEY_ID_LEN_MAX;
 
 /// What is wrong with a value, as the end of the sentence "key: it …".
 pub type Problem = String;
@@ -43,6 +44,9 @@ impl fmt::Display for Allowed {
             Self::Uuids => f.write_str("UUIDs with commas; empty allows all"),
             Self::Moment => f.write_str("a date and time as in RFC 3339, `2026-01-31T00:00:00Z`"),
             Self::HttpUrl => f.write_str("an `http://` or `https://` URL without credentials"),
+            Self::SecureUrl => f.write_str(
+                "an `https://` URL without credentials, or an `http://` one of this machine",
+            ),
             Self::StoreUrl => f.write_str("`postgres://…`, `sqlite:path` or `sqlite::memory:`"),
             Self::Template => {
                 write!(f, "a text with `{{{}}}`", Template::FIELDS.join("}`, `{"))
@@ -53,6 +57,9 @@ impl fmt::Display for Allowed {
             Self::Listen => f.write_str("`address:port`, as in `127.0.0.1:8080` or `[::]:8080`"),
             Self::Token => write!(f, "{TOKEN_LEN_MIN} or more visible ASCII characters"),
             Self::Key32 => f.write_str("32 bytes in Base64 (44 characters) or hex (64)"),
+            Self::NamedKeys => {
+                write!(f, "`name=key` with commas between, at most {OLD_KEYS_MAX}; keys as above")
+            }
             Self::File => f.write_str("the path of a file"),
             Self::LogFilter => f.write_str(
                 "`error`, `warn`, `info`, `debug`, `trace`, or a list of `module=level`",
@@ -167,6 +174,28 @@ pub fn http_url(value: &str) -> Result<Url, Problem> {
     }
 }
 
+/// A URL to which secrets are sent: encrypted, or to this machine.
+pub fn secure_url(value: &str) -> Result<Url, Problem> {
+    let url = http_url(value)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("has a query or a fragment".to_owned());
+    }
+    if url.scheme() == "http" && !is_local(&url) {
+        return Err("is neither encrypted nor of this machine".to_owned());
+    }
+    Ok(url)
+}
+
+/// Whether a URL's host is this machine by its name: nothing is asked.
+pub fn is_local(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
 /// Which database a URL means. SQLite is part of binaries with the Cargo feature `demo` only.
 pub fn backend(value: &str) -> Result<Backend, Problem> {
     if let Some(path) = value.strip_prefix("sqlite:") {
@@ -208,6 +237,38 @@ pub fn key32(value: &str) -> Result<SecretBox<[u8; 32]>, Problem> {
     let key: [u8; 32] =
         bytes.as_slice().try_into().map_err(|_| format!("is {} bytes and not 32", bytes.len()))?;
     Ok(SecretBox::new(Box::new(key)))
+}
+
+/// The most old keys that are kept.
+pub const OLD_KEYS_MAX: usize = 8;
+
+/// A key and its name.
+pub type NamedKey = (String, SecretBox<[u8; 32]>);
+
+/// Keys with their names, with commas or line breaks between.
+pub fn named_keys(value: &str) -> Result<Vec<NamedKey>, Problem> {
+    let items = value.split([',', '\n']).map(str::trim).filter(|item| !item.is_empty());
+    let mut keys: Vec<NamedKey> = Vec::new();
+    for (at, item) in items.enumerate() {
+        let place = at + 1;
+        if keys.len() == OLD_KEYS_MAX {
+            return Err(format!("has more than {OLD_KEYS_MAX} keys"));
+        }
+        let named = item.split_once('=');
+        let (name, key) = named.ok_or_else(|| format!("has no `name=` at place {place}"))?;
+        let name =
+            text(name.trim()).map_err(|it| format!("has a name at place {place} that {it}"))?;
+        if name.len() > KEY_ID_LEN_MAX {
+            return Err(format!("has a name of more than {KEY_ID_LEN_MAX} bytes at place {place}"));
+        }
+        if keys.iter().any(|(other, _)| *other == name) {
+            return Err(format!("has a name for the second time at place {place}"));
+        }
+        let key =
+            key32(key.trim()).map_err(|it| format!("has a key at place {place} that {it}"))?;
+        keys.push((name, key));
+    }
+    if keys.is_empty() { Err("is empty".to_owned()) } else { Ok(keys) }
 }
 
 /// A filter for log lines.

@@ -1,46 +1,105 @@
-//! From a stored connection to a calendar that can be called.
+//! From a stored connection to a calendar that can be called, and to new access where that expires.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use secrecy::ExposeSecret as _;
 
+use super::kept::{Access, Grant, Kept};
+use super::refresh::Denied;
 use super::seal::{SealError, Sealer};
+use super::token_endpoint::TokenEndpoints;
 use crate::calendar::http::Http;
-use crate::calendar::{self, Account, Calendar};
-use crate::emit::{Accounts, Unopened};
+use crate::calendar::{self, Account, Credentials};
+use crate::clock::Surroundings;
+use crate::config::OauthSettings;
+use crate::emit::{Accounts, Opened, Unopened, Unrenewed};
 use crate::store::ConnectionRow;
 
 /// Opens connections with their sealed credentials.
 pub struct SealedAccounts {
     sealer: Sealer,
     http: Http,
+    endpoints: TokenEndpoints,
+    surroundings: Surroundings,
 }
 
 impl SealedAccounts {
-    /// With the key that seals, and the client that calls.
-    pub fn new(sealer: Sealer, http: Http) -> Self {
-        Self { sealer, http }
+    /// With the keys that seal and open, the client that calls, and as whom access is renewed.
+    pub fn new(
+        sealer: Sealer,
+        http: Http,
+        oauth: OauthSettings,
+        surroundings: Surroundings,
+    ) -> Self {
+        let clock = Arc::clone(&surroundings.clock);
+        let endpoints = TokenEndpoints::new(http.clone(), oauth, clock);
+        Self { sealer, http, endpoints, surroundings }
+    }
+
+    fn kept(&self, connection: &ConnectionRow) -> Result<Kept, SealError> {
+        self.sealer.open(connection.id, &connection.sealed)
+    }
+}
+
+/// Whether another process, or this one with other settings, may open it.
+fn is_of_process(error: &SealError) -> bool {
+    match error {
+        SealError::OtherKey { .. } | SealError::WrongKey { .. } | SealError::NoKey => true,
+        SealError::Empty { .. } | SealError::Malformed { .. } | SealError::TooLong { .. } => false,
     }
 }
 
 #[async_trait]
 impl Accounts for SealedAccounts {
-    async fn open(&self, connection: &ConnectionRow) -> Result<Arc<dyn Calendar>, Unopened> {
-        let credentials =
-            self.sealer.open(connection.id, &connection.sealed).map_err(|error| match error {
-                SealError::OtherKey { .. } | SealError::WrongKey { .. } | SealError::NoKey => {
-                    Unopened::Process(error.to_string())
-                }
-                SealError::Empty { .. }
-                | SealError::Malformed { .. }
-                | SealError::TooLong { .. } => Unopened::Credentials(error.to_string()),
-            })?;
+    async fn open(&self, connection: &ConnectionRow) -> Result<Opened, Unopened> {
+        let kept = self.kept(connection).map_err(|error| {
+            let reason = error.to_string();
+            let of_process = is_of_process(&error);
+            if of_process { Unopened::Process(reason) } else { Unopened::Credentials(reason) }
+        })?;
+        let (credentials, lifetime) = match kept {
+            Kept::Fixed(credentials) => (credentials, None),
+            Kept::Grant(Grant { access: Some(Access { token, lifetime }), .. }) => {
+                (Credentials::Bearer { token }, lifetime)
+            }
+            Kept::Grant(Grant { access: None, .. }) => return Err(Unopened::Stale),
+        };
         let account = Account {
             connection: connection.id,
             base_url: connection.base_url.clone(),
             calendar: connection.calendar.clone(),
             credentials,
         };
-        Ok(calendar::open(connection.kind, account, &self.http))
+        let calendar = calendar::open(connection.kind, account, &self.http);
+        Ok(Opened { calendar, lifetime })
+    }
+
+    async fn renew(&self, connection: &ConnectionRow) -> Result<Vec<u8>, Unrenewed> {
+        let kept = self.kept(connection).map_err(|error| {
+            let reason = error.to_string();
+            let of_process = is_of_process(&error);
+            if of_process { Unrenewed::Process(reason) } else { Unrenewed::Person(reason) }
+        })?;
+        let Kept::Grant(grant) = kept else {
+            return Err(Unrenewed::Lasting);
+        };
+        let renewed = self.endpoints.refresh(&grant).await.map_err(|denied| match denied {
+            Denied::Refused { reason } => Unrenewed::Person(reason),
+            Denied::Misconfigured { reason } => Unrenewed::Process(reason),
+            Denied::Later { after, reason } => Unrenewed::Later { after, reason },
+        })?;
+        let kept = Kept::Grant(renewed);
+        let sealed = self.sealer.seal(connection.id, &kept, &*self.surroundings.dice);
+        sealed.map_err(|error| Unrenewed::Process(error.to_string()))
+    }
+
+    fn is_same(&self, one: &ConnectionRow, other: &ConnectionRow) -> bool {
+        match (self.kept(one), self.kept(other)) {
+            (Ok(Kept::Grant(one)), Ok(Kept::Grant(other))) => {
+                one.refresh_token.expose_secret() == other.refresh_token.expose_secret()
+            }
+            (Ok(_) | Err(_), Ok(_) | Err(_)) => false,
+        }
     }
 }

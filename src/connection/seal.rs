@@ -3,16 +3,20 @@
 //!
 //! The bytes: a version (1), the key id's length and the key id, 24 bytes of nonce, ciphertext and
 //! tag. All before the nonce and the connection's id are associated data.
+//!
+//! One key seals; any of the old ones still opens what it sealed, until that is sealed anew.
 
 use std::fmt;
 
 use booking::ConnectionId;
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
+use chrono::{DateTime, Utc};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::kept::{Access, Grant, Issuer, Kept, Lifetime, Tenant};
 use crate::calendar::Credentials;
 use crate::clock::Dice;
 
@@ -22,7 +26,7 @@ const NONCE_LEN: usize = 24;
 /// The longest name of a key, in bytes.
 pub const KEY_ID_LEN_MAX: usize = 64;
 
-/// The longest user name, password or token that is sealed, in bytes.
+/// The longest user name and password, or tokens of one account, that are sealed, in bytes.
 pub const SECRET_LEN_MAX: usize = 16 * 1024;
 
 /// Why credentials cannot be sealed or opened.
@@ -45,7 +49,7 @@ pub enum SealError {
     },
     /// Sealed under a key of another name.
     #[error(
-        "the credentials of {connection} are sealed with the key `{sealed_with}`, and secrets.key_id names `{key_id}`"
+        "the credentials of {connection} are sealed with the key `{sealed_with}`, and secrets.key_id names `{key_id}`; secrets.old_keys does not name it either"
     )]
     OtherKey {
         /// The connection.
@@ -73,16 +77,47 @@ pub enum SealError {
     },
 }
 
-/// What is sealed, as JSON: `{"basic":{…}}` or `{"bearer":{…}}`.
+/// What is sealed, as JSON: `{"basic":{…}}`, `{"bearer":{…}}` or `{"oauth":{…}}`.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Plain {
     Basic { username: String, password: Wiped },
     Bearer { token: Wiped },
+    Oauth(PlainGrant),
+}
+
+/// Times are in seconds since the epoch. What is `None` is left out.
+#[derive(Serialize, Deserialize)]
+struct PlainGrant {
+    issuer: PlainIssuer,
+    refresh_token: Wiped,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    access_token: Option<Wiped>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refresh_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scopes: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PlainIssuer {
+    Google,
+    /// For this tenant.
+    Microsoft(String),
 }
 
 /// A text that is overwritten when it is dropped.
-struct Wiped(Zeroizing<String>);
+pub(super) struct Wiped(Zeroizing<String>);
+
+impl Wiped {
+    /// The text.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl Serialize for Wiped {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -96,76 +131,16 @@ impl<'de> Deserialize<'de> for Wiped {
     }
 }
 
-/// Seals and opens credentials with one key.
-pub struct Sealer {
-    key_id: String,
+/// A key and its name.
+struct Key {
+    id: String,
     key: SecretBox<[u8; 32]>,
 }
 
-impl fmt::Debug for Sealer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sealer").field("key_id", &self.key_id).finish_non_exhaustive()
-    }
-}
-
-impl Sealer {
-    /// With the key of that name, of at most [`KEY_ID_LEN_MAX`] bytes.
-    pub fn new(key_id: &str, key: SecretBox<[u8; 32]>) -> Self {
-        assert!(key_id.len() <= KEY_ID_LEN_MAX, "the settings bound the length of secrets.key_id");
-        Self { key_id: key_id.to_owned(), key }
-    }
-
-    /// With the settings' key.
-    pub fn from_settings(settings: &crate::config::SecretSettings) -> Result<Self, SealError> {
-        let key = settings.key.as_ref().ok_or(SealError::NoKey)?;
-        Ok(Self::new(&settings.key_id, SecretBox::new(Box::new(*key.expose_secret()))))
-    }
-
-    /// Seals a connection's credentials.
-    pub fn seal(
-        &self,
-        connection: ConnectionId,
-        credentials: &Credentials,
-        dice: &dyn Dice,
-    ) -> Result<Vec<u8>, SealError> {
-        let plain = plain(credentials)?;
-        let head = head(&self.key_id);
-        let nonce = nonce(dice);
-        let aad = associated(&head, connection);
-        let sealed = self
-            .cipher()
-            .encrypt(&XNonce::from(nonce), Payload { msg: &plain, aad: &aad })
-            .expect("the cipher takes any text of bounded length");
-        Ok([head.as_slice(), &nonce, &sealed].concat())
-    }
-
-    /// Opens a connection's credentials.
-    pub fn open(&self, connection: ConnectionId, sealed: &[u8]) -> Result<Credentials, SealError> {
-        if sealed.is_empty() {
-            return Err(SealError::Empty { connection });
-        }
-        let malformed = || SealError::Malformed { connection };
-        let (key_id, head, rest) = split(sealed).ok_or_else(malformed)?;
-        if key_id != self.key_id {
-            let (sealed_with, key_id) = (key_id.to_owned(), self.key_id.clone());
-            return Err(SealError::OtherKey { connection, sealed_with, key_id });
-        }
-        let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>().ok_or_else(malformed)?;
-        let aad = associated(head, connection);
-        let plain = self
-            .cipher()
-            .decrypt(&XNonce::from(*nonce), Payload { msg: text, aad: &aad })
-            .map(Zeroizing::new)
-            .map_err(|_| SealError::WrongKey { connection, key_id: self.key_id.clone() })?;
-        match serde_json::from_slice(&plain).map_err(|_| malformed())? {
-            Plain::Basic { username, password } => Ok(Credentials::Basic {
-                username,
-                password: SecretString::from(password.0.as_str()),
-            }),
-            Plain::Bearer { token } => {
-                Ok(Credentials::Bearer { token: SecretString::from(token.0.as_str()) })
-            }
-        }
+impl Key {
+    fn new(id: &str, key: &[u8; 32]) -> Self {
+        assert!(id.len() <= KEY_ID_LEN_MAX, "the settings bound the length of a key's name");
+        Self { id: id.to_owned(), key: SecretBox::new(Box::new(*key)) }
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
@@ -173,25 +148,201 @@ impl Sealer {
     }
 }
 
-/// The JSON, in a buffer that never grows, so that no copy of it stays behind in memory.
-fn plain(credentials: &Credentials) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    let secret = |text: &SecretString| Wiped(Zeroizing::new(text.expose_secret().to_owned()));
-    let (len, plain) = match credentials {
-        Credentials::Basic { username, password } => (
-            username.len() + password.expose_secret().len(),
-            Plain::Basic { username: username.clone(), password: secret(password) },
-        ),
-        Credentials::Bearer { token } => {
-            (token.expose_secret().len(), Plain::Bearer { token: secret(token) })
+/// Seals and opens credentials.
+pub struct Sealer {
+    key: Key,
+    /// What open, and seal no more.
+    old: Vec<Key>,
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let old: Vec<_> = self.old.iter().map(|key| &key.id).collect();
+        f.debug_struct("Sealer")
+            .field("key_id", &self.key.id)
+            .field("old", &old)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sealer {
+    /// With the key of that name, of at most [`KEY_ID_LEN_MAX`] bytes.
+    pub fn new(key_id: &str, key: &SecretBox<[u8; 32]>) -> Self {
+        Self { key: Key::new(key_id, key.expose_secret()), old: Vec::new() }
+    }
+
+    /// The same, and what this key has sealed is opened as well.
+    #[must_use]
+    pub fn opening(mut self, key_id: &str, key: &SecretBox<[u8; 32]>) -> Self {
+        self.old.push(Key::new(key_id, key.expose_secret()));
+        self
+    }
+
+    /// With the settings' keys.
+    pub fn from_settings(settings: &crate::config::SecretSettings) -> Result<Self, SealError> {
+        let key = settings.key.as_ref().ok_or(SealError::NoKey)?;
+        let sealer = Self::new(&settings.key_id, key);
+        Ok(settings.old_keys.iter().fold(sealer, |sealer, (id, key)| sealer.opening(id, key)))
+    }
+
+    /// The name of the key that seals.
+    pub fn key_id(&self) -> &str {
+        &self.key.id
+    }
+
+    /// Seals what is kept of a connection.
+    pub fn seal(
+        &self,
+        connection: ConnectionId,
+        kept: &Kept,
+        dice: &dyn Dice,
+    ) -> Result<Vec<u8>, SealError> {
+        let plain = plain(kept)?;
+        Ok(self.seal_plain(connection, &plain, dice))
+    }
+
+    fn seal_plain(&self, connection: ConnectionId, plain: &[u8], dice: &dyn Dice) -> Vec<u8> {
+        let head = head(&self.key.id);
+        let nonce = nonce(dice);
+        let aad = associated(&head, connection);
+        let sealed = self
+            .key
+            .cipher()
+            .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: &aad })
+            .expect("the cipher takes any text of bounded length");
+        [head.as_slice(), &nonce, &sealed].concat()
+    }
+
+    /// Opens what is kept of a connection.
+    pub fn open(&self, connection: ConnectionId, sealed: &[u8]) -> Result<Kept, SealError> {
+        let plain = self.open_plain(connection, sealed)?;
+        let plain = serde_json::from_slice(&plain).ok().and_then(kept);
+        plain.ok_or(SealError::Malformed { connection })
+    }
+
+    /// What an old key has sealed, sealed with the present one; `None`: it is already.
+    pub fn reseal(
+        &self,
+        connection: ConnectionId,
+        sealed: &[u8],
+        dice: &dyn Dice,
+    ) -> Result<Option<Vec<u8>>, SealError> {
+        let plain = self.open_plain(connection, sealed)?;
+        let is_done = split(sealed).is_some_and(|(key_id, ..)| key_id == self.key.id);
+        Ok((!is_done).then(|| self.seal_plain(connection, &plain, dice)))
+    }
+
+    fn open_plain(
+        &self,
+        connection: ConnectionId,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        if sealed.is_empty() {
+            return Err(SealError::Empty { connection });
         }
+        let malformed = || SealError::Malformed { connection };
+        let (key_id, head, rest) = split(sealed).ok_or_else(malformed)?;
+        let mut keys = std::iter::once(&self.key).chain(&self.old);
+        let Some(key) = keys.find(|key| key.id == key_id) else {
+            let (sealed_with, key_id) = (key_id.to_owned(), self.key.id.clone());
+            return Err(SealError::OtherKey { connection, sealed_with, key_id });
+        };
+        let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>().ok_or_else(malformed)?;
+        let aad = associated(head, connection);
+        key.cipher()
+            .decrypt(&XNonce::from(*nonce), Payload { msg: text, aad: &aad })
+            .map(Zeroizing::new)
+            .map_err(|_| SealError::WrongKey { connection, key_id: key.id.clone() })
+    }
+}
+
+fn secret(text: &Wiped) -> SecretString {
+    SecretString::from(text.0.as_str())
+}
+
+fn wiped(text: &SecretString) -> Wiped {
+    Wiped(Zeroizing::new(text.expose_secret().to_owned()))
+}
+
+/// What was sealed, if it is something that we write.
+fn kept(plain: Plain) -> Option<Kept> {
+    Some(match plain {
+        Plain::Basic { username, password } => {
+            Kept::Fixed(Credentials::Basic { username, password: secret(&password) })
+        }
+        Plain::Bearer { token } => Kept::Fixed(Credentials::Bearer { token: secret(&token) }),
+        Plain::Oauth(plain) => {
+            let moment = |seconds| DateTime::<Utc>::from_timestamp_secs(seconds);
+            let lifetime = match plain.refresh_at.zip(plain.expires_at) {
+                None => None,
+                Some((refresh_at, expires_at)) => Some(Lifetime {
+                    refresh_at: moment(refresh_at)?,
+                    expires_at: moment(expires_at)?,
+                }),
+            };
+            let access = plain.access_token.as_ref();
+            Kept::Grant(Grant {
+                issuer: match plain.issuer {
+                    PlainIssuer::Google => Issuer::Google,
+                    PlainIssuer::Microsoft(tenant) => {
+                        Issuer::Microsoft(Tenant::parse(&tenant).ok()?)
+                    }
+                },
+                refresh_token: secret(&plain.refresh_token),
+                access: access.map(|token| Access { token: secret(token), lifetime }),
+                scopes: plain.scopes,
+            })
+        }
+    })
+}
+
+/// The JSON, in a buffer that never grows, so that no copy of it stays behind in memory.
+fn plain(kept: &Kept) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    let (len, plain) = match kept {
+        Kept::Fixed(Credentials::Basic { username, password }) => (
+            username.len() + password.expose_secret().len(),
+            Plain::Basic { username: username.clone(), password: wiped(password) },
+        ),
+        Kept::Fixed(Credentials::Bearer { token }) => {
+            (token.expose_secret().len(), Plain::Bearer { token: wiped(token) })
+        }
+        Kept::Grant(grant) => (len_of(grant), Plain::Oauth(plain_grant(grant))),
     };
     if len > SECRET_LEN_MAX {
         return Err(SealError::TooLong { len });
     }
     // JSON writes a control character as six bytes; the frame around is short.
-    let mut text = Zeroizing::new(Vec::with_capacity(6 * len + 100));
+    let mut text = Zeroizing::new(Vec::with_capacity(6 * len + FRAME_LEN_MAX));
     serde_json::to_writer(&mut *text, &plain).expect("texts are always JSON");
     Ok(text)
+}
+
+/// What JSON adds around the texts, at most: names, marks and two times.
+const FRAME_LEN_MAX: usize = 250;
+
+fn len_of(grant: &Grant) -> usize {
+    let access = grant.access.as_ref().map_or(0, |access| access.token.expose_secret().len());
+    let tenant = match &grant.issuer {
+        Issuer::Google => 0,
+        Issuer::Microsoft(tenant) => tenant.as_str().len(),
+    };
+    let scopes = grant.scopes.as_ref().map_or(0, String::len);
+    grant.refresh_token.expose_secret().len() + access + tenant + scopes
+}
+
+fn plain_grant(grant: &Grant) -> PlainGrant {
+    let lifetime = grant.access.as_ref().and_then(|access| access.lifetime);
+    PlainGrant {
+        issuer: match &grant.issuer {
+            Issuer::Google => PlainIssuer::Google,
+            Issuer::Microsoft(tenant) => PlainIssuer::Microsoft(tenant.as_str().to_owned()),
+        },
+        refresh_token: wiped(&grant.refresh_token),
+        access_token: grant.access.as_ref().map(|access| wiped(&access.token)),
+        refresh_at: lifetime.map(|it| it.refresh_at.timestamp()),
+        expires_at: lifetime.map(|it| it.expires_at.timestamp()),
+        scopes: grant.scopes.clone(),
+    }
 }
 
 /// 24 random bytes, in parts of random UUIDs: 180 of their bits are random, and a nonce must only
@@ -224,92 +375,5 @@ fn split(sealed: &[u8]) -> Option<(&str, &[u8], &[u8])> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::SystemDice;
-    use uuid::Uuid;
-
-    const ANNA: ConnectionId = ConnectionId(Uuid::from_u128(1));
-    const BEN: ConnectionId = ConnectionId(Uuid::from_u128(2));
-
-    fn sealer(key_id: &str, byte: u8) -> Sealer {
-        Sealer::new(key_id, SecretBox::new(Box::new([byte; 32])))
-    }
-
-    fn basic() -> Credentials {
-        let password = "päss \"\u{1}word".into();
-        Credentials::Basic { username: "anna".to_owned(), password }
-    }
-
-    #[test]
-    fn what_was_sealed_opens_again() {
-        let keeper = sealer("1", 7);
-        let sealed = keeper.seal(ANNA, &basic(), &SystemDice).unwrap();
-        let Credentials::Basic { username, password } = keeper.open(ANNA, &sealed).unwrap() else {
-            panic!("basic credentials open as basic ones");
-        };
-        assert_eq!((username.as_str(), password.expose_secret()), ("anna", "päss \"\u{1}word"));
-
-        let bearer = Credentials::Bearer { token: "ya29.token".into() };
-        let sealed = keeper.seal(ANNA, &bearer, &SystemDice).unwrap();
-        let Credentials::Bearer { token } = keeper.open(ANNA, &sealed).unwrap() else {
-            panic!("a token opens as a token");
-        };
-        assert_eq!(token.expose_secret(), "ya29.token");
-    }
-
-    #[test]
-    fn sealed_bytes_show_nothing_and_never_repeat() {
-        let keeper = sealer("1", 7);
-        let bearer = Credentials::Bearer { token: "ya29.token".into() };
-        let one = keeper.seal(ANNA, &bearer, &SystemDice).unwrap();
-        let two = keeper.seal(ANNA, &bearer, &SystemDice).unwrap();
-        assert!(!one.windows(4).any(|bytes| bytes == b"ya29"));
-        assert_ne!(one, two);
-    }
-
-    #[test]
-    fn another_key_is_named() {
-        let sealed = sealer("old", 7).seal(ANNA, &basic(), &SystemDice).unwrap();
-        assert_eq!(
-            sealer("new", 8).open(ANNA, &sealed).unwrap_err(),
-            SealError::OtherKey {
-                connection: ANNA,
-                sealed_with: "old".to_owned(),
-                key_id: "new".to_owned()
-            }
-        );
-        assert_eq!(
-            sealer("old", 8).open(ANNA, &sealed).unwrap_err(),
-            SealError::WrongKey { connection: ANNA, key_id: "old".to_owned() }
-        );
-    }
-
-    #[test]
-    fn sealed_bytes_of_another_connection_do_not_open() {
-        let keeper = sealer("1", 7);
-        let sealed = keeper.seal(ANNA, &basic(), &SystemDice).unwrap();
-        let error = keeper.open(BEN, &sealed).unwrap_err();
-        assert_eq!(error, SealError::WrongKey { connection: BEN, key_id: "1".to_owned() });
-    }
-
-    #[test]
-    fn damaged_bytes_are_errors_at_every_place() {
-        let keeper = sealer("1", 7);
-        let sealed = keeper.seal(ANNA, &basic(), &SystemDice).unwrap();
-        for len in 0..sealed.len() {
-            keeper.open(ANNA, &sealed[..len]).unwrap_err();
-        }
-        for at in 0..sealed.len() {
-            let mut other = sealed.clone();
-            other[at] ^= 1;
-            keeper.open(ANNA, &other).unwrap_err();
-        }
-        assert_eq!(keeper.open(ANNA, &[]).unwrap_err(), SealError::Empty { connection: ANNA });
-    }
-
-    #[test]
-    fn a_sealer_shows_no_key() {
-        assert_eq!(format!("{:?}", sealer("1", 7)), "Sealer { key_id: \"1\", .. }");
-    }
-}
+#[path = "seal_tests.rs"]
+mod tests;

@@ -6,6 +6,7 @@ use booking::Verb;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use super::access::ShutOut;
 use super::decide::{
     Settled, Step, has_one_name, is_otherwise, read_as, settle, settle_unsent, superseded,
 };
@@ -74,7 +75,7 @@ impl Drain<'_> {
                 self.put_through(&owed, read_back(&owed, true), &step, stop).instrument(span).await
             }
             Step::Send { verb, .. } => {
-                let kind = self.calendar.kind();
+                let kind = self.kind();
                 let known = || owed.server_id.clone();
                 let first = match (verb, &owed.etag) {
                     // An earlier call may have landed under the one name that there is, and not every
@@ -158,7 +159,7 @@ impl Drain<'_> {
         external_id: &str,
         fresh: bool,
     ) -> Result<Next> {
-        match self.leave_to_call(price(self.calendar.kind(), sending.verb)).await? {
+        match self.leave_to_call(price(self.kind(), sending.verb)).await? {
             Leave::Granted => {}
             Leave::Withheld if fresh => return Ok(Next::Record(unsent(), None)),
             Leave::Withheld | Leave::Lost => return Ok(Next::Leave),
@@ -171,12 +172,13 @@ impl Drain<'_> {
         let Sending { verb, condition, server_id, hers } = sending;
         let name = Name { given: external_id, server_id: server_id.as_deref() };
         let body = frozen.as_ref().map_or("", |frozen| &frozen.body).as_bytes();
-        let kept = hers.as_ref().map(|hers| self.calendar.keeping(body, hers));
+        let kept = hers.as_ref().map(|hers| self.calendar().keeping(body, hers));
         let call = Call { verb, name, condition, body: kept.as_deref().unwrap_or(body) };
+        let edition = self.edition();
         crate::crash::point!("r10.calling");
-        let answer = self.calendar.send(&call).await;
+        let answer = self.calendar().send(&call).await;
         crate::crash::point!("call.answered");
-        let outcome = outcome(self.calendar.kind(), call.verb, &answer);
+        let outcome = outcome(self.kind(), call.verb, &answer);
         tracing::debug!(verb = call.verb.name(), revision = flight.revision, outcome = ?outcome);
         Ok(match outcome {
             Outcome::Applied { etag, provider_uid, server_id } => {
@@ -220,7 +222,9 @@ impl Drain<'_> {
             Outcome::Rejected { reason, unknown } => {
                 Next::Record(self.rejected(owed, reason, unknown || !fresh), None)
             }
-            Outcome::Unauthorised { reason } => self.unauthorised(owed, reason, !fresh).await?,
+            Outcome::Unauthorised { reason } => {
+                self.unauthorised(owed, &answer, reason, (!fresh, edition)).await?
+            }
         })
     }
 
@@ -234,11 +238,12 @@ impl Drain<'_> {
         if !self.may_call(PRICE_OF_READING).await? {
             return Ok(Next::Leave);
         }
+        let edition = self.edition();
         crate::crash::point!("r13.reading");
-        let seen = self.calendar.inspect(Self::name(owed, external_id)).await;
+        let seen = self.calendar().inspect(Self::name(owed, external_id)).await;
         let Inspected { reading, content: _, hers } = seen;
         crate::crash::point!("r13.read");
-        let reading = read_as(self.calendar.kind(), was_there, reading);
+        let reading = read_as(self.kind(), was_there, reading);
         let found = match &reading {
             Reading::Live { server_id, .. } => server_id.clone(),
             Reading::Tombstone
@@ -296,24 +301,26 @@ impl Drain<'_> {
             }
             Settled::Superseded => self.give_way("not applied, and superseded".to_owned()),
             Settled::Ahead { revision } => Next::Record(ahead(owed, revision), None),
-            Settled::Unread(reading) => self.unread(owed, reading).await?,
+            Settled::Unread(reading) => self.unread(owed, reading, edition).await?,
         })
     }
 
     /// What is in flight could not be read back: it stays in flight.
-    async fn unread(&self, owed: &Owed, reading: Reading) -> Result<Next> {
+    async fn unread(&self, owed: &Owed, reading: Reading, edition: u32) -> Result<Next> {
         let answer = match reading {
             Reading::Failed(answer) => answer,
             Reading::CalendarGone { message } => {
                 let reason = format!("the calendar is not there: {message}");
-                return self.unauthorised(owed, reason, true).await;
+                self.refusal();
+                self.closed(&reason).await?;
+                return Ok(Next::Record(self.unknown(owed, &reason, None, false), None));
             }
             Reading::Live { .. } | Reading::Tombstone | Reading::Absent => {
                 unreachable!("what was read is settled")
             }
         };
         self.trouble();
-        match unread(self.calendar.kind(), &answer) {
+        match unread(self.kind(), &answer) {
             Unread::Retry { after, lane_wide, reason } => {
                 self.rest_if_asked(after);
                 let after = self.delay(owed, after);
@@ -322,7 +329,9 @@ impl Drain<'_> {
                 }
                 Ok(Next::Record(Finding::Unknown { after, error: reason, rejected: false }, None))
             }
-            Unread::Unauthorised { reason } => self.unauthorised(owed, reason, true).await,
+            Unread::Unauthorised { reason } => {
+                self.unauthorised(owed, &answer, reason, (true, edition)).await
+            }
         }
     }
 
@@ -341,20 +350,21 @@ impl Drain<'_> {
         }
     }
 
-    /// The credentials do not open the calendar, or it is not there: a person has to see to it.
+    /// The credentials do not open the calendar: new access is asked for, or a person has to see to it.
     /// The effect waits in its newest state (L7).
-    async fn unauthorised(&self, owed: &Owed, reason: String, in_flight: bool) -> Result<Next> {
+    async fn unauthorised(
+        &self,
+        owed: &Owed,
+        answer: &Answer,
+        reason: String,
+        (in_flight, edition): (bool, u32),
+    ) -> Result<Next> {
         self.refusal();
-        self.closed(&reason).await?;
-        let after = self.delay(owed, None);
+        let after = match self.shut_out(answer, &reason, edition).await? {
+            ShutOut::Renewed => Duration::ZERO,
+            ShutOut::Out => self.delay(owed, None),
+        };
         Ok(Next::Record(refused(in_flight, after, reason, false), None))
-    }
-
-    /// The connection does not open: parked, or, where it is being removed, left for a while.
-    pub(super) async fn closed(&self, reason: &str) -> Result<()> {
-        self.emitter.park(&self.lease, reason, self.is_removing).await?;
-        self.rest(self.emitter.options.backoff.delay_max);
-        Ok(())
     }
 
     /// What is in flight is nothing that we freeze: for a person, and no other row's trouble.
@@ -395,10 +405,6 @@ impl Drain<'_> {
         self.emitter.options.backoff.delay(attempts, jitter).max(asked.unwrap_or_default())
     }
 
-    fn first_verification(&self) -> Option<Duration> {
-        self.emitter.options.verify_after.first().copied()
-    }
-
     /// Writes down what was found, under the row's token.
     pub(super) async fn record(
         &self,
@@ -407,7 +413,7 @@ impl Drain<'_> {
         verify_after: Option<Duration>,
     ) -> Result<()> {
         let record =
-            Record { lane: self.lease.clone(), uid: owed.uid.clone(), finding, verify_after };
+            Record { lane: self.hold.lease.clone(), uid: owed.uid.clone(), finding, verify_after };
         crate::crash::point!("r15.recording");
         match self.emitter.store.record(&record).await? {
             Fenced::Written => crate::crash::point!("r15.recorded"),

@@ -56,7 +56,7 @@ impl Drain<'_> {
         if !self.may_call(PRICE_OF_READING).await? {
             return Ok(Removal::Later);
         }
-        let etag = match self.calendar.read(name).await {
+        let etag = match self.calendar().read(name).await {
             Reading::Absent | Reading::Tombstone => return Ok(Removal::Vanished),
             // Not found by its id, and another by its name.
             Reading::Live { server_id: Some(id), .. } if id != event.id => {
@@ -78,7 +78,7 @@ impl Drain<'_> {
                 return Ok(Removal::Later);
             }
         };
-        if !self.may_call(price(self.calendar.kind(), Verb::Delete)).await? {
+        if !self.may_call(price(self.kind(), Verb::Delete)).await? {
             return Ok(Removal::Later);
         }
         tracing::warn!(
@@ -89,11 +89,11 @@ impl Drain<'_> {
         );
         let (verb, condition) = (Verb::Delete, Condition::Match(etag));
         crate::crash::point!("r20.removing");
-        let answer = self.calendar.send(&Call { verb, name, condition, body: &[] }).await;
+        let answer = self.calendar().send(&Call { verb, name, condition, body: &[] }).await;
         crate::crash::point!("r20.removed");
-        match outcome(self.calendar.kind(), verb, &answer) {
+        match outcome(self.kind(), verb, &answer) {
             Outcome::Applied { .. } | Outcome::AlreadyApplied => {
-                self.notice(Notice::Repair(DriftKind::Extra));
+                self.emitter.notice(Notice::Repair(DriftKind::Extra));
                 Ok(Removal::Done)
             }
             Outcome::Rejected { .. } => Ok(Removal::Left),
@@ -114,10 +114,10 @@ impl Drain<'_> {
         }
         let given = match &row.adopted_id {
             Some(adopted) if row.stood_before_us() => adopted.clone(),
-            Some(_) | None => self.calendar.external_id(&row.uid, row.generation),
+            Some(_) | None => self.calendar().external_id(&row.uid, row.generation),
         };
         let name = Name { given: &given, server_id: row.server_id.as_deref() };
-        Ok(match self.calendar.read(name).await {
+        Ok(match self.calendar().read(name).await {
             // It is this one: its id is another than the row knows.
             Reading::Live { server_id, .. }
                 if server_id.as_ref().unwrap_or(&given) == &event.id =>
@@ -125,7 +125,7 @@ impl Drain<'_> {
                 Own::Otherwise
             }
             Reading::Live { marker: Some(marker), .. }
-                if marker.uid == row.uid && marker.connection == self.lease.connection =>
+                if marker.uid == row.uid && marker.connection == self.hold.lease.connection =>
             {
                 Own::Stands
             }

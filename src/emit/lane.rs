@@ -5,7 +5,7 @@
 //! write carries the lease's token. No transaction is open during a call.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use booking::{CalendarKind, Marker};
@@ -13,14 +13,16 @@ use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use super::access::{Access, Entered};
 use super::decide::{Step, next};
 use super::frozen::Frozen;
+use super::hold::{Held, Hold};
 use super::limits::{BUDGET_REST, Pace};
-use super::{Emitter, Run, Unopened};
-use crate::calendar::http::READ_CALLS_MAX;
-use crate::calendar::{Calendar, Name};
+use super::{Emitter, Notice, Run};
+use crate::calendar::Name;
 use crate::store::{
-    ConnectionState, Fenced, InFlight, LaneLease, Owed, Result, Stamp, StoreError, Taken,
+    ConnectionRow, ConnectionState, Fenced, InFlight, LaneLease, Owed, Result, Stamp, StoreError,
+    Taken,
 };
 
 /// So many calls in a row without a usable answer end a drain: the calendar is in trouble, and
@@ -36,7 +38,7 @@ const ROUNDS_MAX: u32 = 8;
 const GRAPH_CONCURRENCY_MAX: usize = 4;
 
 /// How long a lane rests after such a drain.
-const REST_AFTER_TROUBLE: Duration = Duration::from_secs(5);
+pub(super) const REST_AFTER_TROUBLE: Duration = Duration::from_secs(5);
 
 /// How long it rests when nothing came of what was due: all of it changed meanwhile.
 const REST_WITHOUT_WORK: Duration = Duration::from_secs(1);
@@ -44,16 +46,14 @@ const REST_WITHOUT_WORK: Duration = Duration::from_secs(1);
 /// A lane while it is drained.
 pub(super) struct Drain<'a> {
     pub(super) emitter: &'a Emitter,
-    pub(super) lease: LaneLease,
-    pub(super) calendar: Arc<dyn Calendar>,
+    pub(super) hold: Hold,
+    pub(super) access: Access,
     /// Whether the connection is being removed, and its events withdrawn.
     pub(super) is_removing: bool,
     /// Whether its sweep waits for a person: nothing is repaired meanwhile.
     pub(super) is_halted: bool,
     stop: CancellationToken,
     pace: Mutex<Pace>,
-    /// When the lease was asked for last, by the clock that counts suspension.
-    leased_at: Mutex<Duration>,
     state: Mutex<State>,
     over: AtomicBool,
 }
@@ -116,7 +116,16 @@ impl Emitter {
     ) -> Result<Duration> {
         crate::crash::point!("r10.leased");
         let started = self.surroundings.clock.elapsed();
-        let verify_after = self.options.verify_after.first().copied().unwrap_or_default();
+        let Some(connection) = self.store.connection(lease.connection).await? else {
+            return Ok(Duration::ZERO);
+        };
+        let span = tracing::Span::current();
+        span.record("provider_id", tracing::field::display(connection.provider));
+        span.record("calendar_provider", connection.kind.name());
+        let opened = self.accounts.open(&connection).await;
+        // What an earlier holder sent it sent by this access, or by one that expires before it.
+        let lifetime = opened.as_ref().ok().and_then(|opened| opened.lifetime);
+        let verify_after = self.verify_after(lifetime).unwrap_or_default();
         match self.store.take_over(&lease, verify_after).await? {
             Taken::Refused => return Ok(Duration::ZERO),
             Taken::Over(0) => {}
@@ -125,38 +134,25 @@ impl Emitter {
             }
         }
         crate::crash::point!("r10.taken_over");
-        let Some(connection) = self.store.connection(lease.connection).await? else {
-            return Ok(Duration::ZERO);
-        };
-        let span = tracing::Span::current();
-        span.record("provider_id", tracing::field::display(connection.provider));
-        span.record("calendar_provider", connection.kind.name());
-        let calendar = match self.accounts.open(&connection).await {
-            Ok(calendar) => calendar,
-            Err(Unopened::Credentials(reason)) => {
-                let is_removing = connection.state == ConnectionState::Removing;
-                self.park(&lease, &reason, is_removing).await?;
-                return Ok(self.options.backoff.delay_max);
-            }
-            Err(Unopened::Process(reason)) => {
-                tracing::error!(
-                    error_code = "connection_unopened",
-                    "this process cannot open the connection, and leaves it to others: {reason}"
-                );
-                return Ok(REST_AFTER_TROUBLE);
-            }
-        };
+        let (is_removing, is_halted) =
+            (connection.state == ConnectionState::Removing, connection.halted.is_some());
         let pace = Pace::new(self.options.limits.of(connection.kind));
+        let hold = Hold::new(lease, before);
+        let (access, rest) = match self.enter(&hold, connection, opened).await? {
+            Entered::In { connection, opened, rest } => {
+                (Access::new(*connection, opened, rest.is_some()), rest.unwrap_or_default())
+            }
+            Entered::Out { rest } => return Ok(rest),
+        };
         let drain = Drain {
             emitter: self,
-            lease,
+            hold,
+            access,
             stop: stop.clone(),
             pace: Mutex::new(pace),
-            calendar,
-            is_removing: connection.state == ConnectionState::Removing,
-            is_halted: connection.halted.is_some(),
-            leased_at: Mutex::new(before),
-            state: Mutex::default(),
+            is_removing,
+            is_halted,
+            state: Mutex::new(State { rest, ..State::default() }),
             over: AtomicBool::new(false),
         };
         let rest = drain.run(stop).await.unwrap_or_else(|error| ended_early(&error));
@@ -176,15 +172,15 @@ impl Emitter {
     }
 
     /// Parks a connection, and says so where a person will look. One that is being removed stays
-    /// that, with the reason beside it.
+    /// that, with the reason beside it. Answers how long it is left alone.
     pub(super) async fn park(
         &self,
         lease: &LaneLease,
+        connection: &ConnectionRow,
         reason: &str,
-        is_removing: bool,
-    ) -> Result<()> {
-        match self.store.park(lease, reason).await? {
-            Fenced::Written if is_removing => {
+    ) -> Result<Duration> {
+        match self.store.park(lease, &connection.sealed, reason).await? {
+            Fenced::Written if connection.state == ConnectionState::Removing => {
                 tracing::error!(
                     error_code = "removal_stuck",
                     "events of a connection that is being removed cannot be withdrawn: {reason}"
@@ -196,9 +192,13 @@ impl Emitter {
                     "the connection is parked until it is connected again: {reason}"
                 );
             }
-            Fenced::Refused => {}
+            Fenced::Refused => {
+                tracing::info!("the connection was connected again meanwhile, and is not parked");
+                return Ok(Duration::ZERO);
+            }
         }
-        Ok(())
+        self.notice(Notice::Parked);
+        Ok(self.options.backoff.delay_max)
     }
 }
 
@@ -215,7 +215,10 @@ impl Drain<'_> {
             if stop.is_cancelled() || self.is_over() {
                 break;
             }
-            let due = self.emitter.store.due(&self.lease, options.claim_batch).await?;
+            if !self.keep_access().await? {
+                break;
+            }
+            let due = self.emitter.store.due(&self.hold.lease, options.claim_batch).await?;
             crate::crash::point!("r10.due");
             if due.is_empty() {
                 // Only now, so that nothing that is due waits for it (rule R20). A lane that had work is
@@ -254,7 +257,7 @@ impl Drain<'_> {
     /// The most calls at once.
     fn concurrency(&self) -> usize {
         let wanted = self.emitter.options.lane_concurrency;
-        match self.calendar.kind() {
+        match self.kind() {
             CalendarKind::Microsoft => wanted.min(GRAPH_CONCURRENCY_MAX),
             CalendarKind::Google | CalendarKind::Caldav => wanted,
         }
@@ -286,7 +289,7 @@ impl Drain<'_> {
             }
         }
         if !stamps.is_empty() {
-            let stamped = self.emitter.store.stamp(&self.lease, &stamps).await?;
+            let stamped = self.emitter.store.stamp(&self.hold.lease, &stamps).await?;
             crate::crash::point!("r10.stamped");
             crate::crash::point!(
                 "r12.burned",
@@ -319,7 +322,7 @@ impl Drain<'_> {
             digest: content.digest(),
         };
         let external_id = self.external_id(owed, generation);
-        let body = self.calendar.body(&external_id, &marker, content);
+        let body = self.calendar().body(&external_id, &marker, content);
         let frozen = Frozen {
             start: content.start,
             end: content.end,
@@ -333,7 +336,7 @@ impl Drain<'_> {
     pub(super) fn external_id(&self, owed: &Owed, generation: i32) -> String {
         match &owed.adopted_id {
             Some(adopted) if generation == 0 => adopted.clone(),
-            Some(_) | None => self.calendar.external_id(&owed.uid, generation),
+            Some(_) | None => self.calendar().external_id(&owed.uid, generation),
         }
     }
 
@@ -353,10 +356,14 @@ impl Drain<'_> {
 
     /// The whole lane has to wait, not only this effect.
     pub(super) fn rest(&self, time: Duration) {
+        self.rest_afterwards(time);
+        self.end();
+    }
+
+    /// The lane waits once this drain has ended.
+    pub(super) fn rest_afterwards(&self, time: Duration) {
         let mut state = self.state();
         state.rest = state.rest.max(time);
-        drop(state);
-        self.end();
     }
 
     /// Counts a call that the calendar refused.
@@ -390,7 +397,7 @@ impl Drain<'_> {
     /// Waits until the limits let a call be made that costs so much.
     pub(super) async fn leave_to_call(&self, price: u32) -> Result<Leave> {
         let Emitter { store, options, surroundings, hands, .. } = self.emitter;
-        let kind = self.calendar.kind();
+        let kind = self.kind();
         let now = surroundings.clock.elapsed();
         let wait = self.pace().take(now, price);
         let paced = async {
@@ -419,31 +426,12 @@ impl Drain<'_> {
         Ok(self.leave_to_call(price).await? == Leave::Granted)
     }
 
-    /// Whether a call may be made now: the rest of the lease exceeds the longest that it takes
-    /// (a reading can be two requests). Renews a lease that is half over; one that is lost ends
-    /// the drain.
+    /// Whether a call may be made now. A lease that is lost ends the drain.
     async fn keep_lease(&self) -> std::result::Result<bool, StoreError> {
-        let options = &self.emitter.options;
-        let longest = options.call_timeout * READ_CALLS_MAX;
-        let asked_at = self.emitter.surroundings.clock.elapsed();
-        let leased_at = *self.leased_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if leased_at + options.lease / 2 > asked_at
-            && leased_at + options.lease > asked_at + longest
-        {
-            return Ok(true);
+        let held = self.hold.keep(self.emitter).await?;
+        if held == Held::Lost {
+            self.end();
         }
-        match self.emitter.store.renew(&self.lease, options.lease).await? {
-            Fenced::Written => {
-                crate::crash::point!("r10.renewed");
-                *self.leased_at.lock().unwrap_or_else(PoisonError::into_inner) = asked_at;
-                let now = self.emitter.surroundings.clock.elapsed();
-                Ok(asked_at + options.lease > now + longest)
-            }
-            Fenced::Refused => {
-                tracing::warn!(error_code = "lease_lost", "lost the lane while draining it");
-                self.end();
-                Ok(false)
-            }
-        }
+        Ok(held == Held::Enough)
     }
 }

@@ -4,7 +4,7 @@
 //! moment, never an event. In reading order: [`decide`] (pure) says what to do about a row,
 //! [`outcome`] (pure) what an answer means, [`backoff`] (pure) how long to wait, [`drift`] (pure) what
 //! is otherwise in a calendar than we left it, [`limits`] how often a calendar is asked, [`lane`] does
-//! it under a lease, and this file keeps the lanes going.
+//! it under a lease, [`access`] keeps the calendar open meanwhile, and this file keeps the lanes going.
 
 pub mod frozen;
 
@@ -17,6 +17,10 @@ pub mod backoff;
 pub mod drift;
 
 pub mod lane;
+
+mod hold;
+
+pub mod access;
 
 mod call;
 
@@ -42,6 +46,7 @@ use self::drift::Policy;
 use self::limits::{Hands, Limits};
 use crate::calendar::Calendar;
 use crate::clock::Surroundings;
+use crate::connection::kept::Lifetime;
 use crate::store::{ConnectionRow, DriftKind, Gate, LaneLease, Store};
 
 /// How sending is done.
@@ -90,18 +95,93 @@ pub struct RepairOptions {
 /// Opens the calendar of a connection.
 #[async_trait]
 pub trait Accounts: Send + Sync + 'static {
-    /// Unseals its credentials and opens its adapter.
-    async fn open(&self, connection: &ConnectionRow) -> Result<Arc<dyn Calendar>, Unopened>;
+    /// Unseals its credentials and opens its adapter: nobody is asked for anything.
+    async fn open(&self, connection: &ConnectionRow) -> Result<Opened, Unopened>;
+
+    /// Asks for new access, and answers what is to be kept from now on, sealed. Only for the holder of
+    /// the connection's lane.
+    async fn renew(&self, connection: &ConnectionRow) -> Result<Vec<u8>, Unrenewed> {
+        let _: &ConnectionRow = connection;
+        Err(Unrenewed::Lasting)
+    }
+
+    /// Whether both open by the same credentials, however they are sealed.
+    fn is_same(&self, one: &ConnectionRow, other: &ConnectionRow) -> bool {
+        one.sealed == other.sealed
+    }
+}
+
+/// A connection, open.
+pub struct Opened {
+    /// Its calendar.
+    pub calendar: Arc<dyn Calendar>,
+    /// How long its access is good; `None`: until it is refused.
+    pub lifetime: Option<Lifetime>,
+}
+
+impl Opened {
+    /// Until it is refused.
+    pub fn lasting(calendar: Arc<dyn Calendar>) -> Self {
+        Self { calendar, lifetime: None }
+    }
 }
 
 /// Why a connection cannot be opened. The text is for people, and holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unopened {
+    /// It has no access yet: it is to be renewed first.
+    Stale,
     /// Its stored credentials are none: it is parked until it is connected again.
     Credentials(String),
     /// This process cannot, and another one may: it has another key. Nothing is wrong with the
     /// connection.
     Process(String),
+}
+
+/// Why there is no new access. The text is for people, and holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unrenewed {
+    /// Such credentials are good or not, and never renewed.
+    Lasting,
+    /// They are no good any more: a person has to connect the account again.
+    Person(String),
+    /// This process, or its settings, is at fault. Nothing is wrong with the connection.
+    Process(String),
+    /// Not now.
+    Later {
+        /// How long is asked to be left alone.
+        after: Option<Duration>,
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// What came of asking for new access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// It was granted.
+    Granted,
+    /// The grant is no good any more.
+    Refused,
+    /// We are not taken for who we are.
+    Misconfigured,
+    /// It is tried again.
+    Later,
+}
+
+impl Renewal {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Granted, Self::Refused, Self::Misconfigured, Self::Later];
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::Refused => "refused",
+            Self::Misconfigured => "misconfigured",
+            Self::Later => "later",
+        }
+    }
 }
 
 /// A drain of one lane that found something due.
@@ -115,7 +195,7 @@ pub struct Run {
     pub duration: Duration,
 }
 
-/// Something that a sweep or a verification came by.
+/// Something that a drain came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
     /// A calendar is otherwise than we left it, and left so.
@@ -124,6 +204,10 @@ pub enum Notice {
     Repair(DriftKind),
     /// A sweep waits for a person.
     Halted,
+    /// A connection waits for a person, or the withdrawal of its events does.
+    Parked,
+    /// New access was asked for.
+    Renewal(Renewal),
 }
 
 /// Counts what is done.

@@ -132,6 +132,12 @@ pub fn unread(kind: CalendarKind, answer: &Answer) -> Unread {
     }
 }
 
+/// Whether this says that the access token is no good, so that another one may be (RFC 6750 §3.1; L17:
+/// a 403 is about what the token may do, which a new one may not either).
+pub fn is_unauthenticated(answer: &Answer) -> bool {
+    matches!(answer, Answer::Status { status: 401, .. })
+}
+
 /// An answer, without its status.
 #[derive(Clone, Copy)]
 struct Told<'a> {

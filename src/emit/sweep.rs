@@ -11,6 +11,7 @@ use booking::IcalUid;
 use tokio_util::sync::CancellationToken;
 
 use super::Notice;
+use super::access::ShutOut;
 use super::drift::{Policy, Sight, guard, is_own, removal_guard, sight};
 use super::extra::Removal;
 use super::lane::Drain;
@@ -41,7 +42,7 @@ impl Drain<'_> {
         let Some(interval) = self.emitter.options.repair.interval else {
             return Ok(());
         };
-        if !self.is_removing && self.emitter.store.sweep(&self.lease).await?.is_due.is_none() {
+        if !self.is_removing && self.emitter.store.sweep(&self.hold.lease).await?.is_due.is_none() {
             let spread = 0.5 + self.emitter.surroundings.dice.unit();
             self.plan(Some(interval.mul_f64(spread)), None).await?;
         }
@@ -50,7 +51,7 @@ impl Drain<'_> {
 
     /// Takes the sweep one step on, if its hour has come. Answers whether there is more to do at once.
     pub(super) async fn sweep(&self, stop: &CancellationToken) -> Result<bool> {
-        let sweep = self.emitter.store.sweep(&self.lease).await?;
+        let sweep = self.emitter.store.sweep(&self.hold.lease).await?;
         let Some(interval) = self.emitter.options.repair.interval else {
             // Its hour is moved on, not taken away: a connection on which nothing happens is leased for
             // its sweep alone, and would not be swept again once sweeps are on.
@@ -95,7 +96,7 @@ impl Drain<'_> {
         }
         let since = sweep.since.as_deref().filter(|_| !progress.is_full);
         let listing = Listing { since, page: progress.page.as_deref() };
-        let listed = self.calendar.list(listing).await;
+        let listed = self.calendar().list(listing).await;
         crate::crash::point!("r20.listed");
         match listed {
             Listed::Page(page) => self.take_page(sweep, progress, page, interval).await,
@@ -134,7 +135,7 @@ impl Drain<'_> {
         let Some(swept) = self.sort(sweep, progress, &page).await? else {
             return Ok(false);
         };
-        let news = match self.emitter.store.sweep_page(&self.lease, &swept).await {
+        let news = match self.emitter.store.sweep_page(&self.hold.lease, &swept).await {
             Ok(Some(news)) => news,
             Ok(None) => return Ok(false),
             // What the database does not take it does not take a moment later either.
@@ -159,7 +160,7 @@ impl Drain<'_> {
         page: &Page,
     ) -> Result<Option<SweptPage>> {
         let uids: Vec<IcalUid> = page.events.iter().map(|it| it.marker.uid.clone()).collect();
-        let rows = self.emitter.store.swept_rows(&self.lease, &uids, &page.deleted).await?;
+        let rows = self.emitter.store.swept_rows(&self.hold.lease, &uids, &page.deleted).await?;
         let rows: BTreeMap<IcalUid, SweptRow> =
             rows.into_iter().map(|row| (row.uid.clone(), row)).collect();
         let mut swept = SweptPage {
@@ -172,7 +173,7 @@ impl Drain<'_> {
         };
         for event in &page.events {
             let uid = &event.marker.uid;
-            let name = |generation| self.calendar.external_id(uid, generation);
+            let name = |generation| self.calendar().external_id(uid, generation);
             match sight(event, rows.get(uid), name) {
                 Sight::Own => as_its_own(&mut swept, event, false),
                 Sight::Otherwise => as_its_own(&mut swept, event, true),
@@ -212,7 +213,7 @@ impl Drain<'_> {
     /// The rows whose event was told to be deleted, though not by us.
     fn gone(&self, page: &Page, rows: &BTreeMap<IcalUid, SweptRow>) -> Vec<IcalUid> {
         let is_gone = |row: &&SweptRow| {
-            let name = |generation| self.calendar.external_id(&row.uid, generation);
+            let name = |generation| self.calendar().external_id(&row.uid, generation);
             let is_told = |id: &String| is_own(row, id, Some(id.as_str()), name);
             row.applied.is_some() && page.deleted.iter().any(is_told)
         };
@@ -228,7 +229,7 @@ impl Drain<'_> {
         interval: Duration,
     ) -> Result<bool> {
         let repair = &self.emitter.options.repair;
-        let missing = self.emitter.store.missing(&self.lease, repair.listing_lag).await?;
+        let missing = self.emitter.store.missing(&self.hold.lease, repair.listing_lag).await?;
         let halt = guard(missing, repair.halt_share).filter(|_| !sweep.is_excused);
         if let Some(reason) = halt {
             self.halt(reason).await?;
@@ -251,7 +252,7 @@ impl Drain<'_> {
     }
 
     async fn has_extra(&self) -> Result<bool> {
-        let left = self.emitter.store.drift(self.lease.connection).await?;
+        let left = self.emitter.store.drift(self.hold.lease.connection).await?;
         Ok(left.iter().any(|drift| drift.kind == DriftKind::Extra))
     }
 
@@ -261,7 +262,7 @@ impl Drain<'_> {
             error_code = "sweep_halted",
             "repair is halted until a person has seen to it: {reason}"
         );
-        self.notice(Notice::Halted);
+        self.emitter.notice(Notice::Halted);
         self.step(SweepStep::Halt { reason }).await
     }
 
@@ -275,10 +276,13 @@ impl Drain<'_> {
     /// The calendar did not answer usably: the page is read again, later.
     pub(super) async fn failed(&self, answer: &Answer) -> Result<bool> {
         self.trouble();
-        match unread(self.calendar.kind(), answer) {
+        match unread(self.kind(), answer) {
+            // Nothing else is under way: it was by the access of now.
             Unread::Unauthorised { reason } => {
-                self.closed(&reason).await?;
-                self.put_off(None, reason).await
+                match self.shut_out(answer, &reason, self.edition()).await? {
+                    ShutOut::Renewed => Ok(true),
+                    ShutOut::Out => self.put_off(None, reason).await,
+                }
             }
             Unread::Retry { after, lane_wide, reason } => {
                 let least = self.emitter.options.backoff.delay_min;
@@ -307,7 +311,7 @@ impl Drain<'_> {
 
     /// Whether the lane is still ours.
     async fn step(&self, step: SweepStep) -> Result<bool> {
-        match self.emitter.store.step_sweep(&self.lease, &step).await? {
+        match self.emitter.store.step_sweep(&self.hold.lease, &step).await? {
             Fenced::Written => Ok(true),
             Fenced::Refused => {
                 tracing::warn!(error_code = "lease_lost", "lost the lane while sweeping it");
@@ -329,13 +333,7 @@ impl Drain<'_> {
             kind = kind.name(),
             "the calendar is otherwise than we left it, and left so"
         );
-        self.notice(Notice::Drift(kind));
-    }
-
-    pub(super) fn notice(&self, notice: Notice) {
-        if let Some(meter) = &self.emitter.meter {
-            meter.noticed(notice);
-        }
+        self.emitter.notice(Notice::Drift(kind));
     }
 }
 

@@ -2,11 +2,13 @@
 //! lost its tail may have left (rule R18).
 
 use std::ops::Range;
+use std::time::Duration;
 
 use booking::{Digest, Verb};
 use tokio_util::sync::CancellationToken;
 
 use super::Notice;
+use super::access::ShutOut;
 use super::decide::{Verified, forgets, read_as, stands};
 use super::drift::{GENERATIONS_AHEAD, Judged, Rule, judge};
 use super::lane::Drain;
@@ -69,31 +71,32 @@ impl Drain<'_> {
         open: &Verify,
         stop: &CancellationToken,
     ) -> Result<()> {
+        let edition = self.edition();
         // The last look may have passed as many as it found, and one.
         let from = open.from_generation.max(owed.generation - GENERATIONS_MAX - 1);
         match self.remove_all(owed, from..owed.generation, owed.generation, stop).await? {
             Removed::Gone => {}
-            Removed::Unread(reading) => return self.look_again(owed, reading).await,
+            Removed::Unread(reading) => return self.look_again(owed, reading, edition).await,
             Removed::Leave => return Ok(()),
         }
-        if !self.may_call(price(self.calendar.kind(), Verb::Delete)).await? {
+        if !self.may_call(PRICE_OF_READING).await? {
             return Ok(());
         }
         let external_id = self.external_id(owed, owed.generation);
         crate::crash::point!("r14.reading");
-        let mut seen = self.calendar.inspect(Self::name(owed, &external_id)).await;
+        let mut seen = self.calendar().inspect(Self::name(owed, &external_id)).await;
         crate::crash::point!("r14.read");
-        let kind = self.calendar.kind();
+        let kind = self.kind();
         seen.reading = read_as(kind, owed.applied.is_some(), known_of(&mut seen));
         let stage = usize::try_from(open.stage).unwrap_or(usize::MAX);
         let later = self.emitter.options.verify_after.get(stage.saturating_add(1)).copied();
         let (policy, is_halted) = (self.emitter.options.repair.policy, self.is_halted);
-        let (rule, tells) = (Rule { policy, is_halted }, self.calendar.tells_content());
+        let (rule, tells) = (Rule { policy, is_halted }, self.calendar().tells_content());
         let judged = judge(owed, open, kind, &seen, tells, rule);
         let known_as = owed.server_id.as_deref().unwrap_or(&external_id);
         self.tell(owed, open, known_as, &judged).await?;
         let finding = match judged.found {
-            Verified::Unread(reading) => return self.look_again(owed, reading).await,
+            Verified::Unread(reading) => return self.look_again(owed, reading, edition).await,
             Verified::Halted => {
                 let again = self.emitter.options.backoff.delay_max;
                 return self.record(owed, Finding::Unverified, Some(again)).await;
@@ -123,7 +126,7 @@ impl Drain<'_> {
                 let earlier = owed.generation..generation;
                 self.remove_all(owed, earlier, generation, stop).await.map(|_| ())
             }
-            Later::Unread(reading) => self.look_again(owed, reading).await,
+            Later::Unread(reading) => self.look_again(owed, reading, edition).await,
             Later::Leave => Ok(()),
         }
     }
@@ -145,7 +148,7 @@ impl Drain<'_> {
                     kind = kind.name(),
                     "an event that was otherwise than we left it is being put right"
                 );
-                self.notice(Notice::Repair(kind));
+                self.emitter.notice(Notice::Repair(kind));
                 return Ok(());
             }
             (Verified::Differs { .. }, None) => {
@@ -158,7 +161,7 @@ impl Drain<'_> {
                 _,
             ) => return Ok(()),
         };
-        let (lane, uid) = (self.lease.clone(), owed.uid.clone());
+        let (lane, uid) = (self.hold.lease.clone(), owed.uid.clone());
         let note = DriftNote { lane, uid, external_id: external_id.to_owned(), kind: left };
         let is_news = self.emitter.store.note_drift(&note).await?;
         if let (Some(kind), Some(true)) = (left, is_news) {
@@ -200,7 +203,7 @@ impl Drain<'_> {
     /// again until it is written down that it was.
     async fn last_used(&self, owed: &Owed, stop: &CancellationToken) -> Result<Later> {
         // What stands under one name of such a calendar tells nothing of the names after it.
-        let ends_at_unused = !forgets(self.calendar.kind());
+        let ends_at_unused = !forgets(self.kind());
         let mut last = Later::None;
         for passed in 1..=GENERATIONS_MAX {
             let external_id = self.external_id(owed, owed.generation + passed);
@@ -211,7 +214,7 @@ impl Drain<'_> {
             if stop.is_cancelled() || !self.may_call(PRICE_OF_READING).await? {
                 return Ok(Later::Leave);
             }
-            let mut seen = self.calendar.inspect(Name::given(&external_id)).await;
+            let mut seen = self.calendar().inspect(Name::given(&external_id)).await;
             last = match known_of(&mut seen) {
                 Reading::Absent if ends_at_unused => break,
                 Reading::Absent => continue,
@@ -228,14 +231,14 @@ impl Drain<'_> {
     }
 
     async fn remove(&self, owed: &Owed, generation: i32, external_id: &str) -> Result<Removed> {
-        let (etag, server_id) = match self.calendar.read(Name::given(external_id)).await {
+        let (etag, server_id) = match self.calendar().read(Name::given(external_id)).await {
             Reading::Absent | Reading::Tombstone => return Ok(Removed::Gone),
             reading @ (Reading::CalendarGone { .. } | Reading::Failed(_)) => {
                 return Ok(Removed::Unread(reading));
             }
             Reading::Live { etag, server_id, .. } => (etag, server_id),
         };
-        if !self.may_call(PRICE_OF_READING).await? {
+        if !self.may_call(price(self.kind(), Verb::Delete)).await? {
             return Ok(Removed::Leave);
         }
         tracing::warn!(
@@ -248,9 +251,9 @@ impl Drain<'_> {
         let (verb, body) = (Verb::Delete, &[][..]);
         crate::crash::point!("r14.removing");
         let name = Name { given: external_id, server_id: server_id.as_deref() };
-        let answer = self.calendar.send(&Call { verb, name, condition, body }).await;
+        let answer = self.calendar().send(&Call { verb, name, condition, body }).await;
         crate::crash::point!("r14.removed");
-        Ok(match outcome(self.calendar.kind(), verb, &answer) {
+        Ok(match outcome(self.kind(), verb, &answer) {
             Outcome::Applied { .. } | Outcome::AlreadyApplied => Removed::Gone,
             Outcome::Unknown { .. }
             | Outcome::Retry { .. }
@@ -260,14 +263,19 @@ impl Drain<'_> {
     }
 
     /// The verification stands, for later: it asks as much then.
-    async fn look_again(&self, owed: &Owed, reading: Reading) -> Result<()> {
+    async fn look_again(&self, owed: &Owed, reading: Reading, edition: u32) -> Result<()> {
         self.trouble();
+        let mut again = self.emitter.options.backoff.delay_max;
         match reading {
             Reading::CalendarGone { message } => {
                 self.closed(&format!("the calendar is not there: {message}")).await?;
             }
-            Reading::Failed(answer) => match unread(self.calendar.kind(), &answer) {
-                Unread::Unauthorised { reason } => self.closed(&reason).await?,
+            Reading::Failed(answer) => match unread(self.kind(), &answer) {
+                Unread::Unauthorised { reason } => {
+                    if self.shut_out(&answer, &reason, edition).await? == ShutOut::Renewed {
+                        again = Duration::ZERO;
+                    }
+                }
                 Unread::Retry { after, lane_wide, reason } => {
                     tracing::warn!(error_code = "not_verified", "to be verified later: {reason}");
                     if let Some(time) = after.or(lane_wide.then(|| self.delay(owed, None))) {
@@ -279,7 +287,6 @@ impl Drain<'_> {
                 unreachable!("what was read is no failure")
             }
         }
-        let again = self.emitter.options.backoff.delay_max;
         self.record(owed, Finding::Unverified, Some(again)).await
     }
 }

@@ -31,6 +31,8 @@ pub enum Verb {
     Changes,
     /// Read the account itself (Microsoft's `me`).
     Account,
+    /// Renew access: of a token endpoint.
+    Token,
     /// Nothing that the emulator knows.
     Other,
 }

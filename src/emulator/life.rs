@@ -100,6 +100,9 @@ pub(super) trait Api: Send + Sized + 'static {
 
     fn route(method: &Method, path: &str) -> Self::Route;
 
+    /// Whether it is a part of what the provider publishes of its API: else it is not recorded.
+    fn is_published(route: &Self::Route) -> bool;
+
     /// Who asks for what; nothing happens yet.
     fn asked(&self, request: &Request<Self::Route>, now: DateTime<Utc>) -> Asked;
 
@@ -249,11 +252,12 @@ async fn serve<A: Api>(
     let (parts, body) = request.into_parts();
     // One that is too large, or did not come whole, is none.
     let body = to_bytes(body, core.body_bytes_max).await.ok();
-    if let (Some(recording), Some(body)) = (core.recording, &body) {
+    let route = A::route(&parts.method, parts.uri.path());
+    if let (Some(recording), Some(body), true) = (core.recording, &body, A::is_published(&route)) {
         recording.take(A::NAME, &parts, body);
     }
     let request = Request {
-        route: A::route(&parts.method, parts.uri.path()),
+        route,
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: parts.headers,
         body,

@@ -17,6 +17,8 @@ mod throttle;
 
 mod tokens;
 
+mod oauth;
+
 mod local_time;
 
 mod reply;
@@ -35,4 +37,5 @@ pub use call_log::{Answered, CallRecord, Calls, Effect, Tally, Verb};
 pub use faults::{Fault, Moment, Ordered, Refusal, Rule};
 pub use google::{GoogleEmulator, Options};
 pub use microsoft::MicrosoftEmulator;
+pub use oauth::{OauthSwitches, Rotation};
 pub use throttle::{Limits, Quota};

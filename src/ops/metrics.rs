@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
-use crate::emit::{Notice, Run, RunMeter};
+use crate::emit::{Notice, Renewal, Run, RunMeter};
 use crate::store::DriftKind;
 
 /// What [`Metrics::prometheus`] is: the text format of `OpenMetrics` 1.0, which Prometheus reads.
@@ -34,6 +34,20 @@ pub struct Metrics {
     drift: Family<Kind, Counter>,
     repairs: Family<Kind, Counter>,
     sweeps_halted: Counter,
+    renewals: Family<Outcome, Counter>,
+    parked: Counter,
+}
+
+/// What came of asking for new access.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+impl Outcome {
+    fn of(renewal: Renewal) -> Self {
+        Self { outcome: renewal.name() }
+    }
 }
 
 /// What a calendar showed otherwise: of a few kinds, and of no one's calendar.
@@ -91,7 +105,29 @@ impl Default for Metrics {
             "Sweeps that halted because too many events were gone",
             sweeps_halted.clone(),
         );
-        Self { registry, runs, failures, items, latency_ms, drift, repairs, sweeps_halted }
+        let (renewals, parked) = (Family::<Outcome, Counter>::default(), Counter::default());
+        registry.register(
+            "calendar_sync_renewals",
+            "Times that new access to an account was asked for, by what came of it",
+            renewals.clone(),
+        );
+        registry.register(
+            "calendar_sync_connections_parked",
+            "Connections that began to wait for a person",
+            parked.clone(),
+        );
+        Self {
+            registry,
+            runs,
+            failures,
+            items,
+            latency_ms,
+            drift,
+            repairs,
+            sweeps_halted,
+            renewals,
+            parked,
+        }
     }
 }
 
@@ -115,7 +151,17 @@ impl Metrics {
             "calendar_sync_drift_total": by_kind(&self.drift),
             "calendar_sync_repairs_total": by_kind(&self.repairs),
             "calendar_sync_sweeps_halted_total": self.sweeps_halted.get(),
+            "calendar_sync_renewals_total": self.renewals_json(),
+            "calendar_sync_connections_parked_total": self.parked.get(),
         })
+    }
+
+    fn renewals_json(&self) -> Value {
+        let counted = Renewal::ALL.into_iter().filter_map(|renewal| {
+            let count = self.renewals.get(&Outcome::of(renewal))?.get();
+            Some((renewal.name().to_owned(), json!(count)))
+        });
+        Value::Object(counted.collect())
     }
 }
 
@@ -141,6 +187,8 @@ impl RunMeter for Metrics {
             Notice::Drift(kind) => self.drift.get_or_create(&Kind::of(kind)).inc(),
             Notice::Repair(kind) => self.repairs.get_or_create(&Kind::of(kind)).inc(),
             Notice::Halted => self.sweeps_halted.inc(),
+            Notice::Parked => self.parked.inc(),
+            Notice::Renewal(renewal) => self.renewals.get_or_create(&Outcome::of(renewal)).inc(),
         };
     }
 }
@@ -240,11 +288,15 @@ mod tests {
         metrics.noticed(Notice::Drift(DriftKind::Copy));
         metrics.noticed(Notice::Repair(DriftKind::Lost));
         metrics.noticed(Notice::Halted);
+        metrics.noticed(Notice::Parked);
+        metrics.noticed(Notice::Renewal(Renewal::Later));
         let text = metrics.prometheus();
         for line in [
             "calendar_sync_drift_total{kind=\"copy\"} 2",
             "calendar_sync_repairs_total{kind=\"lost\"} 1",
             "calendar_sync_sweeps_halted_total 1",
+            "calendar_sync_connections_parked_total 1",
+            "calendar_sync_renewals_total{outcome=\"later\"} 1",
         ] {
             assert!(text.lines().any(|it| it == line), "`{line}` is not in:\n{text}");
         }
@@ -252,6 +304,8 @@ mod tests {
         assert_eq!(json["calendar_sync_drift_total"], json!({ "copy": 2 }));
         assert_eq!(json["calendar_sync_repairs_total"], json!({ "lost": 1 }));
         assert_eq!(json["calendar_sync_sweeps_halted_total"], 1);
+        assert_eq!(json["calendar_sync_renewals_total"], json!({ "later": 1 }));
+        assert_eq!(json["calendar_sync_connections_parked_total"], 1);
     }
 
     #[test]

@@ -197,8 +197,27 @@ pub trait Store: Send + Sync + 'static {
     /// are; without, its rows are left as they are and its credentials are deleted at once.
     async fn remove_connection(&self, id: ConnectionId, withdraw: bool) -> Result<bool>;
 
-    /// Parks a connection until a person has seen to it. Only under the lane's token.
-    async fn park(&self, lane: &LaneLease, reason: &str) -> Result<Fenced>;
+    /// Parks a connection until a person has seen to it. Only under the lane's token, and only while
+    /// its credentials are the ones that did not do: one that was connected again meanwhile is not
+    /// parked.
+    async fn park(&self, lane: &LaneLease, sealed: &[u8], reason: &str) -> Result<Fenced>;
+
+    /// Puts credentials in the place of those that they were renewed from, and ends the counting of
+    /// failures. Only under the lane's token, and only while those are there (rule R10).
+    async fn renew_credentials(&self, lane: &LaneLease, from: &[u8], to: &[u8]) -> Result<Fenced>;
+
+    /// Counts a renewal that failed and is tried again, and keeps why. Answers how many there were in
+    /// a row; `None`: refused. On the same conditions.
+    async fn renewal_failed(
+        &self,
+        lane: &LaneLease,
+        sealed: &[u8],
+        reason: &str,
+    ) -> Result<Option<u32>>;
+
+    /// Puts credentials in the place of the same ones, sealed otherwise, whoever holds the lane.
+    /// `false`: other ones are there by now.
+    async fn swap_credentials(&self, id: ConnectionId, from: &[u8], to: &[u8]) -> Result<bool>;
 
     /// Events of the booking application that no connection has taken over yet, by their ids after
     /// `after`. While a provider has any of a kind, nothing is sent on its connections of that
@@ -297,7 +316,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// How many effects calendars that keep answering have not been sent yet, of those that the gate
     /// lets through, counted up to `limit`. A connection with an effect in backoff does not count,
-    /// and none counts for more than a share of `limit`: one that is slow or dead holds up nobody.
+    /// nor one whose access could not be renewed, and none counts for more than a share of `limit`: one that is slow or dead holds up nobody.
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32>;
 
     /// Ends the backoff of what is owed about a booking, and tells how far each calendar is with

@@ -411,6 +411,10 @@ pub struct ConnectionRow {
     pub state: ConnectionState,
     /// Why it is parked.
     pub parked_reason: Option<String>,
+    /// So many times in a row its access could not be renewed, and is tried again by itself.
+    pub renewal_failures: i32,
+    /// Why, the last time.
+    pub renewal_error: Option<String>,
     /// Whether its provider's bookings go to it.
     pub destination: bool,
     /// Why its sweep waits for a person (rule R20).

@@ -14,7 +14,7 @@ use calendar_sync::clock::{Dice as _, SystemDice};
 use calendar_sync::store::{ConnectionState, Fenced};
 
 use crate::settings::{KEY, PROVIDER, program, text};
-use crate::store_contract::env::{Answered as _, Env, Time, connection};
+use crate::store_contract::env::{Env, Time, connection};
 use crate::store_contract::postgres::Database;
 
 /// What a command said: its exit code, standard output and standard error.
@@ -63,11 +63,11 @@ async fn a_database_that_is_not_migrated_is_refused_with_the_command_to_run() {
         assert_eq!(
             command(&database.url, arguments, &[]).failed(1),
             "error: the database's schema is empty (no migration applied), and this version \
-             needs version 5 (4 migrations): run `calendar-sync migrate` with this version\n"
+             needs version 5 (5 migrations): run `calendar-sync migrate` with this version\n"
         );
     }
     let migrated = command(&database.url, &["migrate"], &[]).done();
-    assert!(migrated.starts_with("4 migrations were applied; the installation is "), "{migrated}");
+    assert!(migrated.starts_with("5 migrations were applied; the installation is "), "{migrated}");
     let again = command(&database.url, &["migrate"], &[]).done();
     assert!(again.starts_with("0 migrations were applied; "), "{again}");
     database.end().await;
@@ -84,8 +84,8 @@ async fn a_database_of_a_newer_version_is_refused_by_every_command() {
     for arguments in [&["run"][..], &["migrate"], &["connections", "list"]] {
         assert_eq!(
             command(&database.url, arguments, &[]).failed(1),
-            "error: the database's schema is version 9999 (5 migrations), and this version needs \
-             version 5 (4 migrations): a newer version has migrated it; run that version, or \
+            "error: the database's schema is version 9999 (6 migrations), and this version needs \
+             version 5 (5 migrations): a newer version has migrated it; run that version, or \
              restore a backup\n"
         );
     }
@@ -239,7 +239,7 @@ async fn a_withdrawal_is_given_up_by_an_explicit_word_alone() {
     // Once more changes nothing.
     command(url, &[&remove[..], &["--withdraw"]].concat(), &[]).done();
     let lane = env.lane(2).await;
-    assert_eq!(env.store.park(&lane, "the token was revoked").await.answered(), Fenced::Written);
+    assert_eq!(env.park(&lane, "the token was revoked").await, Fenced::Written);
     let listed = command(url, &["connections", "list"], &[]).done();
     assert!(listed.contains("its events cannot be withdrawn: the token was revoked"), "{listed}");
 

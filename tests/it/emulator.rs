@@ -9,6 +9,8 @@ mod listing;
 
 mod microsoft;
 
+mod oauth;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

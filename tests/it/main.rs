@@ -53,6 +53,8 @@ mod commands;
 
 mod end_to_end;
 
+mod accounts;
+
 mod conformance;
 
 #[cfg(feature = "demo")]

@@ -103,6 +103,7 @@ fn the_pure_modules_wait_for_nothing_and_ask_nobody() {
         "src/emit/backoff.rs",
         "src/emit/decide.rs",
         "src/emit/drift.rs",
+        "src/connection/refresh.rs",
         "src/calendar/ical.rs",
         "src/calendar/ical/",
         "src/calendar/microsoft/event.rs",

@@ -11,6 +11,8 @@ mod ingest;
 
 mod connections;
 
+mod credentials;
+
 mod lanes;
 
 mod records;
@@ -110,6 +112,23 @@ macro_rules! every_fact {
                 what_another_took_meanwhile_is_not_asked_for_twice,
                 what_waited_for_a_removed_connection_is_due_as_it_is_now,
                 an_unknown_connection_cannot_be_removed,
+            ]
+        );
+        facts!(
+            $make,
+            store_contract,
+            credentials,
+            [
+                a_stale_token_renews_nothing,
+                renewed_credentials_change_nothing_else,
+                who_has_connected_again_is_not_overwritten,
+                who_has_connected_again_is_not_parked,
+                failed_renewals_are_counted_until_one_succeeds,
+                who_is_parked_is_not_tried_again,
+                a_calendar_whose_access_is_not_renewed_is_no_backlog,
+                what_is_sealed_anew_is_swapped_once_and_keeps_the_lane,
+                a_removed_connection_gets_no_credentials_any_more,
+                a_connection_that_is_being_removed_is_renewed,
             ]
         );
         facts!(

@@ -10,7 +10,7 @@ use calendar_sync::calendar::http::{Http, HttpOptions};
 use calendar_sync::calendar::{self, Calendar as Adapter, Credentials};
 use calendar_sync::clock::SystemClock;
 use calendar_sync::connection::connection_id;
-use calendar_sync::emit::{Accounts as Opening, Unopened};
+use calendar_sync::emit::{Accounts as Opening, Opened, Unopened};
 use calendar_sync::store::{ConnectionRow, NewConnection};
 use secrecy::SecretString;
 
@@ -210,15 +210,15 @@ pub(crate) struct SimAccounts(pub(crate) Arc<World>);
 
 #[async_trait]
 impl Opening for SimAccounts {
-    async fn open(&self, connection: &ConnectionRow) -> Result<Arc<dyn Adapter>, Unopened> {
+    async fn open(&self, connection: &ConnectionRow) -> Result<Opened, Unopened> {
         let credential = <[u8; 8]>::try_from(connection.sealed.as_slice())
             .map_err(|_| Unopened::Credentials("there are none".to_owned()))?;
-        Ok(Arc::new(Wire {
+        Ok(Opened::lasting(Arc::new(Wire {
             world: Arc::clone(&self.0),
             account: self.0.accounts().of(connection.id),
             connection: connection.id,
             credential: u64::from_be_bytes(credential),
             naming: naming(connection),
-        }))
+        })))
     }
 }

@@ -274,7 +274,7 @@ impl Store for Database {
         self.call("remove_connection", removed, |_| {}).await
     }
 
-    async fn park(&self, lane: &LaneLease, reason: &str) -> Result<Fenced> {
+    async fn park(&self, lane: &LaneLease, sealed: &[u8], reason: &str) -> Result<Fenced> {
         let seen = |done: &Fenced| {
             if *done == Fenced::Written {
                 self.world.count("lane parked");
@@ -282,7 +282,16 @@ impl Store for Database {
             self.lane_write("park", lane, *done);
             self.world.say(|| format!("parked: {reason}: {done:?}"));
         };
-        self.call("park", async |store| store.park(lane, reason).await, seen).await
+        self.call("park", async |store| store.park(lane, sealed, reason).await, seen).await
+    }
+    async fn renew_credentials(&self, _: &LaneLease, _: &[u8], _: &[u8]) -> Result<Fenced> {
+        unreachable!("the simulated accounts' credentials are not renewed")
+    }
+    async fn renewal_failed(&self, _: &LaneLease, _: &[u8], _: &str) -> Result<Option<u32>> {
+        unreachable!("the simulated accounts' credentials are not renewed")
+    }
+    async fn swap_credentials(&self, _: ConnectionId, _: &[u8], _: &[u8]) -> Result<bool> {
+        unreachable!("nobody seals anew")
     }
 
     async fn legacy_events(
@@ -292,8 +301,7 @@ impl Store for Database {
         after: Uuid,
         limit: u32,
     ) -> Result<Vec<LegacyEvent>> {
-        let read =
-            async |store: &ModelStore| store.legacy_events(provider, kind, after, limit).await;
+        let read = async |it: &ModelStore| it.legacy_events(provider, kind, after, limit).await;
         self.call("legacy_events", read, |_| {}).await
     }
 

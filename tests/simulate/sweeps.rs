@@ -64,7 +64,7 @@ impl RunMeter for Told {
 
     fn noticed(&self, notice: Notice) {
         self.0.count(match notice {
-            Notice::Halted => return,
+            Notice::Halted | Notice::Parked | Notice::Renewal(_) => return,
             Notice::Drift(kind) => match kind {
                 DriftKind::Deleted => "told: deleted",
                 DriftKind::Edited => "told: edited",

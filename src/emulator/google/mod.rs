@@ -1,7 +1,7 @@
 //! Google Calendar API v3, as far as a calendar of bookings needs it.
 //!
 //! Served: `events` insert, get, update, patch, delete and list; `calendars` get; `calendarList`
-//! list. Not there: import, batch, watch, `OAuth`, recurrence (`recurrence` is kept as it is sent,
+//! list; and the token endpoint, to renew access. Not there: import, batch, watch, recurrence (`recurrence` is kept as it is sent,
 //! and not expanded), notification mail. Google's reference and guides say what each does, and
 //! [`Switches`] holds every point on which they, or the reports about the service, disagree.
 //!
@@ -34,6 +34,7 @@ use self::state::State;
 use super::call_log::Calls;
 use super::faults::{Ordered, Rule};
 use super::life::{Bounds, Running};
+use super::oauth::OauthSwitches;
 use super::throttle::Limits;
 use super::tokens::Access;
 use crate::clock::Clock;
@@ -102,6 +103,11 @@ impl GoogleEmulator {
         format!("http://{}{}", self.0.address, routes::ROOT)
     }
 
+    /// The token endpoint.
+    pub fn token_url(&self) -> String {
+        format!("http://{}{}", self.0.address, routes::TOKEN)
+    }
+
     /// Adds an account with its primary calendar, whose id is the account's address, and a token
     /// for it. Also a further token for an account that is there.
     pub fn add_account(&self, token: &str, account: &str) {
@@ -136,9 +142,38 @@ impl GoogleEmulator {
         self.0.core.state().tokens.expire_at(token, at)
     }
 
-    /// Revokes all tokens of an account.
+    /// Revokes all tokens of an account, and what they are renewed by.
     pub fn revoke_account(&self, account: &str) {
-        self.0.core.state().tokens.revoke_all_of(account);
+        let mut state = self.0.core.state();
+        state.tokens.revoke_all_of(account);
+        state.oauth.revoke_all_of(account);
+    }
+
+    /// Adds a client to the token endpoint, or says its secret anew; without one it is a public
+    /// client.
+    pub fn set_client(&self, id: &str, secret: Option<&str>) {
+        self.0.core.state().oauth.set_client(id, secret);
+    }
+
+    /// An account has granted a client everything, renewed by this refresh token.
+    pub fn grant(&self, refresh_token: &str, account: &str, client: &str) {
+        self.0.core.state().oauth.grant(refresh_token, account, client);
+    }
+
+    /// Revokes a grant: `invalid_grant` from now on. The access tokens of before are good still.
+    /// `false`: it is unknown.
+    pub fn revoke_grant(&self, refresh_token: &str) -> bool {
+        self.0.core.state().oauth.revoke(refresh_token)
+    }
+
+    /// Changes how the token endpoint behaves, where the documents leave it open.
+    pub fn set_oauth_switches(&self, switches: OauthSwitches) {
+        self.0.core.state().oauth.switches = switches;
+    }
+
+    /// How the token endpoint behaves now.
+    pub fn oauth_switches(&self) -> OauthSwitches {
+        self.0.core.state().oauth.switches.clone()
     }
 
     /// Changes how many calls each account may make, from now on.

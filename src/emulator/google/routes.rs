@@ -10,11 +10,15 @@ use super::state::State;
 use crate::emulator::call_log::Verb;
 use crate::emulator::faults::Refusal;
 use crate::emulator::life::{Api, Applied, Asked, Request, Turn, decode};
+use crate::emulator::oauth::{Dialect, Oauth};
 use crate::emulator::reply::Reply;
 use crate::emulator::throttle::Over;
 
 /// Where the API begins.
 pub(super) const ROOT: &str = "/calendar/v3";
+
+/// Where access is renewed: at a host of its own, in truth.
+pub(super) const TOKEN: &str = "/token";
 
 /// What a method and a path mean.
 pub(super) struct Route {
@@ -47,6 +51,10 @@ impl Api for State {
         Route { verb, calendar, event }
     }
 
+    fn is_published(route: &Route) -> bool {
+        route.verb != Verb::Token
+    }
+
     fn asked(&self, request: &ApiRequest, now: DateTime<Utc>) -> Asked {
         let token = self.tokens.authenticate(request.header(AUTHORIZATION), now);
         let account = token.ok().map(|token| token.account.clone());
@@ -58,10 +66,17 @@ impl Api for State {
     }
 
     fn apply(&mut self, request: &ApiRequest, turn: Turn) -> Applied {
+        if request.route.verb == Verb::Token {
+            let posted = (&request.headers, request.body.as_ref());
+            return Applied::nothing(self.oauth.answer(None, posted, &mut self.tokens, turn));
+        }
         self.apply_at(request, turn.now)
     }
 
-    fn refuse(_: &ApiRequest, refusal: &Refusal, _: Turn) -> Reply {
+    fn refuse(request: &ApiRequest, refusal: &Refusal, turn: Turn) -> Reply {
+        if request.route.verb == Verb::Token {
+            return Oauth::refuse(Dialect::Google, refusal, turn);
+        }
         errors::refusal(refusal)
     }
 
@@ -72,6 +87,9 @@ impl Api for State {
 
 /// The verb, calendar and event that a method and path mean.
 fn route(method: &Method, path: &str) -> (Verb, Option<String>, Option<String>) {
+    if *method == Method::POST && path == TOKEN {
+        return (Verb::Token, None, None);
+    }
     let segments: Option<Vec<String>> = path
         .strip_prefix(ROOT)
         .and_then(|rest| rest.strip_prefix('/'))
@@ -109,6 +127,13 @@ mod tests {
         assert_eq!(verb, Verb::Update);
         assert_eq!(calendar.as_deref(), Some("team/a@group.example"));
         assert_eq!(event.as_deref(), Some("abc1"));
+    }
+
+    #[test]
+    fn a_form_is_posted_to_the_token_endpoint() {
+        assert_eq!(route(&Method::POST, "/token").0, Verb::Token);
+        assert_eq!(route(&Method::GET, "/token").0, Verb::Other);
+        assert_eq!(route(&Method::POST, "/token/").0, Verb::Other);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::errors::ApiError;
 use super::event::{Status, Stored};
+use crate::emulator::oauth::{Dialect, Oauth};
 use crate::emulator::tokens::Tokens;
 
 /// What an insert does under an id that a live event has.
@@ -131,6 +132,7 @@ impl Calendar {
 pub(super) struct State {
     pub(super) accounts: BTreeSet<String>,
     pub(super) tokens: Tokens,
+    pub(super) oauth: Oauth,
     pub(super) calendars: BTreeMap<String, Calendar>,
     pub(super) switches: Switches,
     pub(super) events_max: usize,
@@ -150,6 +152,7 @@ impl State {
         Self {
             accounts: BTreeSet::new(),
             tokens: Tokens::default(),
+            oauth: Oauth::new(Dialect::Google),
             calendars: BTreeMap::new(),
             switches,
             events_max,

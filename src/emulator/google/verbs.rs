@@ -55,13 +55,15 @@ impl State {
                 matches!(access, Access::Full | Access::Events)
             }
             Verb::List | Verb::Get => access != Access::Elsewhere,
-            Verb::Other | Verb::Changes | Verb::Account => true,
+            Verb::Other | Verb::Changes | Verb::Account | Verb::Token => true,
         };
         let name = request.route.calendar.as_deref().unwrap_or_default();
         let id = request.route.event.as_deref().unwrap_or_default();
         match request.route.verb {
-            // The last two are other providers'.
-            Verb::Other | Verb::Changes | Verb::Account => return Err(ApiError::not_found()),
+            // These are other providers', and the token endpoint's.
+            Verb::Other | Verb::Changes | Verb::Account | Verb::Token => {
+                return Err(ApiError::not_found());
+            }
             Verb::CalendarList | Verb::CalendarGet | Verb::List | Verb::Get if !allowed => {
                 return Err(ApiError::insufficient_scopes());
             }

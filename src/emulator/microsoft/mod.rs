@@ -2,7 +2,7 @@
 //!
 //! Served, under `/me` and `/users/{id}`: the user, `calendars` list and get, `calendar`; `events`
 //! list, create, get, update and delete, in a calendar and in the mailbox; `calendarView` and its
-//! `delta`. Not there: `$batch`, subscriptions, `OAuth`, meetings (`cancel`, responses, mail),
+//! `delta`; and the token endpoint, to renew access. Not there: `$batch`, subscriptions, meetings (`cancel`, responses, mail),
 //! recurrence (`recurrence` is kept as it is sent, and not expanded), attachments. Microsoft's
 //! reference says what each does, and [`Switches`] holds every point on which it, or the reports
 //! about the service, disagree.
@@ -56,6 +56,7 @@ use self::state::State;
 use super::call_log::Calls;
 use super::faults::{Ordered, Rule};
 use super::life::{Bounds, Running};
+use super::oauth::OauthSwitches;
 use super::throttle::{Limits, Quota};
 use super::tokens::Access;
 use crate::calendar::zone::windows as zones;
@@ -135,6 +136,11 @@ impl MicrosoftEmulator {
         format!("http://{}{}", self.0.address, routes::ROOT)
     }
 
+    /// What stands before the tenant in the address of a token endpoint.
+    pub fn authority(&self) -> String {
+        format!("http://{}", self.0.address)
+    }
+
     /// Adds an account with its default calendar, whose id is returned, and a token for it. Also a
     /// further token for an account that is there.
     pub fn add_account(&self, token: &str, account: &str) -> String {
@@ -169,9 +175,43 @@ impl MicrosoftEmulator {
         self.0.core.state().tokens.expire_at(token, at)
     }
 
-    /// Revokes all tokens of an account.
+    /// Revokes all tokens of an account, and what they are renewed by.
     pub fn revoke_account(&self, account: &str) {
-        self.0.core.state().tokens.revoke_all_of(account);
+        let mut state = self.0.core.state();
+        state.tokens.revoke_all_of(account);
+        state.oauth.revoke_all_of(account);
+    }
+
+    /// Adds a client to the token endpoint, or says its secret anew; without one it is a public
+    /// client.
+    pub fn set_client(&self, id: &str, secret: Option<&str>) {
+        self.0.core.state().oauth.set_client(id, secret);
+    }
+
+    /// An account has granted a client everything, renewed by this refresh token.
+    pub fn grant(&self, refresh_token: &str, account: &str, client: &str) {
+        self.0.core.state().oauth.grant(refresh_token, account, client);
+    }
+
+    /// Revokes a grant: `invalid_grant` from now on. The access tokens of before are good still.
+    /// `false`: it is unknown.
+    pub fn revoke_grant(&self, refresh_token: &str) -> bool {
+        self.0.core.state().oauth.revoke(refresh_token)
+    }
+
+    /// Changes how the token endpoint behaves, where the documents leave it open.
+    pub fn set_oauth_switches(&self, switches: OauthSwitches) {
+        self.0.core.state().oauth.switches = switches;
+    }
+
+    /// How the token endpoint behaves now.
+    pub fn oauth_switches(&self) -> OauthSwitches {
+        self.0.core.state().oauth.switches.clone()
+    }
+
+    /// Adds a tenant to the token endpoint, beside those that stand for several.
+    pub fn add_tenant(&self, name: &str) {
+        self.0.core.state().oauth.add_tenant(name);
     }
 
     /// Adds a calendar to an account, unless it has one of this name; and says its id, which

@@ -9,6 +9,7 @@ use super::state::State;
 use crate::emulator::call_log::Verb;
 use crate::emulator::faults::Refusal;
 use crate::emulator::life::{Api, Applied, Asked, Request, Turn, decode};
+use crate::emulator::oauth::{Dialect, Oauth};
 use crate::emulator::reply::Reply;
 use crate::emulator::throttle::Over;
 
@@ -24,6 +25,11 @@ pub(super) enum Place {
     DefaultCalendar,
     /// `/me/calendars/{id}`.
     Calendar(String),
+    /// In none: where access is renewed, at a host of its own, in truth.
+    TokenEndpoint {
+        /// Whose users'.
+        tenant: String,
+    },
 }
 
 /// What a method and a path mean.
@@ -66,6 +72,10 @@ impl Api for State {
         })
     }
 
+    fn is_published(route: &Route) -> bool {
+        route.verb != Verb::Token
+    }
+
     fn asked(&self, request: &ApiRequest, now: DateTime<Utc>) -> Asked {
         let Route { verb, user, place, event, .. } = &request.route;
         let token = self.tokens.authenticate(request.header(AUTHORIZATION), now);
@@ -77,6 +87,7 @@ impl Api for State {
         let calendar = match (place, found) {
             (Place::Calendar(id), _) => Some(id.clone()),
             (Place::DefaultCalendar, _) => default(),
+            (Place::TokenEndpoint { .. }, _) => None,
             (Place::Mailbox, Some(event)) => Some(event.calendar.clone()),
             (Place::Mailbox, None) => match verb {
                 Verb::Insert | Verb::List | Verb::Changes => default(),
@@ -87,6 +98,7 @@ impl Api for State {
                 | Verb::CalendarGet
                 | Verb::CalendarList
                 | Verb::Account
+                | Verb::Token
                 | Verb::Other => None,
             },
         };
@@ -96,10 +108,18 @@ impl Api for State {
     }
 
     fn apply(&mut self, request: &ApiRequest, turn: Turn) -> Applied {
+        if let Place::TokenEndpoint { tenant } = &request.route.place {
+            let posted = (&request.headers, request.body.as_ref());
+            let reply = self.oauth.answer(Some(tenant), posted, &mut self.tokens, turn);
+            return Applied::nothing(reply);
+        }
         self.apply_at(request, turn)
     }
 
     fn refuse(request: &ApiRequest, refusal: &Refusal, turn: Turn) -> Reply {
+        if request.route.verb == Verb::Token {
+            return Oauth::refuse(Dialect::Microsoft, refusal, turn);
+        }
         errors::refusal(refusal, Names::of(request, turn))
     }
 
@@ -113,7 +133,23 @@ impl Api for State {
     }
 }
 
+/// The tenant whose token endpoint it is.
+fn token_endpoint(method: &Method, path: &str) -> Option<String> {
+    let tenant = path.strip_prefix('/')?.strip_suffix("/oauth2/v2.0/token")?;
+    (*method == Method::POST && !tenant.contains('/')).then(|| decode(tenant))?
+}
+
 fn route(method: &Method, path: &str) -> Option<Route> {
+    if let Some(tenant) = token_endpoint(method, path) {
+        return Some(Route {
+            verb: Verb::Token,
+            user: None,
+            place: Place::TokenEndpoint { tenant },
+            event: None,
+            is_view: false,
+            path: path.to_owned(),
+        });
+    }
     let segments = path.strip_prefix(ROOT)?.strip_prefix('/')?.split('/');
     let segments: Vec<String> = segments.map(decode).collect::<Option<_>>()?;
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
@@ -187,6 +223,16 @@ mod tests {
         ] {
             assert_eq!(route(&Method::GET, path).unwrap().verb, verb, "{path}");
         }
+    }
+
+    #[test]
+    fn a_form_is_posted_to_a_tenants_token_endpoint() {
+        let found = route(&Method::POST, "/contoso.example/oauth2/v2.0/token").unwrap();
+        assert_eq!(found.place, Place::TokenEndpoint { tenant: "contoso.example".to_owned() });
+        for path in ["/oauth2/v2.0/token", "/a/b/oauth2/v2.0/token", "/a/oauth2/token"] {
+            assert_eq!(route(&Method::POST, path), None, "{path}");
+        }
+        assert_eq!(route(&Method::GET, "/a/oauth2/v2.0/token"), None);
     }
 
     #[test]

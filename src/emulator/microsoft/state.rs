@@ -10,6 +10,7 @@ use super::errors::ApiError;
 use super::event::{KEYS_PER_WRITE, Stamp, Stored};
 use super::ids::{self, Ids};
 pub(super) use super::switches::Switches;
+use crate::emulator::oauth::{Dialect, Oauth};
 use crate::emulator::tokens::Tokens;
 
 /// How many `transactionId`s a mailbox remembers: the oldest is forgotten first.
@@ -219,6 +220,7 @@ const DEFAULT_NAME: &str = "Calendar";
 /// All that the emulator knows.
 pub(super) struct State {
     pub(super) tokens: Tokens,
+    pub(super) oauth: Oauth,
     /// By account.
     pub(super) mailboxes: BTreeMap<String, Mailbox>,
     pub(super) switches: Switches,
@@ -231,6 +233,7 @@ impl State {
     pub(super) fn new(switches: Switches, events_max: usize) -> Self {
         Self {
             tokens: Tokens::default(),
+            oauth: Oauth::new(Dialect::Microsoft),
             mailboxes: BTreeMap::new(),
             switches,
             events_max,

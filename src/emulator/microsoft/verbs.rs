@@ -36,6 +36,7 @@ impl Granted<'_> {
         let id = match &self.request.route.place {
             Place::Mailbox | Place::DefaultCalendar => &mailbox.default_calendar,
             Place::Calendar(id) => id,
+            Place::TokenEndpoint { .. } => return Err(ApiError::not_found()),
         };
         match mailbox.calendars.get(id) {
             Some(calendar) => Ok(&calendar.id),
@@ -132,7 +133,7 @@ impl State {
             | Verb::CalendarList
             | Verb::Account => Applied::nothing(self.read(&granted)?),
             // No route leads to a replacement.
-            Verb::Other | Verb::Update => {
+            Verb::Other | Verb::Update | Verb::Token => {
                 return Err(ApiError::bad_request("Resource not found for the segment."));
             }
         };
@@ -150,7 +151,7 @@ impl State {
             Verb::Get | Verb::List | Verb::Changes | Verb::CalendarGet | Verb::CalendarList => {
                 token.access != Access::Elsewhere
             }
-            Verb::Account | Verb::Other => true,
+            Verb::Account | Verb::Token | Verb::Other => true,
         };
         if !is_allowed {
             return Err(ApiError::access_denied());
@@ -207,7 +208,12 @@ impl State {
                 list::list(mailbox, calendar, request, preferences, switches, *turn)
             }
             Verb::Get => get(mailbox, granted),
-            Verb::Insert | Verb::Update | Verb::Patch | Verb::Delete | Verb::Other => {
+            Verb::Insert
+            | Verb::Update
+            | Verb::Patch
+            | Verb::Delete
+            | Verb::Token
+            | Verb::Other => {
                 unreachable!("the caller reads by these verbs alone")
             }
         }

@@ -6,10 +6,9 @@ use sqlx::{Postgres, Row as _, Transaction};
 use uuid::Uuid;
 
 use super::rows::inconsistent;
-use super::{PostgresStore, failed, fenced};
+use super::{PostgresStore, failed};
 use crate::store::{
-    ConnectionRow, ConnectionState, CountedConnection, Fenced, LaneLease, NewConnection,
-    PutConnection, Result,
+    ConnectionRow, ConnectionState, CountedConnection, NewConnection, PutConnection, Result,
 };
 
 /// SQL: whether something is due, in flight, open or standing on the connection `c`. An adopted event
@@ -97,7 +96,8 @@ impl PostgresStore {
             VALUES ($1, $2, $3, $4, $5, $6, $7, 'active')
             ON CONFLICT (connection_id) DO UPDATE
                SET sealed = excluded.sealed, base_url = excluded.base_url, state = 'active',
-                   parked_reason = NULL, updated_at = clock_timestamp()";
+                   parked_reason = NULL, renewal_failures = 0, renewal_error = NULL,
+                   updated_at = clock_timestamp()";
         const LANE: &str = "
             INSERT INTO lanes (connection_id) VALUES ($1)
             ON CONFLICT (connection_id) DO UPDATE SET rest_until = NULL";
@@ -268,7 +268,8 @@ impl PostgresStore {
         const STATE: &str = "
             UPDATE connections
                SET state = $2, sealed = CASE WHEN $2 = 'removed' THEN ''::bytea ELSE sealed END,
-                   parked_reason = NULL, updated_at = clock_timestamp()
+                   parked_reason = NULL, renewal_failures = 0, renewal_error = NULL,
+                   updated_at = clock_timestamp()
              WHERE connection_id = $1 AND state <> 'removed'";
         let failed = failed("remove a connection");
         let mut tx = self.begin("remove a connection").await?;
@@ -383,23 +384,6 @@ impl PostgresStore {
         Ok(())
     }
 
-    pub(super) async fn park_connection(&self, lane: &LaneLease, reason: &str) -> Result<Fenced> {
-        const PARK: &str = "
-            UPDATE connections
-               SET state = CASE WHEN state = 'active' THEN 'parked' ELSE state END,
-                   parked_reason = $3, updated_at = clock_timestamp()
-             WHERE connection_id = $1
-               AND EXISTS (SELECT 1 FROM lanes WHERE connection_id = $1 AND token = $2)";
-        let done = sqlx::query(PARK)
-            .bind(lane.connection.0)
-            .bind(lane.token)
-            .bind(reason)
-            .execute(&self.pool)
-            .await
-            .map_err(failed("park a connection"))?;
-        Ok(fenced(done.rows_affected()))
-    }
-
     pub(super) async fn read_connections(&self) -> Result<Vec<CountedConnection>> {
         const READ: &str = "
             SELECT c.*, p.destination, s.halted, s.result AS swept,
@@ -453,6 +437,8 @@ fn connection(row: &PgRow) -> Result<ConnectionRow> {
         sealed: row.get("sealed"),
         state: ConnectionState::parse(state).ok_or_else(|| wrong("state", state))?,
         parked_reason: row.get("parked_reason"),
+        renewal_failures: row.get("renewal_failures"),
+        renewal_error: row.get("renewal_error"),
         destination: row.get::<Option<Uuid>, _>("destination") == Some(id),
         halted: row.get("halted"),
     })

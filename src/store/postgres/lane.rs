@@ -332,7 +332,7 @@ impl PostgresStore {
                     SELECT 1 FROM effects e
                      WHERE e.connection_id = c.connection_id AND e.due AND e.not_before <= now()
                      LIMIT $4) AS waiting
-                 WHERE c.state IN ('active', 'removing')
+                 WHERE c.state IN ('active', 'removing') AND c.renewal_failures = 0
                    AND (cardinality($1::uuid[]) = 0 OR c.provider_id = ANY($1))
                    AND (cardinality($2::uuid[]) = 0 OR c.connection_id = ANY($2))
                    AND NOT EXISTS (SELECT 1 FROM effects e

@@ -13,6 +13,8 @@ mod budget;
 
 mod connection;
 
+mod credentials;
+
 mod cursor;
 
 mod dead_letter;
@@ -292,8 +294,23 @@ impl Store for PostgresStore {
     async fn remove_connection(&self, id: ConnectionId, withdraw: bool) -> Result<bool> {
         self.within("remove a connection", self.begin_removal(id, withdraw)).await
     }
-    async fn park(&self, lane: &LaneLease, reason: &str) -> Result<Fenced> {
-        self.within("park a connection", self.park_connection(lane, reason)).await
+    async fn park(&self, lane: &LaneLease, sealed: &[u8], reason: &str) -> Result<Fenced> {
+        self.within("park a connection", self.park_connection(lane, sealed, reason)).await
+    }
+    async fn renew_credentials(&self, lane: &LaneLease, from: &[u8], to: &[u8]) -> Result<Fenced> {
+        self.within("renew credentials", self.store_renewed(lane, from, to)).await
+    }
+    async fn renewal_failed(
+        &self,
+        lane: &LaneLease,
+        sealed: &[u8],
+        reason: &str,
+    ) -> Result<Option<u32>> {
+        let counted = self.count_renewal_failure(lane, sealed, reason);
+        self.within("count a failed renewal", counted).await
+    }
+    async fn swap_credentials(&self, id: ConnectionId, from: &[u8], to: &[u8]) -> Result<bool> {
+        self.within("swap credentials", self.swap_sealed(id, from, to)).await
     }
     async fn lease(
         &self,

@@ -4,10 +4,10 @@ use ::booking::{CalendarKind, ConnectionId, Desired, Effect, ProviderId};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::row::Values;
-use super::{SqliteStore, booking, fault, fenced};
+use super::{SqliteStore, booking, fault};
 use crate::store::{
-    ConnectionRow, ConnectionState, CountedConnection, Fenced, LaneLease, NewConnection,
-    PutConnection, Result, StoreError, StoredBooking,
+    ConnectionRow, ConnectionState, CountedConnection, NewConnection, PutConnection, Result,
+    StoreError, StoredBooking,
 };
 
 /// How many bookings are read at a time when a destination changes.
@@ -75,6 +75,8 @@ fn read(row: &SqliteRow) -> Result<ConnectionRow> {
         sealed: row.get("sealed")?,
         state: row.parsed("state", ConnectionState::parse)?,
         parked_reason: row.get("parked_reason")?,
+        renewal_failures: row.get("renewal_failures")?,
+        renewal_error: row.get("renewal_error")?,
         destination: row.get("destination")?,
         halted: row.get("halted")?,
     })
@@ -179,7 +181,8 @@ async fn same_identity(
 async fn renew(conn: &mut SqliteConnection, new: &NewConnection, now: i64) -> sqlx::Result<()> {
     const CONNECTION: &str = "
         UPDATE connections
-           SET sealed = ?2, base_url = ?3, state = 'active', parked_reason = NULL, updated_at = ?4
+           SET sealed = ?2, base_url = ?3, state = 'active', parked_reason = NULL,
+               renewal_failures = 0, renewal_error = NULL, updated_at = ?4
          WHERE connection_id = ?1";
     const EFFECTS: &str = "
         UPDATE effects SET not_before = ?2, updated_at = ?2
@@ -282,7 +285,9 @@ pub(super) async fn remove_connection(
 ) -> Result<bool> {
     const OPERATION: &str = "remove a connection";
     const STATE: &str = "
-        UPDATE connections SET state = 'removing', parked_reason = NULL, updated_at = ?2
+        UPDATE connections
+           SET state = 'removing', parked_reason = NULL, renewal_failures = 0, renewal_error = NULL,
+               updated_at = ?2
          WHERE connection_id = ?1 AND state <> 'removed'";
     // Each ends what would go on by itself. No holder has the nil token: what is in flight is the
     // next holder's to take over.
@@ -343,24 +348,4 @@ pub(super) async fn finish_removal(
                                    OR e.flight_verb IS NOT NULL OR e.verify_at IS NOT NULL))";
     sqlx::query(FINISH).bind(id.to_string()).bind(now).execute(conn).await?;
     Ok(())
-}
-
-/// See [`crate::store::Store::park`]. What is being removed stays so, and only says why it waits.
-pub(super) async fn park(store: &SqliteStore, lane: &LaneLease, reason: &str) -> Result<Fenced> {
-    const PARK: &str = "
-        UPDATE connections
-           SET state = CASE state WHEN 'active' THEN 'parked' ELSE state END,
-               parked_reason = ?3, updated_at = ?4
-         WHERE connection_id = ?1
-           AND EXISTS (SELECT 1 FROM lanes AS l
-                        WHERE l.connection_id = ?1 AND l.token = ?2)";
-    let done = sqlx::query(PARK)
-        .bind(lane.connection.to_string())
-        .bind(lane.token.to_string())
-        .bind(reason.to_owned())
-        .bind(store.now())
-        .execute(&store.write)
-        .await
-        .map_err(fault("park a connection"))?;
-    Ok(fenced(done.rows_affected()))
 }

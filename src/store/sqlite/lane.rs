@@ -366,7 +366,7 @@ pub(super) async fn backlog(store: &SqliteStore, gate: &Gate, limit: u32) -> Res
                    SELECT COUNT(*) FROM effects AS e
                     WHERE e.connection_id = c.connection_id AND e.due AND e.not_before <= ?5))), 0))
           FROM connections AS c
-         WHERE c.state IN ('active', 'removing')
+         WHERE c.state IN ('active', 'removing') AND c.renewal_failures = 0
            AND (?1 = '[]' OR c.provider_id IN (SELECT value FROM json_each(?1)))
            AND (?2 = '[]' OR c.connection_id IN (SELECT value FROM json_each(?2)))
            AND NOT EXISTS (SELECT 1 FROM effects AS e

@@ -18,6 +18,8 @@ mod budget;
 
 mod connection;
 
+mod credentials;
+
 mod cursor;
 
 mod dead_letter;
@@ -343,8 +345,25 @@ impl Store for SqliteStore {
         connection::remove_connection(self, id, withdraw).await
     }
 
-    async fn park(&self, lane: &LaneLease, reason: &str) -> Result<Fenced> {
-        connection::park(self, lane, reason).await
+    async fn park(&self, lane: &LaneLease, sealed: &[u8], reason: &str) -> Result<Fenced> {
+        credentials::park(self, lane, sealed, reason).await
+    }
+
+    async fn renew_credentials(&self, lane: &LaneLease, from: &[u8], to: &[u8]) -> Result<Fenced> {
+        credentials::renew(self, lane, from, to).await
+    }
+
+    async fn renewal_failed(
+        &self,
+        lane: &LaneLease,
+        sealed: &[u8],
+        reason: &str,
+    ) -> Result<Option<u32>> {
+        credentials::renewal_failed(self, lane, sealed, reason).await
+    }
+
+    async fn swap_credentials(&self, id: ConnectionId, from: &[u8], to: &[u8]) -> Result<bool> {
+        credentials::swap(self, id, from, to).await
     }
 
     async fn lease(

@@ -44,6 +44,9 @@ CREATE TABLE connections (
     sealed        BLOB NOT NULL,
     state         TEXT NOT NULL CHECK (state IN ('active', 'parked', 'removing', 'removed')),
     parked_reason TEXT,
+    -- So many times in a row access could not be renewed; and why, the last time.
+    renewal_failures INTEGER NOT NULL DEFAULT 0,
+    renewal_error TEXT,
     created_at    INTEGER NOT NULL,
     updated_at    INTEGER NOT NULL
 ) STRICT;

@@ -13,7 +13,7 @@ use calendar_sync::cli::encode::{OutgoingEvent, encode};
 use calendar_sync::clock::Surroundings;
 use calendar_sync::connection::connection_id;
 use calendar_sync::consumer::RawRecord;
-use calendar_sync::emit::{Accounts, EmitOptions, Emitter, Unopened};
+use calendar_sync::emit::{Accounts, EmitOptions, Emitter, Opened, Unopened};
 use calendar_sync::pipeline::Pipeline;
 use calendar_sync::pipeline::schemas::NoRegistry;
 use calendar_sync::store::{
@@ -82,13 +82,14 @@ pub(super) struct Bench {
 }
 
 /// Opens what the bench has opened.
-struct Opened(BTreeMap<ConnectionId, Arc<dyn Calendar>>);
+struct Given(BTreeMap<ConnectionId, Arc<dyn Calendar>>);
 
 #[async_trait]
-impl Accounts for Opened {
-    async fn open(&self, connection: &ConnectionRow) -> Result<Arc<dyn Calendar>, Unopened> {
+impl Accounts for Given {
+    async fn open(&self, connection: &ConnectionRow) -> Result<Opened, Unopened> {
         let calendar = self.0.get(&connection.id).map(Arc::clone);
-        calendar.ok_or_else(|| Unopened::Process("it is another bench's".to_owned()))
+        let unknown = || Unopened::Process("it is another bench's".to_owned());
+        calendar.map(Opened::lasting).ok_or_else(unknown)
     }
 }
 
@@ -275,7 +276,7 @@ impl Bench {
     /// A worker that sends.
     pub(super) fn worker(&self) -> Worker {
         let options = self.emit.clone();
-        let (store, accounts) = (Arc::clone(&self.store), Opened(self.calendars.clone()));
+        let (store, accounts) = (Arc::clone(&self.store), Given(self.calendars.clone()));
         let surroundings = self.surroundings.clone();
         let wake = Arc::new(Notify::new());
         Worker::of(Emitter::new(store, Arc::new(accounts), options, surroundings, wake))

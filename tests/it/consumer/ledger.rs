@@ -218,7 +218,16 @@ impl Store for Ledger {
     async fn remove_connection(&self, _: ConnectionId, _: bool) -> Result<bool> {
         unreachable!("{NOT_ASKED}")
     }
-    async fn park(&self, _: &LaneLease, _: &str) -> Result<Fenced> {
+    async fn park(&self, _: &LaneLease, _: &[u8], _: &str) -> Result<Fenced> {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn renew_credentials(&self, _: &LaneLease, _: &[u8], _: &[u8]) -> Result<Fenced> {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn renewal_failed(&self, _: &LaneLease, _: &[u8], _: &str) -> Result<Option<u32>> {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn swap_credentials(&self, _: ConnectionId, _: &[u8], _: &[u8]) -> Result<bool> {
         unreachable!("{NOT_ASKED}")
     }
     async fn lease(

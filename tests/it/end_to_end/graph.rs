@@ -14,7 +14,7 @@ use calendar_sync::calendar::{
 };
 use calendar_sync::clock::Surroundings;
 use calendar_sync::emit::frozen::Frozen;
-use calendar_sync::emit::{Accounts, Emitter, Unopened};
+use calendar_sync::emit::{Accounts, Emitter, Opened, Unopened};
 use calendar_sync::store::{ConnectionRow, Fenced, InFlight, NewConnection, Stamp};
 use simulate::adapter::{ask_of, done, reading_of, status};
 use simulate::calendars::switches::AfterDelete;
@@ -149,12 +149,12 @@ impl Adapter for Graph {
     }
 }
 
-struct Opened(Arc<Graph>);
+struct Given(Arc<Graph>);
 
 #[async_trait]
-impl Accounts for Opened {
-    async fn open(&self, _connection: &ConnectionRow) -> Result<Arc<dyn Adapter>, Unopened> {
-        Ok(Arc::clone(&self.0) as _)
+impl Accounts for Given {
+    async fn open(&self, _connection: &ConnectionRow) -> Result<Opened, Unopened> {
+        Ok(Opened::lasting(Arc::clone(&self.0) as _))
     }
 }
 
@@ -172,7 +172,7 @@ async fn given(tells_etags: bool) -> (Env, Arc<Graph>) {
 async fn drain(env: &Env, graph: &Arc<Graph>) {
     let emitter = Emitter::new(
         Arc::clone(&env.store),
-        Arc::new(Opened(Arc::clone(graph))),
+        Arc::new(Given(Arc::clone(graph))),
         emit_options(),
         graph.surroundings.clone(),
         Arc::new(Notify::new()),

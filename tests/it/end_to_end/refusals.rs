@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use booking::Verb;
-use calendar_sync::connection::Sealer;
+use calendar_sync::connection::{Kept, Sealer};
 use calendar_sync::emulator::{self, Fault, Moment, Rule};
 use calendar_sync::pipeline::redrive::Redriven;
 use calendar_sync::store::{ConnectionState, EFFECT_REJECTED, Fenced};
@@ -108,9 +108,10 @@ pub(super) async fn a_locked_out_connection_is_parked_and_drained_once_reconnect
 pub(super) async fn a_worker_with_another_key_parks_nothing(world: &mut World) {
     let mut host = world.connect(1).await;
     let rightly = std::mem::take(&mut host.new.sealed);
-    let other = Sealer::new("2", SecretBox::new(Box::new([8; 32])));
+    let other = Sealer::new("2", &SecretBox::new(Box::new([8; 32])));
     let dice = world.surroundings.dice.as_ref();
-    host.new.sealed = other.seal(host.id, &host.place.credentials, dice).expect("it is sealed");
+    let kept = Kept::Fixed(host.place.credentials.clone());
+    host.new.sealed = other.seal(host.id, &kept, dice).expect("it is sealed");
     world.put(&host).await;
     let mut story = Story::of("a", provider(1));
     world.tell([story.created()]).await;

@@ -175,8 +175,22 @@ impl Store for Meddler {
     async fn remove_connection(&self, id: ConnectionId, withdraw: bool) -> Result<bool> {
         self.inner.remove_connection(id, withdraw).await
     }
-    async fn park(&self, lane: &LaneLease, reason: &str) -> Result<Fenced> {
-        self.inner.park(lane, reason).await
+    async fn park(&self, lane: &LaneLease, sealed: &[u8], reason: &str) -> Result<Fenced> {
+        self.inner.park(lane, sealed, reason).await
+    }
+    async fn renew_credentials(&self, lane: &LaneLease, from: &[u8], to: &[u8]) -> Result<Fenced> {
+        self.inner.renew_credentials(lane, from, to).await
+    }
+    async fn renewal_failed(
+        &self,
+        lane: &LaneLease,
+        sealed: &[u8],
+        reason: &str,
+    ) -> Result<Option<u32>> {
+        self.inner.renewal_failed(lane, sealed, reason).await
+    }
+    async fn swap_credentials(&self, id: ConnectionId, from: &[u8], to: &[u8]) -> Result<bool> {
+        self.inner.swap_credentials(id, from, to).await
     }
     async fn lease(
         &self,

@@ -109,7 +109,7 @@ pub(crate) async fn new_credentials_unpark_and_end_the_waiting(env: &Env) {
     let lane = env.lane(1).await;
     assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
     assert_eq!(env.record(&lane, "a", not_applied(LONG, false)).await, Fenced::Written);
-    assert_eq!(env.store.park(&lane, "the token was revoked").await.answered(), Fenced::Written);
+    assert_eq!(env.park(&lane, "the token was revoked").await, Fenced::Written);
     assert_eq!(env.store.release(&lane, LONG).await.answered(), Fenced::Written);
     let renewed = NewConnection { sealed: vec![9], ..new_connection(1) };
     assert!(!env.store.put_connection(&renewed).await.answered().created);
@@ -124,7 +124,7 @@ pub(crate) async fn a_parked_connection_is_not_leased(env: &Env) {
     env.connect(1).await;
     env.ask("a", 0, Some("Massage")).await;
     let lane = env.lane(1).await;
-    assert_eq!(env.store.park(&lane, "the token was revoked").await.answered(), Fenced::Written);
+    assert_eq!(env.park(&lane, "the token was revoked").await, Fenced::Written);
     assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
     let row = env.row(1).await;
     assert_eq!(row.state, ConnectionState::Parked);
@@ -140,7 +140,7 @@ pub(crate) async fn only_the_holder_parks(env: &Env) {
     env.ask("a", 0, Some("Massage")).await;
     let lane = env.lane(1).await;
     let stranger = LaneLease { token: token(2), ..lane };
-    assert_eq!(env.store.park(&stranger, "a mistake").await.answered(), Fenced::Refused);
+    assert_eq!(env.park(&stranger, "a mistake").await, Fenced::Refused);
     assert_eq!(env.state(1).await, ConnectionState::Active);
 }
 
@@ -261,7 +261,7 @@ pub(crate) async fn what_is_removed_is_not_parked(env: &Env) {
         env.connect(1).await;
         env.ask(if withdraw { "b" } else { "a" }, 0, Some("Massage")).await;
         let lane = env.lane(1).await;
-        assert_eq!(env.store.park(&lane, "it was revoked").await.answered(), Fenced::Written);
+        assert_eq!(env.park(&lane, "it was revoked").await, Fenced::Written);
         assert!(env.store.remove_connection(connection(1), withdraw).await.answered());
         let row = env.row(1).await;
         assert_eq!((row.state, row.parked_reason), (ConnectionState::Removed, None));

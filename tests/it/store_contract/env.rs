@@ -238,6 +238,12 @@ impl Env {
         self.store.connection(connection(number)).await.answered().expect("it was added")
     }
 
+    /// Parks a lane's connection, whatever its credentials are now.
+    pub(crate) async fn park(&self, lane: &LaneLease, reason: &str) -> Fenced {
+        let row = self.store.connection(lane.connection).await.answered().expect("it was added");
+        self.store.park(lane, &row.sealed, reason).await.answered()
+    }
+
     /// A connection with its counts.
     pub(crate) async fn counted(&self, number: u128) -> CountedConnection {
         let mut all = self.store.connections().await.answered();

@@ -41,7 +41,7 @@ pub(crate) async fn a_sweep_that_is_due_asks_for_its_lane(env: &Env) {
 pub(crate) async fn a_connection_that_is_parked_or_removed_is_not_swept(env: &Env) {
     let lane = holding(env, &["a"]).await;
     assert_eq!(step(env, &lane, plan(Some(Duration::ZERO))).await, Fenced::Written);
-    assert_eq!(env.store.park(&lane, "no").await.answered(), Fenced::Written);
+    assert_eq!(env.park(&lane, "no").await, Fenced::Written);
     assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
     assert_eq!(env.lease(2).await, None);
     env.connect(1).await;

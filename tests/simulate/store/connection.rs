@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use booking::{ConnectionId, IcalUid};
 use calendar_sync::store::{
-    ConnectionRow, ConnectionState, CountedConnection, Fenced, LaneLease, NewConnection,
-    PutConnection, Result, StoreError,
+    ConnectionRow, ConnectionState, CountedConnection, NewConnection, PutConnection, Result,
+    StoreError,
 };
 use uuid::Uuid;
 
 use super::rows::{StoredConnection, SweepRow, Tables};
-use super::{Tx, ingest, lane};
+use super::{Tx, ingest};
 
 /// See [`calendar_sync::store::Store::connections`].
 pub(super) fn connections(tables: &Tables) -> Vec<CountedConnection> {
@@ -45,6 +45,8 @@ fn read(tables: &Tables, id: ConnectionId, row: &StoredConnection) -> Connection
         sealed: row.sealed.clone(),
         state: row.state,
         parked_reason: row.parked_reason.clone(),
+        renewal_failures: row.renewal_failures,
+        renewal_error: row.renewal_error.clone(),
         destination: tables.providers.values().any(|destination| *destination == Some(id)),
         halted: tables.sweeps.get(&id).and_then(|row| row.halted.clone()),
     }
@@ -111,6 +113,8 @@ fn insert(tables: &mut Tables, new: &NewConnection) {
         sealed: new.sealed.clone(),
         state: ConnectionState::Active,
         parked_reason: None,
+        renewal_failures: 0,
+        renewal_error: None,
     });
     tables.lanes.entry(new.id).or_default().rest_until = None;
 }
@@ -122,6 +126,7 @@ fn renew(tx: &mut Tx<'_>, new: &NewConnection) {
     row.sealed.clone_from(&new.sealed);
     row.base_url.clone_from(&new.base_url);
     (row.state, row.parked_reason) = (ConnectionState::Active, None);
+    row.forget_failures();
     for (_, row) in tx.tables.lane_effects_mut(new.id) {
         if row.not_before > now {
             (row.not_before, row.updated_at) = (now, now);
@@ -174,7 +179,10 @@ pub(super) fn remove_connection(tx: &mut Tx<'_>, id: ConnectionId, withdraw: boo
     match tables.connections.get_mut(&id) {
         None => return false,
         Some(row) if row.state == ConnectionState::Removed => return false,
-        Some(row) => (row.state, row.parked_reason) = (ConnectionState::Removing, None),
+        Some(row) => {
+            (row.state, row.parked_reason) = (ConnectionState::Removing, None);
+            row.forget_failures();
+        }
     }
     // Each ends what would go on by itself. No holder has the nil token: what is in flight is the
     // next holder's to take over.
@@ -235,21 +243,4 @@ pub(super) fn finish_removal(tables: &mut Tables, id: ConnectionId) {
     if is_finished {
         forget(tables, id);
     }
-}
-
-/// See [`calendar_sync::store::Store::park`]. What is being removed stays so, and only says why it
-/// waits.
-pub(super) fn park(tx: &mut Tx<'_>, lane: &LaneLease, reason: &str) -> Fenced {
-    if !lane::is_ours(tx, lane, None) {
-        return Fenced::Refused;
-    }
-    let Some(row) = tx.tables.connections.get_mut(&lane.connection) else {
-        return Fenced::Refused;
-    };
-    if row.state == ConnectionState::Active {
-        row.state = ConnectionState::Parked;
-    }
-    row.parked_reason = Some(reason.to_owned());
-    tx.commit();
-    Fenced::Written
 }

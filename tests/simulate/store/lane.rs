@@ -291,6 +291,7 @@ pub(super) fn backlog(tables: &Tables, now: i64, gate: &Gate, limit: u32) -> u32
     for (id, row) in &tables.connections {
         let waits = |effect: &EffectRow| effect.due() && effect.not_before > now;
         let counts = is_sent_to(row)
+            && row.renewal_failures == 0
             && passes(gate, *id, row)
             && !tables.lane_effects(*id).any(|(_, effect)| waits(effect))
             && !adopt::is_unadopted(tables, row);

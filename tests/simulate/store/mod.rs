@@ -17,6 +17,8 @@ mod ingest;
 
 mod connection;
 
+mod credentials;
+
 mod lane;
 
 mod record;
@@ -271,8 +273,25 @@ impl Store for ModelStore {
         Ok(self.write(|tx| connection::remove_connection(tx, id, withdraw)))
     }
 
-    async fn park(&self, lane: &LaneLease, reason: &str) -> Result<Fenced> {
-        Ok(self.write(|tx| connection::park(tx, lane, reason)))
+    async fn park(&self, lane: &LaneLease, sealed: &[u8], reason: &str) -> Result<Fenced> {
+        Ok(self.write(|tx| credentials::park(tx, lane, sealed, reason)))
+    }
+
+    async fn renew_credentials(&self, lane: &LaneLease, from: &[u8], to: &[u8]) -> Result<Fenced> {
+        Ok(self.write(|tx| credentials::renew(tx, lane, from, to)))
+    }
+
+    async fn renewal_failed(
+        &self,
+        lane: &LaneLease,
+        sealed: &[u8],
+        reason: &str,
+    ) -> Result<Option<u32>> {
+        Ok(self.write(|tx| credentials::renewal_failed(tx, lane, sealed, reason)))
+    }
+
+    async fn swap_credentials(&self, id: ConnectionId, from: &[u8], to: &[u8]) -> Result<bool> {
+        Ok(self.write(|tx| credentials::swap(tx, id, from, to)))
     }
 
     async fn legacy_events(

@@ -63,6 +63,15 @@ pub(super) struct StoredConnection {
     pub(super) sealed: Vec<u8>,
     pub(super) state: ConnectionState,
     pub(super) parked_reason: Option<String>,
+    pub(super) renewal_failures: i32,
+    pub(super) renewal_error: Option<String>,
+}
+
+impl StoredConnection {
+    /// Access is as good as new, or is not asked for any more.
+    pub(super) fn forget_failures(&mut self) {
+        (self.renewal_failures, self.renewal_error) = (0, None);
+    }
 }
 
 #[derive(Clone, Default)]

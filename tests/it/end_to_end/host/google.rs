@@ -62,6 +62,7 @@ pub(super) fn write(call: &emulator::CallRecord) -> Option<Write> {
         | emulator::Verb::CalendarList
         | emulator::Verb::Changes
         | emulator::Verb::Account
+        | emulator::Verb::Token
         | emulator::Verb::Other => return None,
     };
     Some(Write {

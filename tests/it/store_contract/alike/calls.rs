@@ -273,7 +273,7 @@ impl Pair {
     }
 
     async fn on_connections(&self, numbers: &mut Numbers<'_>) -> Tried {
-        match numbers.below(15) {
+        match numbers.below(16) {
             0..=6 => {
                 let mut new = new_connection(u128::from(1 + numbers.below(2)));
                 new.make_destination = numbers.yes();
@@ -291,7 +291,20 @@ impl Pair {
             }
             10 => {
                 let lane = self.lane(numbers);
-                same!(self, store => store.park(&lane, "revoked"));
+                let sealed = new_connection(1).sealed;
+                same!(self, store => store.park(&lane, &sealed, "revoked"));
+            }
+            11 => {
+                let (lane, others) = (self.lane(numbers), [vec![0, 1, 255], vec![8]]);
+                let sealed = others[usize::from(numbers.yes())].clone();
+                let to = others[usize::from(numbers.yes())].clone();
+                if numbers.yes() {
+                    same!(self, store => store.renew_credentials(&lane, &sealed, &to));
+                } else {
+                    same!(self, store => store.renewal_failed(&lane, &sealed, "no answer"));
+                }
+                let id = numbers.connection();
+                same!(self, store => store.swap_credentials(id, &to, &sealed));
             }
             _ => {
                 let connection = numbers.connection();

@@ -1,0 +1,245 @@
+//! PURE: what a token endpoint's answer to a refresh means (RFC 6749 §§5 and 6), as one total table.
+//!
+//! Only what says plainly that the grant itself is no good asks for its owner: parked accounts are the
+//! work of people. What says that *we* are not who we should be is an error of this process, whatever
+//! account it was about. All else passes: it is tried again, for as long as it takes, with what we have.
+//!
+//! Sources: RFC 6749 §5.2; Google, "Using OAuth 2.0 for Web Server Applications", refreshing an access
+//! token; Microsoft, "Microsoft Entra authentication and authorization error codes".
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
+
+use super::kept::Issuer;
+use super::seal::{SECRET_LEN_MAX, Wiped};
+
+/// Why there is no new access. Reasons are for people, and hold no secret.
+#[derive(Debug)]
+pub enum Denied {
+    /// The grant is no good any more: a person has to connect the account again.
+    Refused {
+        /// What it says, and what to do.
+        reason: String,
+    },
+    /// We are not who we say we are, or ask what cannot be asked: a person has to mend the settings.
+    Misconfigured {
+        /// What it says.
+        reason: String,
+    },
+    /// We cannot tell, or not now: to be tried again with the same grant.
+    Later {
+        /// How long the endpoint asks to be left alone.
+        after: Option<Duration>,
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// New access.
+#[derive(Debug)]
+pub struct Granted {
+    /// The access token.
+    pub access_token: SecretString,
+    /// How long it is good.
+    pub good_for: Option<Duration>,
+    /// What access is renewed by from now on; `None`: by what it was renewed by.
+    pub refresh_token: Option<SecretString>,
+    /// What is granted; `None`: as before.
+    pub scopes: Option<String>,
+}
+
+/// A whole answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    /// The status code.
+    pub status: u16,
+    /// `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// The body, whatever it is.
+    pub body: &'a [u8],
+}
+
+/// Microsoft's numbers (AADSTS) for what is wrong with us, whatever word they come with: an application
+/// that is not there, was disabled, or does not prove itself.
+const OUR_FAULT: [u32; 9] =
+    [70_001, 90_002, 700_016, 700_025, 700_027, 7_000_112, 7_000_215, 7_000_218, 7_000_222];
+
+/// "The server terminated an operation because it encountered a client request loop": a limit.
+const REQUEST_LOOP: u32 = 50_196;
+
+/// The longest list of scopes that is kept, in bytes.
+const SCOPES_LEN_MAX: usize = 4_000;
+
+/// What an answer to a refresh means.
+pub fn refreshed(issuer: &Issuer, told: Told<'_>) -> Result<Granted, Denied> {
+    let Told { status, retry_after: after, body } = told;
+    let name = issuer.name();
+    Err(match status {
+        200 => match serde_json::from_slice::<Success>(body).ok().and_then(granted) {
+            Some(granted) => return Ok(granted),
+            None => not_understood(name, status, after),
+        },
+        301 | 302 | 303 | 307 | 308 => Denied::Misconfigured {
+            reason: format!("{name}'s token endpoint has moved ({status}): its address is wrong"),
+        },
+        400 | 401 | 403 => match serde_json::from_slice::<Refusal>(body) {
+            Ok(refusal) => refused(name, &refusal, after),
+            // A proxy's page, or another API's error.
+            Err(_) => not_understood(name, status, after),
+        },
+        429 | 500..=599 => Denied::Later {
+            after,
+            reason: format!("{name}'s token endpoint does not answer now ({status})"),
+        },
+        _ => not_understood(name, status, after),
+    })
+}
+
+fn not_understood(name: &str, status: u16, after: Option<Duration>) -> Denied {
+    let reason = format!("{name}'s token endpoint gave an answer that is none ({status})");
+    Denied::Later { after, reason }
+}
+
+fn refused(name: &str, refusal: &Refusal, after: Option<Duration>) -> Denied {
+    let said = said(refusal);
+    let later =
+        || Denied::Later { after, reason: format!("{name} does not renew access now ({said})") };
+    let is_ours = refusal.error_codes.iter().any(|code| OUR_FAULT.contains(code));
+    match refusal.error.as_str() {
+        _ if refusal.error_codes.contains(&REQUEST_LOOP) => later(),
+        _ if is_ours => misconfigured(name, &said),
+        "invalid_grant"
+        | "interaction_required"
+        | "consent_required"
+        | "login_required"
+        | "access_denied"
+        | "unauthorized_client"
+        | "admin_policy_enforced" => {
+            let why = why(refusal).map(|why| format!(": {why}")).unwrap_or_default();
+            Denied::Refused {
+                reason: format!(
+                    "{name} does not renew our access any more ({said}{why}); its owner has to \
+                     connect the account again"
+                ),
+            }
+        }
+        "invalid_client"
+        | "deleted_client"
+        | "disabled_client"
+        | "invalid_request"
+        | "invalid_resource"
+        | "invalid_scope"
+        | "unsupported_grant_type" => misconfigured(name, &said),
+        // `temporarily_unavailable`, `server_error`, and whatever else there may be.
+        _ => later(),
+    }
+}
+
+fn misconfigured(name: &str, said: &str) -> Denied {
+    let reason = format!(
+        "{name} does not take us for its client ({said}): see to oauth.{}.client_id and its secret",
+        name.to_ascii_lowercase()
+    );
+    Denied::Misconfigured { reason }
+}
+
+/// The words and numbers alone: a description can hold names.
+fn said(refusal: &Refusal) -> String {
+    let word = crate::calendar::http::reason(&refusal.error);
+    let mut said = vec![word.unwrap_or_else(|| "an error without a name".to_owned())];
+    let codes = refusal.error_codes.iter().take(CODES_MAX);
+    said.extend(codes.map(|code| format!("AADSTS{code}")));
+    said.join(", ")
+}
+
+/// So many numbers are told.
+const CODES_MAX: usize = 3;
+
+/// In plain words, where it is known.
+fn why(refusal: &Refusal) -> Option<&'static str> {
+    let of_number = |code: &u32| match code {
+        50_173 => Some("the password was changed, or all access was revoked"),
+        70_008 | 700_082 | 700_084 => Some("it was not used for too long"),
+        50_076 | 50_079 | 50_158 => Some("more than a password is asked for by now"),
+        53_000..=53_004 => Some("a policy of the organisation stands in the way"),
+        65_001 => Some("consent is missing"),
+        50_034 | 50_057 => Some("the account is not there, or disabled"),
+        _ => None,
+    };
+    let of_word = match refusal.error_subtype.as_deref() {
+        Some("invalid_rapt") => Some("the organisation asks its users to sign in again"),
+        Some(_) | None => None,
+    };
+    refusal.error_codes.iter().find_map(of_number).or(of_word)
+}
+
+/// RFC 6749 §5.2, Microsoft's numbers, and Google's further word.
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
+    #[serde(default, deserialize_with = "numbers")]
+    error_codes: Vec<u32>,
+    #[serde(default)]
+    error_subtype: Option<String>,
+}
+
+/// The numbers of a list; what is none is left out.
+fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u32>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    let number = |item: &serde_json::Value| u32::try_from(item.as_u64()?).ok();
+    Ok(value.as_array().map(|items| items.iter().filter_map(number).collect()).unwrap_or_default())
+}
+
+/// RFC 6749 §5.1.
+#[derive(Deserialize)]
+struct Success {
+    access_token: Wiped,
+    token_type: String,
+    #[serde(default)]
+    expires_in: Option<Seconds>,
+    #[serde(default)]
+    refresh_token: Option<Wiped>,
+    #[serde(default)]
+    scope: Option<String>,
+}
+
+/// A number, or a text that is one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Seconds {
+    Number(u64),
+    Text(String),
+}
+
+/// `None`: it is not what it should be, whatever it is.
+fn granted(success: Success) -> Option<Granted> {
+    let is_token = |text: &str| {
+        (1..=SECRET_LEN_MAX).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_graphic())
+    };
+    let secret = |text: &Wiped| SecretString::from(text.as_str());
+    let Success { access_token, token_type, expires_in, refresh_token, scope } = success;
+    let refresh_token = refresh_token.filter(|token| !token.as_str().is_empty());
+    if !token_type.eq_ignore_ascii_case("bearer")
+        || !is_token(access_token.as_str())
+        || refresh_token.as_ref().is_some_and(|token| !is_token(token.as_str()))
+    {
+        return None;
+    }
+    let good_for = match expires_in {
+        None => None,
+        Some(Seconds::Number(seconds)) => Some(Duration::from_secs(seconds)),
+        Some(Seconds::Text(text)) => Some(Duration::from_secs(text.parse().ok()?)),
+    };
+    Some(Granted {
+        access_token: secret(&access_token),
+        good_for,
+        refresh_token: refresh_token.as_ref().map(secret),
+        scopes: scope.filter(|scope| (1..=SCOPES_LEN_MAX).contains(&scope.len())),
+    })
+}
+
+#[cfg(test)]
+#[path = "refresh_tests.rs"]
+mod tests;

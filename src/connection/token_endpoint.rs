@@ -1,0 +1,108 @@
+//! Asking a provider's token endpoint for new access (RFC 6749 §6): one form, one answer.
+
+use std::sync::Arc;
+
+use secrecy::ExposeSecret as _;
+use secrecy::zeroize::Zeroizing;
+use url::Url;
+use url::form_urlencoded::Serializer;
+
+use super::kept::{Access, Grant, Issuer, Lifetime};
+use super::refresh::{Denied, Granted, Told, refreshed};
+use crate::calendar::http::{Exchanged, Http};
+use crate::clock::Clock;
+use crate::config::{OauthClient, OauthSettings};
+
+/// The longest answer that is read, in bytes: a few tokens. A longer one counts as lost.
+pub const ANSWER_LEN_MAX: usize = 64 * 1024;
+
+/// Microsoft's scope without which there is no new refresh token.
+const OFFLINE: &str = "offline_access";
+
+/// The token endpoints of all providers.
+pub struct TokenEndpoints {
+    http: Http,
+    settings: OauthSettings,
+    clock: Arc<dyn Clock>,
+}
+
+impl TokenEndpoints {
+    /// As the clients of the settings.
+    pub fn new(http: Http, settings: OauthSettings, clock: Arc<dyn Clock>) -> Self {
+        Self { http, settings, clock }
+    }
+
+    /// Asks once for new access; answers the grant as it is then.
+    ///
+    /// An answer that is lost may have renewed the grant all the same. What it was renewed by is good
+    /// still: Google gives no other one ("Using OAuth 2.0 for Web Server Applications": the answer to
+    /// a refresh has none), and Microsoft "doesn't revoke old refresh tokens when used to fetch new
+    /// access tokens" ("Refresh tokens in the Microsoft identity platform").
+    pub async fn refresh(&self, grant: &Grant) -> Result<Grant, Denied> {
+        let (client, key) = match &grant.issuer {
+            Issuer::Google => (&self.settings.google, "oauth.google.client_id"),
+            Issuer::Microsoft(_) => (&self.settings.microsoft, "oauth.microsoft.client_id"),
+        };
+        let Some(client) = client else {
+            let reason = format!("{key} is not set, and access is renewed as that client");
+            return Err(Denied::Misconfigured { reason });
+        };
+        let form = form(client, grant);
+        let asked_at = self.clock.now();
+        let exchanged = self.http.post_form(self.url(&grant.issuer), &form, ANSWER_LEN_MAX).await;
+        let answer = match exchanged {
+            Exchanged::Answered(answer) => answer,
+            Exchanged::Lost { sent: _, message } => {
+                let name = grant.issuer.name();
+                let reason = format!("{name}'s token endpoint gave no answer: {message}");
+                return Err(Denied::Later { after: None, reason });
+            }
+        };
+        let (status, retry_after) = (answer.status, answer.retry_after);
+        let body = Zeroizing::new(answer.body);
+        let told = Told { status, retry_after, body: &body };
+        let granted = refreshed(&grant.issuer, told)?;
+        let Granted { access_token, good_for, refresh_token, scopes } = granted;
+        let lifetime = good_for.map(|good_for| Lifetime::of(asked_at, good_for));
+        Ok(Grant {
+            issuer: grant.issuer.clone(),
+            refresh_token: refresh_token.unwrap_or_else(|| grant.refresh_token.clone()),
+            access: Some(Access { token: access_token, lifetime }),
+            scopes: scopes.or_else(|| grant.scopes.clone()),
+        })
+    }
+
+    fn url(&self, issuer: &Issuer) -> Url {
+        match issuer {
+            Issuer::Google => self.settings.google_token_url.clone(),
+            Issuer::Microsoft(tenant) => {
+                let mut url = self.settings.microsoft_authority.clone();
+                if let Ok(mut path) = url.path_segments_mut() {
+                    path.pop_if_empty().extend([tenant.as_str(), "oauth2", "v2.0", "token"]);
+                }
+                url
+            }
+        }
+    }
+}
+
+/// The client proves itself in the form, which both providers take (RFC 6749 §2.3.1).
+fn form(client: &OauthClient, grant: &Grant) -> Zeroizing<String> {
+    let mut form = Serializer::new(String::new());
+    form.append_pair("grant_type", "refresh_token")
+        .append_pair("refresh_token", grant.refresh_token.expose_secret())
+        .append_pair("client_id", &client.id);
+    if let Some(secret) = &client.secret {
+        form.append_pair("client_secret", secret.expose_secret());
+    }
+    match (&grant.issuer, &grant.scopes) {
+        // Without a scope Microsoft answers for the resource that the grant began with.
+        (Issuer::Microsoft(_), Some(scopes)) => {
+            let is_named = scopes.split(' ').any(|scope| scope == OFFLINE);
+            let scopes = if is_named { scopes.clone() } else { format!("{scopes} {OFFLINE}") };
+            form.append_pair("scope", &scopes);
+        }
+        (Issuer::Microsoft(_), None) | (Issuer::Google, _) => {}
+    }
+    Zeroizing::new(form.finish())
+}

@@ -1,0 +1,190 @@
+//! How a token endpoint says yes and no (RFC 6749 §§5.1 and 5.2): Google in two words, Microsoft with its
+//! numbers.
+
+use axum::http::header::{CACHE_CONTROL, PRAGMA, WWW_AUTHENTICATE};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Dialect;
+use crate::emulator::faults::Refusal;
+use crate::emulator::life::Turn;
+use crate::emulator::reply::{Content, Reply};
+
+const JSON: &str = "application/json; charset=utf-8";
+
+/// Why there is no new access.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The body is no form, or too large.
+    NoForm,
+    /// A parameter comes twice.
+    Twice { name: String },
+    /// One is missing.
+    Missing { name: &'static str },
+    /// Of another type than `refresh_token`.
+    GrantType,
+    /// There is no such tenant.
+    NoTenant { name: String },
+    /// There is no such client.
+    NoClient { id: String },
+    /// It has to prove itself, and does not.
+    NoSecret,
+    /// It does not prove itself.
+    WrongSecret,
+    /// It proves itself in two ways.
+    TwoProofs,
+    /// It has no secret, and brings one.
+    PublicClient,
+    /// There is no such refresh token.
+    UnknownGrant,
+    /// It is another client's.
+    AnothersGrant,
+    /// It was revoked, or has expired.
+    Revoked,
+    /// More is asked for than was granted.
+    Scope,
+}
+
+/// New access.
+pub(super) fn success(granted: Value) -> Reply {
+    unstored(Reply::new(200, Content::Json(JSON, granted)))
+}
+
+/// RFC 6749 §5.1: nobody keeps a copy.
+fn unstored(mut reply: Reply) -> Reply {
+    reply.headers.push((CACHE_CONTROL, "no-store".to_owned()));
+    reply.headers.push((PRAGMA, "no-cache".to_owned()));
+    reply
+}
+
+/// A refusal of the endpoint's own.
+pub(super) fn refusal(dialect: Dialect, refused: &Refused, turn: Turn) -> Reply {
+    match dialect {
+        Dialect::Google => {
+            let (status, error, description) = google(refused);
+            said(dialect, (status, error, &description), turn)
+        }
+        Dialect::Microsoft => {
+            let (status, error, code, description) = microsoft(refused);
+            said(dialect, (status, error, &format!("AADSTS{code}: {description}")), turn)
+        }
+    }
+}
+
+/// A refusal that was ordered: `reason` is its error, `message` its description, with Microsoft's
+/// number in it.
+pub(super) fn ordered(dialect: Dialect, refusal: &Refusal, turn: Turn) -> Reply {
+    let Some(error) = &refusal.reason else {
+        return Reply::page(refusal);
+    };
+    let reply = said(dialect, (refusal.status, error, &refusal.message), turn);
+    Reply { retry_after_s: refusal.retry_after_s, ..reply }
+}
+
+fn said(dialect: Dialect, (status, error, description): (u16, &str, &str), turn: Turn) -> Reply {
+    let mut body = json!({ "error": error, "error_description": description });
+    if dialect == Dialect::Microsoft {
+        let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, &turn.number.to_be_bytes());
+        body["error_codes"] = json!(numbers(description));
+        body["timestamp"] = json!(turn.now.format("%Y-%m-%d %H:%M:%SZ").to_string());
+        (body["trace_id"], body["correlation_id"]) = (json!(id), json!(id));
+    }
+    let mut reply = unstored(Reply::new(status, Content::Json(JSON, body)));
+    reply.reason = Some(error.to_owned());
+    if status == 401 {
+        reply.headers.push((WWW_AUTHENTICATE, "Basic realm=\"token\"".to_owned()));
+    }
+    reply
+}
+
+/// The number that a description of Microsoft's begins with.
+fn numbers(description: &str) -> Vec<u32> {
+    let number = description
+        .strip_prefix("AADSTS")
+        .map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+    number.and_then(|digits| digits.parse().ok()).into_iter().collect()
+}
+
+/// Status, error and description.
+fn google(refused: &Refused) -> (u16, &'static str, String) {
+    let own = |text: &str| text.to_owned();
+    match refused {
+        Refused::NoForm | Refused::TwoProofs => (400, "invalid_request", own("Bad Request")),
+        Refused::Twice { name } => {
+            let text = format!("OAuth 2 parameters can only have a single value: {name}");
+            (400, "invalid_request", text)
+        }
+        Refused::Missing { name } => {
+            (400, "invalid_request", format!("Missing required parameter: {name}"))
+        }
+        Refused::GrantType => (400, "unsupported_grant_type", own("Invalid grant_type")),
+        Refused::NoTenant { .. } => (404, "invalid_request", own("Not Found")),
+        Refused::NoClient { .. } => (401, "invalid_client", own("The OAuth client was not found.")),
+        Refused::NoSecret => (400, "invalid_request", own("client_secret is missing.")),
+        Refused::WrongSecret | Refused::PublicClient => {
+            (401, "invalid_client", own("Unauthorized"))
+        }
+        Refused::UnknownGrant => (400, "invalid_grant", own("Bad Request")),
+        Refused::AnothersGrant => (401, "unauthorized_client", own("Unauthorized")),
+        Refused::Revoked => (400, "invalid_grant", own("Token has been expired or revoked.")),
+        Refused::Scope => (400, "invalid_scope", own("Bad Request")),
+    }
+}
+
+/// Status, error, number and description.
+fn microsoft(refused: &Refused) -> (u16, &'static str, u32, String) {
+    let own = |text: &str| text.to_owned();
+    let missing = |name: &str| {
+        let text = format!("The request body must contain the following parameter: '{name}'.");
+        (400, "invalid_request", 900_144, text)
+    };
+    match refused {
+        // What is no form has no parameters.
+        Refused::NoForm => missing("grant_type"),
+        Refused::Missing { name } => missing(name),
+        Refused::Twice { name } => {
+            let text = format!(
+                "The request is not properly formatted. The parameter '{name}' is duplicated."
+            );
+            (400, "invalid_request", 9_000_411, text)
+        }
+        Refused::GrantType => (
+            400,
+            "unsupported_grant_type",
+            70_003,
+            own("The app requested an unsupported grant type."),
+        ),
+        Refused::NoTenant { name } => {
+            (400, "invalid_request", 90_002, format!("Tenant '{name}' not found."))
+        }
+        Refused::NoClient { id } => {
+            let text =
+                format!("Application with identifier '{id}' was not found in the directory.");
+            (400, "unauthorized_client", 700_016, text)
+        }
+        Refused::NoSecret => {
+            let text = "The request body must contain the following parameter: 'client_assertion' or \
+                        'client_secret'.";
+            (401, "invalid_client", 7_000_218, own(text))
+        }
+        Refused::WrongSecret | Refused::TwoProofs => {
+            (401, "invalid_client", 7_000_215, own("Invalid client secret provided."))
+        }
+        Refused::PublicClient => {
+            let text = "Client is public so neither 'client_assertion' nor 'client_secret' should be \
+                        presented.";
+            (401, "invalid_client", 700_025, own(text))
+        }
+        Refused::UnknownGrant | Refused::AnothersGrant => {
+            (400, "invalid_grant", 70_000, own("Provided grant is invalid or malformed."))
+        }
+        Refused::Revoked => {
+            let text = "The provided grant has expired due to it being revoked, a fresh auth token is \
+                        needed.";
+            (400, "invalid_grant", 50_173, own(text))
+        }
+        Refused::Scope => {
+            (400, "invalid_scope", 70_011, own("The provided value for 'scope' is not valid."))
+        }
+    }
+}
