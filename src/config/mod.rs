@@ -22,6 +22,8 @@ pub mod kafka;
 
 pub mod secrets;
 
+pub mod limits;
+
 pub mod oauth;
 
 pub mod settings;
@@ -36,11 +38,11 @@ mod tests;
 pub use error::{SettingError, SettingErrors};
 pub use given::{CONFIG_VARIABLE, Effective, Given, Source, environment, variable};
 pub use kafka::{GroupProtocol, KafkaSettings, SecurityProtocol, StartFrom};
+pub use limits::{LimitSettings, PerMinute};
 pub use markdown::{MARKER_BEGIN, MARKER_END, table_markdown};
 pub use oauth::{OauthClient, OauthSettings};
 pub use secrets::SecretSettings;
 pub use settings::{
-    Backend, ContentSettings, EmitSettings, IngestSettings, LimitSettings, LogFormat, LogSettings,
-    OpsSettings, PerMinute, RegistrySettings, RepairPolicy, RepairSettings, Settings,
-    StoreSettings,
+    Backend, ContentSettings, EmitSettings, IngestSettings, LogFormat, LogSettings, OpsSettings,
+    RegistrySettings, RepairPolicy, RepairSettings, Settings, StoreSettings,
 };

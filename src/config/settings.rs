@@ -13,6 +13,7 @@ use super::checks;
 use super::error::SettingErrors;
 use super::given::Given;
 use super::kafka::KafkaSettings;
+use super::limits::LimitSettings;
 use super::oauth::OauthSettings;
 use super::reader::Reader;
 use super::secrets::SecretSettings;
@@ -124,26 +125,6 @@ pub struct EmitSettings {
     pub verify_after: Vec<Duration>,
 }
 
-/// How often each kind of calendar is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LimitSettings {
-    /// Google.
-    pub google: PerMinute,
-    /// Microsoft Graph.
-    pub microsoft: PerMinute,
-    /// CalDAV.
-    pub caldav: PerMinute,
-}
-
-/// Requests in a minute; 0 is no limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PerMinute {
-    /// By one connection.
-    pub connection: u32,
-    /// By all of them, in all processes.
-    pub application: u32,
-}
-
 /// What is otherwise in a calendar than we left it (rule R20).
 #[derive(Debug, Clone)]
 pub struct RepairSettings {
@@ -251,7 +232,7 @@ impl Settings {
                 outbox_limit: reader.number32("outbox.limit"),
             },
             emit: emit(reader),
-            limits: limits(reader),
+            limits: LimitSettings::read(reader),
             repair: repair(reader),
             content: ContentSettings {
                 uid_domain: reader.domain("content.uid_domain"),
@@ -332,18 +313,6 @@ fn emit(reader: &mut Reader<'_>) -> EmitSettings {
         backoff_max: reader.seconds("emit.backoff_max_s"),
         rejections_max: reader.number32("emit.rejections_max"),
         verify_after: reader.rising_seconds("emit.verify_after_s"),
-    }
-}
-
-fn limits(reader: &mut Reader<'_>) -> LimitSettings {
-    let mut limit = |connection, application| PerMinute {
-        connection: reader.number32(connection),
-        application: reader.number32(application),
-    };
-    LimitSettings {
-        google: limit("limits.google_per_connection", "limits.google_per_application"),
-        microsoft: limit("limits.microsoft_per_connection", "limits.microsoft_per_application"),
-        caldav: limit("limits.caldav_per_connection", "limits.caldav_per_application"),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The one list of settings: each key, its environment variable, its default, what it means and
 //! what it may hold. Whoever adds a setting adds a line here and a field in [`super::settings`].
 
+use super::limits::LIMITS;
+
 /// One setting.
 #[derive(Debug)]
 pub struct Key {
@@ -130,7 +132,7 @@ const fn key(
     Key { name, legacy_variable: None, allowed, default, meaning, secret: false }
 }
 
-const fn number(
+pub(super) const fn number(
     name: &'static str,
     (min, max): (u64, u64),
     default: &'static str,
@@ -314,48 +316,6 @@ const EMIT: &[Key] = &[
         Allowed::Rising { min: 1, max: 31_536_000, count_max: 8 },
         Some("3600,86400"),
         "When a call that was never answered is looked up again.",
-    ),
-];
-
-const LIMITS: &[Key] = &[
-    number(
-        "limits.google_per_connection",
-        (0, 1_000_000),
-        "600",
-        "What one Google calendar is asked in a minute, in Google's quota units; 0: no limit. Google \
-         allows 600 for each user of a project.",
-    ),
-    number(
-        "limits.google_per_application",
-        (0, 10_000_000),
-        "10000",
-        "What all of Google is asked in a minute, by all processes together. Google allows a project \
-         10000.",
-    ),
-    number(
-        "limits.microsoft_per_connection",
-        (0, 1_000_000),
-        "1000",
-        "What one Microsoft mailbox is asked in a minute; 0: no limit. Microsoft allows 10000 in ten \
-         minutes, and 4 calls at once.",
-    ),
-    number(
-        "limits.microsoft_per_application",
-        (0, 10_000_000),
-        "0",
-        "What all of Microsoft Graph is asked in a minute, by all processes together.",
-    ),
-    number(
-        "limits.caldav_per_connection",
-        (0, 1_000_000),
-        "600",
-        "What one CalDAV calendar is asked in a minute; 0: no limit.",
-    ),
-    number(
-        "limits.caldav_per_application",
-        (0, 10_000_000),
-        "0",
-        "What all CalDAV servers together are asked in a minute.",
     ),
 ];
 
