@@ -166,15 +166,15 @@ impl ConnectionsCommand {
     ) -> anyhow::Result<()> {
         match self {
             Self::Add(AddCommand::Caldav(args)) => {
-                let account = args.account()?;
+                let account = args.account(settings)?;
                 add(&args.common, account, settings, surroundings, out).await
             }
             Self::Add(AddCommand::Google(args)) => {
-                let account = args.account()?;
+                let account = args.account(settings)?;
                 add(&args.common, account, settings, surroundings, out).await
             }
             Self::Add(AddCommand::Microsoft(args)) => {
-                let account = args.account()?;
+                let account = args.account(settings)?;
                 add(&args.common, account, settings, surroundings, out).await
             }
             Self::Discover(command) => command.run(settings, surroundings, out).await,
@@ -199,10 +199,10 @@ impl ConnectionsCommand {
 }
 
 impl CaldavArgs {
-    fn account(&self) -> anyhow::Result<Account> {
+    fn account(&self, settings: &Settings) -> anyhow::Result<Account> {
         let calendar = calendar_name(CalendarKind::Caldav, &self.calendar_url)
             .map_err(|error| UsageError(format!("--calendar-url: {error}")))?;
-        warn_of_plain_http("--calendar-url", &calendar);
+        admit("--calendar-url", &calendar, settings)?;
         let (username, credentials) = self.login.read()?;
         Ok(Account {
             kind: CalendarKind::Caldav,
@@ -215,15 +215,17 @@ impl CaldavArgs {
 }
 
 impl GoogleArgs {
-    fn account(&self) -> anyhow::Result<Account> {
+    fn account(&self, settings: &Settings) -> anyhow::Result<Account> {
         let Self { calendar_id, subject, base_url, token, .. } = self;
+        let base_url = api_address(base_url, settings)?;
         account(CalendarKind::Google, calendar_id, subject, base_url, token)
     }
 }
 
 impl MicrosoftArgs {
-    fn account(&self) -> anyhow::Result<Account> {
+    fn account(&self, settings: &Settings) -> anyhow::Result<Account> {
         let Self { calendar_id, subject, base_url, token, .. } = self;
+        let base_url = api_address(base_url, settings)?;
         account(CalendarKind::Microsoft, calendar_id, subject, base_url, token)
     }
 }
@@ -233,21 +235,21 @@ fn account(
     kind: CalendarKind,
     calendar_id: &str,
     subject: &str,
-    base_url: &str,
+    base_url: String,
     token: &TokenArgs,
 ) -> anyhow::Result<Account> {
     let calendar = calendar_name(kind, calendar_id)
         .map_err(|error| UsageError(format!("--calendar-id: {error}")))?;
-    let (base_url, subject) = (api_address(base_url)?, one_line("--subject", subject)?);
+    let subject = one_line("--subject", subject)?;
     Ok(Account { kind, subject, calendar, base_url, credentials: token.read()? })
 }
 
 /// The value of `--base-url`, without a slash at its end.
-pub(super) fn api_address(base_url: &str) -> Result<String, UsageError> {
+pub(super) fn api_address(base_url: &str, settings: &Settings) -> Result<String, UsageError> {
     let base_url = crate::config::value::http_url(base_url)
         .map_err(|problem| UsageError(format!("--base-url {problem}")))?;
     let base_url = base_url.as_str().trim_end_matches('/').to_owned();
-    warn_of_plain_http("--base-url", &base_url);
+    admit("--base-url", &base_url, settings)?;
     Ok(base_url)
 }
 
@@ -268,18 +270,12 @@ pub(super) fn one_line(option: &str, text: &str) -> Result<String, UsageError> {
     }
 }
 
-/// Credentials over plain HTTP are for a server on this machine.
-pub(super) fn warn_of_plain_http(option: &str, url: &str) {
-    let Ok(url) = Url::parse(url) else { return };
-    let local = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    if url.scheme() == "http" && !local {
-        tracing::warn!("{option} is not https: the credentials will travel unencrypted");
-    }
+/// Whether an address may be asked, as far as it says so itself: a name is looked up when it is asked,
+/// and judged again each time.
+fn admit(option: &str, url: &str, settings: &Settings) -> Result<(), UsageError> {
+    let wrong = |problem: &dyn std::fmt::Display| UsageError(format!("{option}: {problem}"));
+    let url = Url::parse(url).map_err(|error| wrong(&error))?;
+    settings.http.networks.admit_url(&url).map_err(|barred| wrong(&barred))
 }
 
 async fn add(

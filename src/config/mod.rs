@@ -34,6 +34,7 @@ pub use given::{CONFIG_VARIABLE, Effective, Given, Source, environment, variable
 pub use kafka::{GroupProtocol, KafkaSettings, SecurityProtocol, StartFrom};
 pub use markdown::{MARKER_BEGIN, MARKER_END, table_markdown};
 pub use settings::{
-    Backend, ContentSettings, EmitSettings, IngestSettings, LogFormat, LogSettings, OpsSettings,
-    RegistrySettings, RepairPolicy, RepairSettings, SecretSettings, Settings, StoreSettings,
+    Backend, ContentSettings, EmitSettings, HttpSettings, IngestSettings, LogFormat, LogSettings,
+    OpsSettings, RegistrySettings, RepairPolicy, RepairSettings, SecretSettings, Settings,
+    StoreSettings,
 };

@@ -16,6 +16,7 @@ use super::given::Given;
 use super::kafka::KafkaSettings;
 use super::reader::Reader;
 use super::value;
+use crate::calendar::http::{Networks, Roots};
 use crate::store::Gate;
 
 /// Everything that one can set.
@@ -31,6 +32,8 @@ pub struct Settings {
     pub ingest: IngestSettings,
     /// Sending.
     pub emit: EmitSettings,
+    /// Where calendars may be.
+    pub http: HttpSettings,
     /// What is otherwise in a calendar than we left it.
     pub repair: RepairSettings,
     /// What calendars show.
@@ -118,6 +121,15 @@ pub struct EmitSettings {
     pub rejections_max: u32,
     /// When an open attempt is looked up again (rule R14); at least one.
     pub verify_after: Vec<Duration>,
+}
+
+/// Where calendars may be, and whose word for them is taken.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// What is reached beside public servers with TLS.
+    pub networks: Networks,
+    /// Authorities beside the system's.
+    pub roots: Roots,
 }
 
 /// What is otherwise in a calendar than we left it (rule R20).
@@ -236,6 +248,7 @@ impl Settings {
                 outbox_limit: reader.number32("outbox.limit"),
             },
             emit: emit(reader),
+            http: http(reader),
             repair: repair(reader),
             content: ContentSettings {
                 uid_domain: reader.domain("content.uid_domain"),
@@ -316,6 +329,22 @@ fn emit(reader: &mut Reader<'_>) -> EmitSettings {
         rejections_max: reader.number32("emit.rejections_max"),
         verify_after: reader.rising_seconds("emit.verify_after_s"),
     }
+}
+
+fn http(reader: &mut Reader<'_>) -> HttpSettings {
+    let networks = Networks {
+        allowed: reader.networks("http.allow_networks"),
+        plain: reader.networks("http.plain_networks"),
+    };
+    let file = reader.file("http.ca_file");
+    let roots = file.and_then(|path| {
+        let pem = super::given::read(&path).map_err(|reason| format!("cannot be read: {reason}"));
+        let roots = pem.and_then(|pem| {
+            Roots::parse(&pem).map_err(|problem| format!("names a file that {problem}"))
+        });
+        roots.map_err(|problem| reader.refuse("http.ca_file", problem)).ok()
+    });
+    HttpSettings { networks, roots: roots.unwrap_or_default() }
 }
 
 fn repair(reader: &mut Reader<'_>) -> RepairSettings {

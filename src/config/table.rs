@@ -69,6 +69,8 @@ pub enum Allowed {
     Listen,
     /// A token that an HTTP header can carry.
     Token,
+    /// Networks in CIDR notation.
+    Networks,
 }
 
 impl Key {
@@ -85,7 +87,7 @@ impl Key {
     /// absent, as compose files write `KEY=${KEY:-}`.
     pub fn may_be_empty(&self) -> bool {
         match self.allowed {
-            Allowed::Uuids | Allowed::OnlyTrue | Allowed::Template => true,
+            Allowed::Uuids | Allowed::OnlyTrue | Allowed::Template | Allowed::Networks => true,
             Allowed::Text
             | Allowed::Number { .. }
             | Allowed::Rising { .. }
@@ -140,8 +142,20 @@ pub const PROPERTIES: &str = "kafka.properties.";
 pub const PROPERTIES_VARIABLE: &str = "KAFKA_PROPERTIES_";
 
 /// The settings of one concern, in the order of the README.
-pub const SECTIONS: [&[Key]; 11] =
-    [KAFKA, REGISTRY, STORE, INGEST, EMIT, REPAIR, CONTENT, INSTALLATION, SECRETS, OPS, LIVING];
+pub const SECTIONS: [&[Key]; 12] = [
+    KAFKA,
+    REGISTRY,
+    STORE,
+    INGEST,
+    EMIT,
+    HTTP,
+    REPAIR,
+    CONTENT,
+    INSTALLATION,
+    SECRETS,
+    OPS,
+    LIVING,
+];
 
 /// Every setting.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
@@ -295,6 +309,29 @@ const EMIT: &[Key] = &[
         Allowed::Rising { min: 1, max: 31_536_000, count_max: 8 },
         Some("3600,86400"),
         "When a call that was never answered is looked up again.",
+    ),
+];
+
+const HTTP: &[Key] = &[
+    key(
+        "http.allow_networks",
+        Allowed::Networks,
+        Some(""),
+        "Where calendars may be although it is not on the public Internet: private networks, this \
+         machine (`127.0.0.0/8,::1/128`). Everything else that is not public is refused.",
+    ),
+    key(
+        "http.plain_networks",
+        Allowed::Networks,
+        Some(""),
+        "Where calendars may be asked by `http://`, without TLS. This machine may always be, if it is \
+         allowed at all.",
+    ),
+    key(
+        "http.ca_file",
+        Allowed::File,
+        None,
+        "Authorities (PEM) that calendars' certificates may be from, beside the system's.",
     ),
 ];
 

@@ -162,6 +162,7 @@ fn settings_text(dir: &Path, brokers: &str) -> String {
          emit.backoff_min_ms = 50\n\
          emit.backoff_max_s = 1\n\
          emit.verify_after_s = \"{verify_after_s}\"\n\
+         http.allow_networks = \"127.0.0.0/8\"\n\
          content.uid_domain = \"{UID_DOMAIN}\"\n\
          content.pending_as_tentative = true\n\
          secrets.key_file = {key_file}\n\

@@ -159,7 +159,7 @@ async fn a_refused_connection_was_never_sent() {
 
 #[tokio::test]
 async fn an_unknown_host_was_never_sent() {
-    let (sent, message) = sent(put(&client(PATIENT), "http://calendar.invalid/").await);
+    let (sent, message) = sent(put(&client(PATIENT), "https://calendar.invalid/").await);
     assert!(!sent, "{message}");
 }
 
@@ -223,8 +223,10 @@ async fn a_secret_that_no_header_can_carry_shows_nowhere() {
 fn limits_that_make_no_sense_are_refused() {
     for (call_timeout, connect_timeout) in [(HASTY, PATIENT), (HASTY, Duration::ZERO)] {
         let clock = std::sync::Arc::new(Still);
+        let reach = super::on_this_machine();
+        let proxy_from_environment = false;
         let options =
-            HttpOptions { call_timeout, connect_timeout, proxy_from_environment: false, clock };
+            HttpOptions { call_timeout, connect_timeout, proxy_from_environment, reach, clock };
         assert!(matches!(Http::new(options), Err(HttpError::Timeouts { .. })));
     }
 }

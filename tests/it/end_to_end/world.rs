@@ -38,7 +38,9 @@ use super::database::{Database, found_by_all, store_of};
 use super::host::{Host, Place, Shown, Write};
 use super::story::{DOMAIN, Story, provider};
 use super::worker::{Worker, emit_options};
+use crate::calendars::on_this_machine;
 use crate::services;
+use crate::settings::ON_THIS_MACHINE;
 pub(crate) use crate::wait::{PATIENCE, until};
 use made::{caldav, google, microsoft};
 pub(crate) use made::{
@@ -93,6 +95,7 @@ pub(crate) fn client(surroundings: &Surroundings) -> Http {
         call_timeout: timeout,
         connect_timeout: timeout,
         proxy_from_environment: false,
+        reach: on_this_machine(),
         clock: Arc::clone(&surroundings.clock),
     };
     Http::new(options).expect("these limits are sound")
@@ -107,6 +110,7 @@ pub(crate) fn settings(keys: &BTreeMap<String, String>) -> Settings {
         ("SECRETS_KEY", KEY),
         ("CONTENT_UID_DOMAIN", DOMAIN),
         ("CALENDAR_SYNC_ENABLED", "true"),
+        ON_THIS_MACHINE,
     ];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let given = Given::of(Some((Path::new("settings.toml"), &file)), environment);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use booking::{CalendarKind, ConnectionId, Content, Digest, IcalUid};
-use calendar_sync::calendar::http::{Http, HttpOptions};
+use calendar_sync::calendar::http::{Http, HttpOptions, Reach};
 use calendar_sync::calendar::{self, Account, Credentials};
 use calendar_sync::clock::SystemClock;
 use chrono::DateTime;
@@ -136,6 +136,7 @@ fn what_the_services_writers_write_is_read_whole() {
         call_timeout: Duration::from_secs(1),
         connect_timeout: Duration::from_secs(1),
         proxy_from_environment: false,
+        reach: Reach::Anywhere,
         clock: Arc::new(SystemClock::start()),
     })
     .unwrap();
