@@ -50,6 +50,8 @@
 //! | what a host has put into an event survives every update and repair, and is no drift (R20) | `it`: `end_to_end`, `kept`; `calendar`: `all_of_hers_stays_beside_our_content` and `notes_survive_any_updates` |
 //! | what a host did by hand is overruled, or left and told, as the policy says; what is hers alone is never touched (R20) | `it`: `end_to_end`, `repair`; `simulate`: the oracle, and `afterwards` |
 //! | `external_calendar_events` says what stands in the calendar | `it`: `store_contract`, `records`; `simulate`: the oracle |
+//! | no calendar is asked at an address that is not open, whatever its name led to before, and nothing goes unencrypted | `calendar`: `http::networks`; `it`: `calendars`, `reach` |
+//! | whatever a server answers instead, the wait is bounded, its connection says why, and nothing is lost | `it`: `end_to_end`, `bad_input` and `tls` |
 //! | every adapter passes one kit of facts, and the kit notices an adapter that is broken | `it`: `conformance`; `conformance::broken` |
 //! | a few faults, anywhere, end in the fold: revisions only rise, a revision has one effect in a generation, no stale fence writes (R1, R3, R9 to R15) | `model` |
 //! | one live event or none, through every fault that is drawn | `simulate`: `tests/run simulate` |

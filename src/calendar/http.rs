@@ -387,7 +387,7 @@ fn describe(error: reqwest::Error) -> String {
         text.push_str(&source.to_string());
         cause = source.source();
     }
-    let text = roots::certificate_problem(&error).unwrap_or(text);
+    let text = roots::tls_problem(&error).unwrap_or(text);
     text.chars().take(MESSAGE_LEN_MAX).collect()
 }
 

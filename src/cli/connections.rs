@@ -342,7 +342,8 @@ fn list(
     let mut columns = Columns::new([
         "ID", "PROVIDER", "KIND", "ACCOUNT", "CALENDAR", "STATE", "DEST", "DUE", "LIVE", "DRIFT",
     ]);
-    for CountedConnection { connection: one, pending, live, drift, swept: _ } in connections {
+    for counted in connections {
+        let CountedConnection { connection: one, pending, live, drift, .. } = counted;
         columns.row([
             one.id.to_string(),
             one.provider.to_string(),
@@ -359,8 +360,11 @@ fn list(
     for line in columns.lines() {
         writeln!(out, "{line}")?;
     }
-    for CountedConnection { connection: one, .. } in connections {
+    for CountedConnection { connection: one, last_error, .. } in connections {
         repair::tell_halted(one, out)?;
+        if let Some(error) = last_error {
+            writeln!(out, "\n{} does not take what is due: {}", one.id, printable(error))?;
+        }
         let Some(reason) = &one.parked_reason else { continue };
         let reason = printable(reason);
         if one.state == ConnectionState::Removing {
@@ -380,7 +384,7 @@ fn list(
 
 /// All but the credentials.
 fn to_json(counted: &CountedConnection) -> serde_json::Value {
-    let CountedConnection { connection, pending, live, drift, swept } = counted;
+    let CountedConnection { connection, pending, live, drift, swept, last_error } = counted;
     json!({
         "connection_id": connection.id,
         "provider_id": connection.provider,
@@ -391,6 +395,7 @@ fn to_json(counted: &CountedConnection) -> serde_json::Value {
         "state": connection.state.name(),
         "parked_reason": connection.parked_reason,
         "destination": connection.destination,
+        "last_error": last_error,
         "pending": pending,
         "live": live,
         "drift": drift,

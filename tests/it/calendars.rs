@@ -2,6 +2,8 @@
 
 mod reach;
 
+mod tls;
+
 mod stub;
 
 mod ical;

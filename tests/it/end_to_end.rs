@@ -62,6 +62,13 @@ mod laws;
 
 mod service;
 
+#[macro_use]
+mod front;
+
+mod bad_input;
+
+mod tls;
+
 /// The facts about every calendar.
 macro_rules! every_fact {
     ($make:ident) => {
@@ -320,6 +327,7 @@ mod embedded {
         use super::make;
 
         every_other_fact!(make);
+        every_bad_input_fact!(make);
         every_service_fact!(make);
     }
 }
@@ -388,6 +396,7 @@ mod microsoft {
         mod alone {
             use super::make;
 
+            every_bad_input_fact!(make);
             facts!(make, end_to_end, kept, [her_formatting_stays_around_our_words]);
         }
     }
@@ -449,6 +458,12 @@ mod xandikos {
     }
     every_caldav_fact!(make);
     every_service_fact!(make);
+}
+
+mod plain_caldav {
+    use super::world::plain_caldav as make;
+
+    every_bad_input_fact!(make);
 }
 
 mod ignorant {

@@ -11,281 +11,74 @@ fn said(text: &str) -> &'static str {
     reserved(ip(text)).map_or("public", |what| what.split(" (").next().unwrap())
 }
 
+const PRIVATE: &str = "a private address";
+const LOOPBACK: &str = "this machine's own";
+const DOCS: &str = "for documentation only";
+const BENCH: &str = "for benchmarks only";
+const META: &str = "a cloud's metadata service";
+const LINK: &str = "a link-local address";
+const NOBODY: &str = "no address of any host";
+const MULTICAST: &str = "a multicast address";
+const PROTOCOLS: &str = "reserved for protocols";
+const OLD: &str = "an IPv4 address in a form that is deprecated";
+const OUTSIDE: &str = "outside the global unicast addresses";
+const DISCARDED: &str = "where packets are discarded";
+const NAT64: &str = "behind somebody's own NAT64";
+const CARRIER: &str = "a carrier's own";
+const ROUTER: &str = "a router's";
+const BROADCAST: &str = "reserved or a broadcast address";
+const TEREDO: &str = "a Teredo tunnel";
+const SIX_TO_FOUR: &str = "a 6to4 tunnel";
+
+/// What it is; the address before, the first, the last, and the one after; what is said of those around.
+#[rustfmt::skip]
+const EDGES: [[&str; 7]; 39] = [
+    [NOBODY, "", "0.0.0.0", "0.255.255.255", "1.0.0.0", "", "public"],
+    [PRIVATE, "9.255.255.255", "10.0.0.0", "10.255.255.255", "11.0.0.0", "public", "public"],
+    [CARRIER, "100.63.255.255", "100.64.0.0", "100.127.255.255", "100.128.0.0", "public", "public"],
+    [META, "100.100.100.199", "100.100.100.200", "100.100.100.200", "100.100.100.201", CARRIER, CARRIER],
+    [LOOPBACK, "126.255.255.255", "127.0.0.0", "127.255.255.255", "128.0.0.0", "public", "public"],
+    [META, "168.63.129.15", "168.63.129.16", "168.63.129.16", "168.63.129.17", "public", "public"],
+    [LINK, "169.253.255.255", "169.254.0.0", "169.254.255.255", "169.255.0.0", "public", "public"],
+    [META, "169.254.169.253", "169.254.169.254", "169.254.169.254", "169.254.169.255", LINK, LINK],
+    [META, "169.254.170.1", "169.254.170.2", "169.254.170.2", "169.254.170.3", LINK, LINK],
+    [PRIVATE, "172.15.255.255", "172.16.0.0", "172.31.255.255", "172.32.0.0", "public", "public"],
+    [PROTOCOLS, "191.255.255.255", "192.0.0.0", "192.0.0.255", "192.0.1.0", "public", "public"],
+    [META, "192.0.0.191", "192.0.0.192", "192.0.0.192", "192.0.0.193", PROTOCOLS, PROTOCOLS],
+    [DOCS, "192.0.1.255", "192.0.2.0", "192.0.2.255", "192.0.3.0", "public", "public"],
+    ["a 6to4 relay", "192.88.98.255", "192.88.99.0", "192.88.99.255", "192.88.100.0", "public", "public"],
+    [PRIVATE, "192.167.255.255", "192.168.0.0", "192.168.255.255", "192.169.0.0", "public", "public"],
+    [BENCH, "198.17.255.255", "198.18.0.0", "198.19.255.255", "198.20.0.0", "public", "public"],
+    [DOCS, "198.51.99.255", "198.51.100.0", "198.51.100.255", "198.51.101.0", "public", "public"],
+    [DOCS, "203.0.112.255", "203.0.113.0", "203.0.113.255", "203.0.114.0", "public", "public"],
+    [MULTICAST, "223.255.255.255", "224.0.0.0", "239.255.255.255", "240.0.0.0", "public", BROADCAST],
+    [BROADCAST, "239.255.255.255", "240.0.0.0", "255.255.255.255", "", MULTICAST, ""],
+    [NOBODY, "", "::", "::", "::1", "", LOOPBACK],
+    [LOOPBACK, "::", "::1", "::1", "::2", NOBODY, OLD],
+    [OLD, "::1", "::2", "::ffff:ffff", "::1:0:0", LOOPBACK, OUTSIDE],
+    [NAT64, "64:ff9b:0:ffff:ffff:ffff:ffff:ffff", "64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff", "64:ff9b:2::", OUTSIDE, OUTSIDE],
+    [DISCARDED, "ff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "100::", "100::1:ffff:ffff:ffff:ffff", "100:0:0:2::", OUTSIDE, OUTSIDE],
+    [TEREDO, "2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2001::", "2001::ffff:ffff:ffff:ffff:ffff:ffff", "2001:1::", "public", PROTOCOLS],
+    [PROTOCOLS, "2001::ffff:ffff:ffff:ffff:ffff:ffff", "2001:1::", "2001:1:ffff:ffff:ffff:ffff:ffff:ffff", "2001:2::", TEREDO, BENCH],
+    [BENCH, "2001:1:ffff:ffff:ffff:ffff:ffff:ffff", "2001:2::", "2001:2::ffff:ffff:ffff:ffff:ffff", "2001:2:1::", PROTOCOLS, PROTOCOLS],
+    [PROTOCOLS, "2001:2::ffff:ffff:ffff:ffff:ffff", "2001:2:1::", "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff", "2001:200::", BENCH, "public"],
+    [DOCS, "2001:db7:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db9::", "public", "public"],
+    [SIX_TO_FOUR, "2001:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2002::", "2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2003::", "public", "public"],
+    [DOCS, "3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "3fff::", "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff", "3fff:1000::", "public", "public"],
+    [OUTSIDE, "3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "4000::", "5eff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "5f00::", "public", ROUTER],
+    [ROUTER, "5eff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "5f00::", "5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "5f01::", OUTSIDE, OUTSIDE],
+    [OUTSIDE, "5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "5f01::", "fbff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "fc00::", ROUTER, PRIVATE],
+    [PRIVATE, "fbff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "fe00::", OUTSIDE, OUTSIDE],
+    [LINK, "fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "fec0::", OUTSIDE, PRIVATE],
+    [PRIVATE, "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "fec0::", "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "ff00::", LINK, MULTICAST],
+    [MULTICAST, "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "", PRIVATE, ""],
+];
+
 /// Each block's first and last address, and the addresses before and after: by hand, so that no
 /// length in the table is right by itself.
 #[test]
 fn every_block_ends_where_its_document_says() {
-    let private = "a private address";
-    let loopback = "this machine's own";
-    let (docs, bench) = ("for documentation only", "for benchmarks only");
-    let (meta, link) = ("a cloud's metadata service", "a link-local address");
-    let (nobody, multicast) = ("no address of any host", "a multicast address");
-    let (protocols, old) =
-        ("reserved for protocols", "an IPv4 address in a form that is deprecated");
-    let (outside, discarded) =
-        ("outside the global unicast addresses", "where packets are discarded");
-    let (nat64, carrier) = ("behind somebody's own NAT64", "a carrier's own");
-    let (router, broadcast) = ("a router's", "reserved or a broadcast address");
-    let (teredo, six_to_four) = ("a Teredo tunnel", "a 6to4 tunnel");
-    let blocks: [(&str, &str, &str, &str, &str, &str, &str); 39] = [
-        // what it is; before, first, last, after; what is said before and after.
-        (nobody, "", "0.0.0.0", "0.255.255.255", "1.0.0.0", "", "public"),
-        (private, "9.255.255.255", "10.0.0.0", "10.255.255.255", "11.0.0.0", "public", "public"),
-        (
-            carrier,
-            "100.63.255.255",
-            "100.64.0.0",
-            "100.127.255.255",
-            "100.128.0.0",
-            "public",
-            "public",
-        ),
-        (
-            meta,
-            "100.100.100.199",
-            "100.100.100.200",
-            "100.100.100.200",
-            "100.100.100.201",
-            carrier,
-            carrier,
-        ),
-        (
-            loopback,
-            "126.255.255.255",
-            "127.0.0.0",
-            "127.255.255.255",
-            "128.0.0.0",
-            "public",
-            "public",
-        ),
-        (
-            meta,
-            "168.63.129.15",
-            "168.63.129.16",
-            "168.63.129.16",
-            "168.63.129.17",
-            "public",
-            "public",
-        ),
-        (
-            link,
-            "169.253.255.255",
-            "169.254.0.0",
-            "169.254.255.255",
-            "169.255.0.0",
-            "public",
-            "public",
-        ),
-        (
-            meta,
-            "169.254.169.253",
-            "169.254.169.254",
-            "169.254.169.254",
-            "169.254.169.255",
-            link,
-            link,
-        ),
-        (meta, "169.254.170.1", "169.254.170.2", "169.254.170.2", "169.254.170.3", link, link),
-        (
-            private,
-            "172.15.255.255",
-            "172.16.0.0",
-            "172.31.255.255",
-            "172.32.0.0",
-            "public",
-            "public",
-        ),
-        (protocols, "191.255.255.255", "192.0.0.0", "192.0.0.255", "192.0.1.0", "public", "public"),
-        (meta, "192.0.0.191", "192.0.0.192", "192.0.0.192", "192.0.0.193", protocols, protocols),
-        (docs, "192.0.1.255", "192.0.2.0", "192.0.2.255", "192.0.3.0", "public", "public"),
-        (
-            "a 6to4 relay",
-            "192.88.98.255",
-            "192.88.99.0",
-            "192.88.99.255",
-            "192.88.100.0",
-            "public",
-            "public",
-        ),
-        (
-            private,
-            "192.167.255.255",
-            "192.168.0.0",
-            "192.168.255.255",
-            "192.169.0.0",
-            "public",
-            "public",
-        ),
-        (bench, "198.17.255.255", "198.18.0.0", "198.19.255.255", "198.20.0.0", "public", "public"),
-        (
-            docs,
-            "198.51.99.255",
-            "198.51.100.0",
-            "198.51.100.255",
-            "198.51.101.0",
-            "public",
-            "public",
-        ),
-        (docs, "203.0.112.255", "203.0.113.0", "203.0.113.255", "203.0.114.0", "public", "public"),
-        (
-            multicast,
-            "223.255.255.255",
-            "224.0.0.0",
-            "239.255.255.255",
-            "240.0.0.0",
-            "public",
-            broadcast,
-        ),
-        (broadcast, "239.255.255.255", "240.0.0.0", "255.255.255.255", "", multicast, ""),
-        (nobody, "", "::", "::", "::1", "", loopback),
-        (loopback, "::", "::1", "::1", "::2", nobody, old),
-        (old, "::1", "::2", "::ffff:ffff", "::1:0:0", loopback, outside),
-        (
-            nat64,
-            "64:ff9b:0:ffff:ffff:ffff:ffff:ffff",
-            "64:ff9b:1::",
-            "64:ff9b:1:ffff:ffff:ffff:ffff:ffff",
-            "64:ff9b:2::",
-            outside,
-            outside,
-        ),
-        (
-            discarded,
-            "ff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "100::",
-            "100::1:ffff:ffff:ffff:ffff",
-            "100:0:0:2::",
-            outside,
-            outside,
-        ),
-        (
-            teredo,
-            "2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "2001::",
-            "2001::ffff:ffff:ffff:ffff:ffff:ffff",
-            "2001:1::",
-            "public",
-            protocols,
-        ),
-        (
-            protocols,
-            "2001::ffff:ffff:ffff:ffff:ffff:ffff",
-            "2001:1::",
-            "2001:1:ffff:ffff:ffff:ffff:ffff:ffff",
-            "2001:2::",
-            teredo,
-            bench,
-        ),
-        (
-            bench,
-            "2001:1:ffff:ffff:ffff:ffff:ffff:ffff",
-            "2001:2::",
-            "2001:2::ffff:ffff:ffff:ffff:ffff",
-            "2001:2:1::",
-            protocols,
-            protocols,
-        ),
-        (
-            protocols,
-            "2001:2::ffff:ffff:ffff:ffff:ffff",
-            "2001:2:1::",
-            "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "2001:200::",
-            bench,
-            "public",
-        ),
-        (
-            docs,
-            "2001:db7:ffff:ffff:ffff:ffff:ffff:ffff",
-            "2001:db8::",
-            "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
-            "2001:db9::",
-            "public",
-            "public",
-        ),
-        (
-            six_to_four,
-            "2001:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "2002::",
-            "2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "2003::",
-            "public",
-            "public",
-        ),
-        (
-            docs,
-            "3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "3fff::",
-            "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "3fff:1000::",
-            "public",
-            "public",
-        ),
-        (
-            outside,
-            "3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "4000::",
-            "5eff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "5f00::",
-            "public",
-            router,
-        ),
-        (
-            router,
-            "5eff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "5f00::",
-            "5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "5f01::",
-            outside,
-            outside,
-        ),
-        (
-            outside,
-            "5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "5f01::",
-            "fbff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "fc00::",
-            router,
-            private,
-        ),
-        (
-            private,
-            "fbff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "fc00::",
-            "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "fe00::",
-            outside,
-            outside,
-        ),
-        (
-            link,
-            "fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "fe80::",
-            "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "fec0::",
-            outside,
-            private,
-        ),
-        (
-            private,
-            "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "fec0::",
-            "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "ff00::",
-            link,
-            multicast,
-        ),
-        (
-            multicast,
-            "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "ff00::",
-            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "",
-            private,
-            "",
-        ),
-    ];
-    for (what, before, first, last, after, said_before, said_after) in blocks {
+    for [what, before, first, last, after, said_before, said_after] in EDGES {
         assert_eq!((said(first), said(last)), (what, what), "{first} to {last}");
         for (neighbour, expected) in [(before, said_before), (after, said_after)] {
             if !neighbour.is_empty() {
@@ -294,7 +87,7 @@ fn every_block_ends_where_its_document_says() {
         }
     }
     for metadata in ["fd00:ec2::254", "fd20:ce::254"] {
-        assert_eq!(said(metadata), meta);
+        assert_eq!(said(metadata), META);
     }
 }
 

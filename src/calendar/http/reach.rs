@@ -106,9 +106,8 @@ impl Resolve for Guarded {
         Box::pin(async move {
             let name = name.as_str();
             let found = lookup.addresses(name).await?;
-            let admit = |address| match is_proxy {
-                true => Ok(()),
-                false => networks.admit(name, address, is_plain),
+            let admit = |address| {
+                if is_proxy { Ok(()) } else { networks.admit(name, address, is_plain) }
             };
             let mut admitted = Vec::with_capacity(found.len());
             let mut barred = None;

@@ -43,15 +43,21 @@ impl Roots {
     }
 }
 
-/// What is wrong with a server's certificate, if that is why a call failed.
-pub(super) fn certificate_problem(error: &(dyn Error + 'static)) -> Option<String> {
+/// What is wrong with a server's TLS, if that is why a call failed.
+pub(super) fn tls_problem(error: &(dyn Error + 'static)) -> Option<String> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         // An `io::Error` hides what it was made of from `source`.
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref());
-        if let Some(rustls::Error::InvalidCertificate(problem)) = tls {
-            return Some(format!("the server's certificate {}", in_words(problem)));
+        match tls {
+            Some(rustls::Error::InvalidCertificate(problem)) => {
+                return Some(format!("the server's certificate {}", in_words(problem)));
+            }
+            Some(rustls::Error::InvalidMessage(_)) => {
+                return Some("the server does not speak TLS there".to_owned());
+            }
+            _ => {}
         }
         cause = inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source());
     }

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 
 use super::stub::{Reply, Stub};
 use super::{SECRET, Still, bearer, client};
+use crate::odd_answers::gzip_bomb;
 
 const PATIENT: Duration = Duration::from_secs(20);
 const HASTY: Duration = Duration::from_millis(300);
@@ -136,6 +137,17 @@ async fn an_answer_without_end_is_not_read_to_its_end() {
 async fn an_answer_of_the_longest_length_is_read() {
     let server = Stub::replying(vec![Reply::Zeros(BODY_LEN_MAX)]).await;
     assert_eq!(answered(put(&client(PATIENT), &server.url).await).body.len(), BODY_LEN_MAX);
+}
+
+/// Nothing is asked to be compressed, so nothing is unpacked beyond its bound.
+#[tokio::test]
+async fn a_compressed_answer_is_taken_as_it_comes() {
+    let bomb = gzip_bomb(20_000);
+    let head = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n";
+    let reply = Reply::Bytes([head.as_bytes(), &bomb].concat());
+    let server = Stub::replying(vec![reply]).await;
+    assert_eq!(answered(put(&client(PATIENT), &server.url).await).body, bomb);
+    assert_eq!(server.requests()[0].header("accept-encoding"), None);
 }
 
 #[tokio::test]

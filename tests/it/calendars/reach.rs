@@ -15,7 +15,7 @@ use calendar_sync::calendar::http::{
 use reqwest::Method;
 use tokio::net::TcpListener;
 
-use super::stub::{Reply, Stub};
+use super::stub::{Reply, Seen, Stub};
 use super::{SECRET, Still, bearer};
 use crate::settings::{KEY, ON_THIS_MACHINE, PROVIDER, program, text};
 
@@ -280,10 +280,7 @@ async fn through_a_proxy_names_are_the_proxys_and_addresses_are_judged_here() {
     let (code, said) = discovered("https://dav.example.com/", &proxied).await;
     assert_eq!(code, Some(1), "{said}");
     let seen = server.requests();
-    assert_eq!(
-        seen.iter().map(|seen| seen.line()).collect::<Vec<_>>(),
-        ["CONNECT dav.example.com:443"]
-    );
+    assert_eq!(seen.iter().map(Seen::line).collect::<Vec<_>>(), ["CONNECT dav.example.com:443"]);
     assert_eq!(seen[0].header("authorization"), None);
     let (_, said) = discovered("https://dav.example.com/", &[("ALL_PROXY", "socks5://h:1")]).await;
     assert!(said.contains("ALL_PROXY is not the http:// or https:// URL of a proxy"), "{said}");

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use booking::{CalendarKind, ConnectionId, Rules};
 use calendar_sync::calendar::Credentials;
-use calendar_sync::calendar::http::{Http, HttpOptions};
+use calendar_sync::calendar::http::{Http, HttpOptions, Reach};
 use calendar_sync::cli::encode::{OutgoingEvent, encode};
 use calendar_sync::clock::Surroundings;
 use calendar_sync::config::{Given, Settings};
@@ -45,7 +45,7 @@ pub(crate) use crate::wait::{PATIENCE, until};
 use made::{caldav, google, microsoft};
 pub(crate) use made::{
     contrary_google, contrary_graph, demanding, embedded, graph, graph_on_postgres, ignorant,
-    radicale, real, switched, xandikos,
+    plain_caldav, radicale, real, switched, xandikos,
 };
 pub(crate) use reader::{Reader, record};
 
@@ -72,6 +72,8 @@ pub(crate) struct World {
     pub(crate) rules: Rules,
     pub(crate) emit: EmitOptions,
     pub(crate) meter: Option<Arc<Metrics>>,
+    /// What workers call with.
+    pub(crate) http: Http,
     pub(crate) surroundings: Surroundings,
     pub(crate) installation: Uuid,
     records: Vec<RawRecord>,
@@ -90,12 +92,16 @@ pub(crate) struct Connected {
 }
 
 pub(crate) fn client(surroundings: &Surroundings) -> Http {
-    let timeout = Duration::from_secs(10);
+    client_with(surroundings, Duration::from_secs(10), on_this_machine())
+}
+
+/// A client that gives a call so much time.
+pub(crate) fn client_with(surroundings: &Surroundings, timeout: Duration, reach: Reach) -> Http {
     let options = HttpOptions {
         call_timeout: timeout,
         connect_timeout: timeout,
         proxy_from_environment: false,
-        reach: on_this_machine(),
+        reach,
         clock: Arc::clone(&surroundings.clock),
     };
     Http::new(options).expect("these limits are sound")
@@ -162,6 +168,7 @@ impl World {
             rules,
             emit: emit_options(),
             meter: None,
+            http: client(&surroundings),
             surroundings,
             installation: installation.id,
             records: Vec::new(),
@@ -285,7 +292,11 @@ impl World {
 
     /// A provider's new, empty calendar, not connected yet.
     pub(crate) async fn prepare(&self, number: u128) -> Connected {
-        let place = self.host.new_calendar().await;
+        self.prepare_at(number, self.host.new_calendar().await)
+    }
+
+    /// The same, of this place.
+    pub(crate) fn prepare_at(&self, number: u128, place: Place) -> Connected {
         let provider = provider(number);
         let kind = self.host.kind();
         let id = connection_id(self.installation, provider, kind, &place.subject, &place.calendar);
@@ -327,11 +338,18 @@ impl World {
         row.expect("it was connected").state
     }
 
+    /// What is told of a connection: why what is due does not go through.
+    pub(crate) async fn trouble(&self, connected: &Connected) -> Option<String> {
+        let rows = self.store.connections().await.expect("the store answers");
+        let mut rows = rows.into_iter().filter(|row| row.connection.id == connected.id);
+        rows.next().expect("it was connected").last_error
+    }
+
     // ---- sending ----
 
     /// A worker with these options.
     pub(crate) fn worker_with(&self, options: EmitOptions) -> Worker {
-        let accounts = SealedAccounts::new(sealer(), client(&self.surroundings));
+        let accounts = SealedAccounts::new(sealer(), self.http.clone());
         let emitter = Emitter::new(
             Arc::clone(&self.store),
             Arc::new(accounts),
