@@ -2,9 +2,9 @@
 //! that are.
 //!
 //! The blocks are IANA's: the IPv4 and IPv6 Special-Purpose Address Registries, the IPv4 Multicast
-//! Address Space Registry, and of IPv6 all that is not in the Global Unicast block 2000::/3 (IPv6
+//! Address Space Registry, and of IPv6 all that is not in the Global Unicast block `2000::/3` (IPv6
 //! Address Space registry), each with the document that reserves it. What the registries call
-//! globally reachable inside a block that is reserved as a whole (192.0.0.9, 2001:1::1, …) is
+//! globally reachable inside a block that is reserved as a whole (192.0.0.9, `2001:1::1`, …) is
 //! anycast for other protocols: no calendar is there.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};

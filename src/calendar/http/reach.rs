@@ -172,7 +172,7 @@ impl Proxy {
 
     /// For the client.
     pub(super) fn into_client(self) -> reqwest::Result<reqwest::Proxy> {
-        let except = self.except.as_ref().map(|list| list.expose_secret());
+        let except = self.except.as_ref().map(SecretString::expose_secret);
         let except = except.and_then(reqwest::NoProxy::from_string);
         let url = self.url.expose_secret();
         let proxy =

@@ -20,7 +20,7 @@ use super::{SECRET, Still, bearer};
 use crate::settings::{KEY, ON_THIS_MACHINE, PROVIDER, program, text};
 
 /// Where servers may be, in these facts.
-const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1));
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Where none may.
 const INSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 

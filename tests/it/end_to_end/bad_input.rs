@@ -74,7 +74,7 @@ fn origin_of(url: &str) -> String {
 
 /// A booking for a calendar whose server is out of order in this manner, until it is mended.
 async fn told_and_waited_out(world: &mut World, manner: Manner, told: &str) {
-    world.http = client_with(&world.surroundings, CALL_MAX, on_this_machine());
+    world.http = Some(client_with(&world.surroundings, CALL_MAX, on_this_machine()));
     world.emit.call_timeout = CALL_MAX;
     let front = Front::before(&world.origin(), manner, None).await;
     let host = world.connect_at(&front.origin("http")).await;
@@ -132,9 +132,8 @@ pub(super) async fn a_compressed_bomb_is_not_unpacked(world: &mut World) {
 
 /// Where a setting does not let workers go; mended by the setting.
 pub(super) async fn an_address_that_is_not_open_is_told_and_waited_out(world: &mut World) {
-    let open = world.http.clone();
     let closed = Reach::Guarded(Guard::of(Networks::default()));
-    world.http = client_with(&world.surroundings, CALL_MAX, closed);
+    world.http = Some(client_with(&world.surroundings, CALL_MAX, closed));
     let host = world.connect_at(&world.origin()).await;
     let before = world.host.requests();
     let mut story = Story::of("a", provider(1));
@@ -148,6 +147,6 @@ pub(super) async fn an_address_that_is_not_open_is_told_and_waited_out(world: &m
     assert_eq!(world.host.requests(), before, "nobody has come");
     assert_eq!(world.state(&host).await, ConnectionState::Active);
     assert!(world.dead_letters().await.is_empty());
-    world.http = open;
+    world.http = None;
     world.all_drains(&host).await;
 }

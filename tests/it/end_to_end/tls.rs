@@ -14,7 +14,8 @@ async fn told_and_waited_out(world: &mut World, flaw: Option<Flaw>, told: &str) 
     let authority = Authority::new();
     let good = authority.server(Flaw::None, &["http/1.1"]);
     let bad = flaw.map(|flaw| authority.server(flaw, &["http/1.1"]));
-    world.http = client_with(&world.surroundings, CALL_MAX, trusting(&authority.pem()));
+    let trusting = trusting(&authority.pem());
+    world.http = Some(client_with(&world.surroundings, CALL_MAX, trusting));
     let front = Front::before(&world.origin(), Manner::Page, bad).await;
     let host = world.connect_at(&front.origin("https")).await;
     let before = world.host.requests();

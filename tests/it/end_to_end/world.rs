@@ -72,8 +72,8 @@ pub(crate) struct World {
     pub(crate) rules: Rules,
     pub(crate) emit: EmitOptions,
     pub(crate) meter: Option<Arc<Metrics>>,
-    /// What workers call with.
-    pub(crate) http: Http,
+    /// What workers call with, if not each with a client of its own.
+    pub(crate) http: Option<Http>,
     pub(crate) surroundings: Surroundings,
     pub(crate) installation: Uuid,
     records: Vec<RawRecord>,
@@ -168,7 +168,7 @@ impl World {
             rules,
             emit: emit_options(),
             meter: None,
-            http: client(&surroundings),
+            http: None,
             surroundings,
             installation: installation.id,
             records: Vec::new(),
@@ -349,7 +349,8 @@ impl World {
 
     /// A worker with these options.
     pub(crate) fn worker_with(&self, options: EmitOptions) -> Worker {
-        let accounts = SealedAccounts::new(sealer(), self.http.clone());
+        let http = self.http.clone().unwrap_or_else(|| client(&self.surroundings));
+        let accounts = SealedAccounts::new(sealer(), http);
         let emitter = Emitter::new(
             Arc::clone(&self.store),
             Arc::new(accounts),
