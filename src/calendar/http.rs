@@ -3,25 +3,37 @@
 //!
 //! It knows no calendar, no URL and no meaning of a status code.
 
-use std::error::Error as _;
+mod clients;
+
+mod networks;
+
+mod reach;
+
+mod roots;
+
+pub use clients::USER_AGENT;
+pub use networks::{BLOCKS, Barred, Block, Networks, reserved};
+pub use reach::{Guard, Lookup, Reach, SystemLookup};
+pub use roots::Roots;
+
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use data_encoding::BASE64;
+use reqwest::Method;
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
     InvalidHeaderValue, LOCATION, RETRY_AFTER,
 };
-use reqwest::{Method, redirect, retry};
 use secrecy::ExposeSecret as _;
 use url::Url;
 
+use self::clients::{Bounds, Clients};
 use super::{Answer, Credentials};
 use crate::clock::Clock;
 
-/// How every request names its sender.
-pub const USER_AGENT: &str = concat!("calendar-sync/", env!("CARGO_PKG_VERSION"));
 /// The longest answer that is read, in bytes. A longer one counts as lost.
 pub const BODY_LEN_MAX: usize = 1024 * 1024;
 /// The longest pause that a `Retry-After` can ask for.
@@ -34,12 +46,6 @@ pub const READ_CALLS_MAX: u32 = 2;
 const ETAG_LEN_MAX: usize = 512;
 /// The longest text about a lost call, in characters.
 const MESSAGE_LEN_MAX: usize = 300;
-/// Idle connections kept for each host. Servers close idle ones at their own time, and a call on
-/// a connection that is just being closed ends as unknown: few, and not for long.
-const IDLE_CONNECTIONS_MAX: usize = 8;
-/// How long an idle connection is kept.
-const IDLE_CONNECTION_AGE_MAX: Duration = Duration::from_secs(15);
-
 /// The limits of the client.
 #[derive(Clone)]
 pub struct HttpOptions {
@@ -49,6 +55,8 @@ pub struct HttpOptions {
     pub connect_timeout: Duration,
     /// Whether `HTTPS_PROXY` and its like are obeyed.
     pub proxy_from_environment: bool,
+    /// Where calls may go.
+    pub reach: Reach,
     /// The hour, for a `Retry-After` that is a date.
     pub clock: Arc<dyn Clock>,
 }
@@ -59,6 +67,12 @@ pub enum HttpError {
     /// TLS or the name resolver could not be set up.
     #[error("cannot build the HTTP client")]
     Build(#[source] reqwest::Error),
+    /// The environment's proxy is none that we can use.
+    #[error("{variable} is not the http:// or https:// URL of a proxy")]
+    Proxy {
+        /// Which variable names it.
+        variable: &'static str,
+    },
     /// A time-out of zero ends every call before it begins; a connect time-out above the call's
     /// never applies.
     #[error(
@@ -76,7 +90,7 @@ pub enum HttpError {
 /// The client. Clones share one pool of connections.
 #[derive(Clone)]
 pub struct Http {
-    client: reqwest::Client,
+    clients: Clients,
     call_timeout: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -139,24 +153,14 @@ pub struct Response {
 impl Http {
     /// Builds the client.
     pub fn new(options: HttpOptions) -> Result<Self, HttpError> {
-        let HttpOptions { call_timeout, connect_timeout, proxy_from_environment, clock } = options;
+        let HttpOptions { call_timeout, connect_timeout, proxy_from_environment, reach, clock } =
+            options;
         if connect_timeout.is_zero() || connect_timeout > call_timeout {
             return Err(HttpError::Timeouts { call_timeout, connect_timeout });
         }
-        let builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            // A redirect would carry a write, and its credentials, to where nobody sent them.
-            .redirect(redirect::Policy::none())
-            // One attempt is one call: what is tried again is decided by the outcome table.
-            .retry(retry::never())
-            .referer(false)
-            .timeout(call_timeout)
-            .connect_timeout(connect_timeout)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            .pool_idle_timeout(IDLE_CONNECTION_AGE_MAX);
-        let builder = if proxy_from_environment { builder } else { builder.no_proxy() };
-        let client = builder.build().map_err(HttpError::Build)?;
-        Ok(Self { client, call_timeout, clock })
+        let bounds = Bounds { call_timeout, connect_timeout };
+        let clients = Clients::new(bounds, reach, proxy_from_environment)?;
+        Ok(Self { clients, call_timeout, clock })
     }
 
     /// Ends some reading calls that have not ended in the time of `calls` of them.
@@ -194,11 +198,16 @@ impl Http {
 
     /// As [`Self::exchange`], with another bound on the answer's length, in bytes.
     pub async fn exchange_up_to(&self, request: Request<'_>, len_max: usize) -> Exchanged {
+        let unsent = |message| Exchanged::Lost { sent: false, message };
+        let client = match self.clients.for_url(&request.url) {
+            Ok(client) => client,
+            Err(barred) => return unsent(barred.to_string()),
+        };
         let prepared = match prepare(request) {
             Ok(prepared) => prepared,
-            Err(error) => return Exchanged::Lost { sent: false, message: error.to_string() },
+            Err(error) => return unsent(error.to_string()),
         };
-        let mut answer = match self.client.execute(prepared).await {
+        let mut answer = match client.execute(prepared).await {
             Ok(answer) => answer,
             Err(error) => return lost(error),
         };
@@ -376,7 +385,7 @@ fn lost_in_answer(error: reqwest::Error) -> Exchanged {
     Exchanged::Lost { sent: true, message: describe(error) }
 }
 
-/// The chain of causes, without the URL.
+/// The chain of causes, without the URL; a refusal of ours, or a certificate, in its own words.
 fn describe(error: reqwest::Error) -> String {
     if error.is_timeout() {
         let stage = if error.is_connect() { "connecting" } else { "the call" };
@@ -386,10 +395,14 @@ fn describe(error: reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {
+        if let Some(barred) = source.downcast_ref::<Barred>() {
+            return barred.to_string();
+        }
         text.push_str(": ");
         text.push_str(&source.to_string());
         cause = source.source();
     }
+    let text = roots::tls_problem(&error).unwrap_or(text);
     text.chars().take(MESSAGE_LEN_MAX).collect()
 }
 

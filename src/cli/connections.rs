@@ -182,15 +182,15 @@ impl ConnectionsCommand {
     ) -> anyhow::Result<()> {
         match self {
             Self::Add(AddCommand::Caldav(args)) => {
-                let account = args.account()?;
+                let account = args.account(settings)?;
                 add(&args.common, account, settings, surroundings, out).await
             }
             Self::Add(AddCommand::Google(args)) => {
-                let account = args.account()?;
+                let account = args.account(settings)?;
                 add(&args.common, account, settings, surroundings, out).await
             }
             Self::Add(AddCommand::Microsoft(args)) => {
-                let account = args.account()?;
+                let account = args.account(settings)?;
                 add(&args.common, account, settings, surroundings, out).await
             }
             Self::Discover(command) => command.run(settings, surroundings, out).await,
@@ -216,10 +216,10 @@ impl ConnectionsCommand {
 }
 
 impl CaldavArgs {
-    fn account(&self) -> anyhow::Result<Account> {
+    fn account(&self, settings: &Settings) -> anyhow::Result<Account> {
         let calendar = calendar_name(CalendarKind::Caldav, &self.calendar_url)
             .map_err(|error| UsageError(format!("--calendar-url: {error}")))?;
-        warn_of_plain_http("--calendar-url", &calendar);
+        admit("--calendar-url", &calendar, settings)?;
         let (username, credentials) = self.login.read()?;
         Ok(Account {
             kind: CalendarKind::Caldav,
@@ -232,15 +232,17 @@ impl CaldavArgs {
 }
 
 impl GoogleArgs {
-    fn account(&self) -> anyhow::Result<Account> {
+    fn account(&self, settings: &Settings) -> anyhow::Result<Account> {
         let Self { calendar_id, subject, base_url, tokens, .. } = self;
+        let base_url = api_address(base_url, settings)?;
         account(calendar_id, subject, base_url, tokens, Issuer::Google)
     }
 }
 
 impl MicrosoftArgs {
-    fn account(&self) -> anyhow::Result<Account> {
+    fn account(&self, settings: &Settings) -> anyhow::Result<Account> {
         let Self { calendar_id, subject, base_url, tenant, tokens, .. } = self;
+        let base_url = api_address(base_url, settings)?;
         let tenant =
             Tenant::parse(tenant).map_err(|error| UsageError(format!("--tenant: {error}")))?;
         account(calendar_id, subject, base_url, tokens, Issuer::Microsoft(tenant))
@@ -251,14 +253,14 @@ impl MicrosoftArgs {
 fn account(
     calendar_id: &str,
     subject: &str,
-    base_url: &str,
+    base_url: String,
     tokens: &GrantArgs,
     issuer: Issuer,
 ) -> anyhow::Result<Account> {
     let kind = issuer.kind();
     let calendar = calendar_name(kind, calendar_id)
         .map_err(|error| UsageError(format!("--calendar-id: {error}")))?;
-    let (base_url, subject) = (api_address(base_url)?, one_line("--subject", subject)?);
+    let subject = one_line("--subject", subject)?;
     Ok(Account { kind, subject, calendar, base_url, kept: tokens.read(issuer)? })
 }
 
@@ -280,11 +282,11 @@ fn check_client(kept: &Kept, settings: &OauthSettings) -> Result<(), UsageError>
 }
 
 /// The value of `--base-url`, without a slash at its end.
-pub(super) fn api_address(base_url: &str) -> Result<String, UsageError> {
+pub(super) fn api_address(base_url: &str, settings: &Settings) -> Result<String, UsageError> {
     let base_url = crate::config::value::http_url(base_url)
         .map_err(|problem| UsageError(format!("--base-url {problem}")))?;
     let base_url = base_url.as_str().trim_end_matches('/').to_owned();
-    warn_of_plain_http("--base-url", &base_url);
+    admit("--base-url", &base_url, settings)?;
     Ok(base_url)
 }
 
@@ -305,13 +307,12 @@ pub(super) fn one_line(option: &str, text: &str) -> Result<String, UsageError> {
     }
 }
 
-/// Credentials over plain HTTP are for a server on this machine.
-pub(super) fn warn_of_plain_http(option: &str, url: &str) {
-    let Ok(url) = Url::parse(url) else { return };
-    let local = crate::config::value::is_local(&url);
-    if url.scheme() == "http" && !local {
-        tracing::warn!("{option} is not https: the credentials will travel unencrypted");
-    }
+/// Whether an address may be asked, as far as it says so itself: a name is looked up when it is asked,
+/// and judged again each time.
+fn admit(option: &str, url: &str, settings: &Settings) -> Result<(), UsageError> {
+    let wrong = |problem: &dyn std::fmt::Display| UsageError(format!("{option}: {problem}"));
+    let url = Url::parse(url).map_err(|error| wrong(&error))?;
+    settings.http.networks.admit_url(&url).map_err(|barred| wrong(&barred))
 }
 
 async fn add(
@@ -379,7 +380,8 @@ fn list(
     let mut columns = Columns::new([
         "ID", "PROVIDER", "KIND", "ACCOUNT", "CALENDAR", "STATE", "DEST", "DUE", "LIVE", "DRIFT",
     ]);
-    for CountedConnection { connection: one, pending, live, drift, swept: _ } in connections {
+    for counted in connections {
+        let CountedConnection { connection: one, pending, live, drift, .. } = counted;
         columns.row([
             one.id.to_string(),
             one.provider.to_string(),
@@ -396,9 +398,12 @@ fn list(
     for line in columns.lines() {
         writeln!(out, "{line}")?;
     }
-    for CountedConnection { connection: one, .. } in connections {
+    for CountedConnection { connection: one, last_error, .. } in connections {
         repair::tell_halted(one, out)?;
         tell_unrenewed(one, out)?;
+        if let Some(error) = last_error {
+            writeln!(out, "\n{} does not take what is due: {}", one.id, printable(error))?;
+        }
         let Some(reason) = &one.parked_reason else { continue };
         let reason = printable(reason);
         if one.state == ConnectionState::Removing {
@@ -429,7 +434,7 @@ fn tell_unrenewed(one: &ConnectionRow, out: &mut Out<impl Write>) -> std::io::Re
 
 /// All but the credentials.
 fn to_json(counted: &CountedConnection) -> serde_json::Value {
-    let CountedConnection { connection, pending, live, drift, swept } = counted;
+    let CountedConnection { connection, pending, live, drift, swept, last_error } = counted;
     json!({
         "connection_id": connection.id,
         "provider_id": connection.provider,
@@ -442,6 +447,7 @@ fn to_json(counted: &CountedConnection) -> serde_json::Value {
         "renewal_failures": connection.renewal_failures,
         "renewal_error": connection.renewal_error,
         "destination": connection.destination,
+        "last_error": last_error,
         "pending": pending,
         "live": live,
         "drift": drift,

@@ -33,6 +33,7 @@ use super::open::open_installation;
 use super::out::Out;
 use super::stop::{Signals, until_stopped};
 use super::work::{Shared, ops, sealer, work};
+use crate::calendar::http::Networks;
 use crate::clock::Surroundings;
 use crate::config::{Backend, Given, KafkaSettings, Settings};
 use crate::consumer::embedded::EmbeddedCluster;
@@ -194,7 +195,8 @@ async fn settings_and_parts(
     // The runbook's bookings are of its own time.
     given.fall_back("content.horizon", "2000-01-01T00:00:00Z");
     given.fall_back("ops.admin_token", &surroundings.dice.token().simple().to_string());
-    let settings = Settings::parse(&given)?;
+    let mut settings = Settings::parse(&given)?;
+    settings.http.networks.allowed.extend(Networks::loopback());
     let google = GoogleEmulator::start(Options::strict(Arc::clone(&surroundings.clock)));
     let google = google.await.context("cannot start Google's emulator")?;
     Ok((settings, Parts { broker, google, dir }))

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::columns::{Columns, or_dash, printable};
-use super::connections::{api_address, warn_of_plain_http};
+use super::connections::api_address;
 use super::out::Out;
 use super::redrive::http;
 use super::secret_input::{LoginArgs, TokenArgs};
@@ -97,13 +97,13 @@ impl DiscoverCommand {
         match self {
             Self::Caldav(args) => args.run(settings, surroundings, out).await,
             Self::Google(DiscoverGoogleArgs { base_url, token, json }) => {
-                let (base_url, credentials) = (api_address(base_url)?, token.read()?);
+                let (base_url, credentials) = (api_address(base_url, settings)?, token.read()?);
                 let http = http(settings, surroundings)?;
                 let found = google::discovery::discover(&http, &base_url, &credentials).await?;
                 Ok(tell_listed(&found, *json, out)?)
             }
             Self::Microsoft(DiscoverMicrosoftArgs { base_url, token, json }) => {
-                let (base_url, credentials) = (api_address(base_url)?, token.read()?);
+                let (base_url, credentials) = (api_address(base_url, settings)?, token.read()?);
                 let http = http(settings, surroundings)?;
                 let found = microsoft::discovery::discover(&http, &base_url, &credentials).await?;
                 Ok(tell_listed(&found, *json, out)?)
@@ -119,7 +119,6 @@ impl DiscoverCaldavArgs {
         surroundings: &Surroundings,
         out: &mut Out<impl Write + Send>,
     ) -> anyhow::Result<()> {
-        warn_of_plain_http("--url", &self.url);
         let (_, credentials) = self.login.read()?;
         let http = http(settings, surroundings)?;
         tell(&discover(&http, &self.url, &credentials).await?, self.json, out)?;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use crate::calendar::http::{Http, HttpOptions};
+use crate::calendar::http::{Guard, Http, HttpOptions, Reach};
 use crate::clock::Surroundings;
-use crate::config::Settings;
+use crate::config::{HttpSettings, Settings};
 use crate::pipeline::Pipeline;
 use crate::pipeline::redrive::Redriven;
 use crate::pipeline::schemas::{NoRegistry, Schemas};
@@ -24,7 +24,8 @@ pub fn pipeline(
     let schemas: Arc<dyn Schemas> = match &settings.registry {
         None => Arc::new(NoRegistry),
         Some(registry) => {
-            let http = http(settings, surroundings)?;
+            // Its address is a setting: it may be anywhere.
+            let http = client(settings, surroundings, Reach::Anywhere)?;
             let credentials = registry.credentials.clone();
             let clock = Arc::clone(&surroundings.clock);
             Arc::new(Registry::new(http, registry.url.clone(), credentials, clock))
@@ -33,12 +34,19 @@ pub fn pipeline(
     Ok(Pipeline::new(store, schemas, rules, surroundings.clone()))
 }
 
-/// The one HTTP client, with the settings' bounds.
+/// The client that asks calendars, with the settings' bounds.
 pub fn http(settings: &Settings, surroundings: &Surroundings) -> anyhow::Result<Http> {
+    let HttpSettings { networks, roots } = settings.http.clone();
+    let guard = Guard { roots, ..Guard::of(networks) };
+    client(settings, surroundings, Reach::Guarded(guard))
+}
+
+fn client(settings: &Settings, surroundings: &Surroundings, reach: Reach) -> anyhow::Result<Http> {
     let options = HttpOptions {
         call_timeout: settings.emit.call_timeout,
         connect_timeout: settings.emit.connect_timeout,
         proxy_from_environment: true,
+        reach,
         clock: Arc::clone(&surroundings.clock),
     };
     Http::new(options).context("cannot build the HTTP client")

@@ -22,6 +22,8 @@ pub mod kafka;
 
 pub mod secrets;
 
+pub mod http;
+
 pub mod limits;
 
 pub mod oauth;
@@ -37,6 +39,7 @@ mod tests;
 
 pub use error::{SettingError, SettingErrors};
 pub use given::{CONFIG_VARIABLE, Effective, Given, Source, environment, variable};
+pub use http::HttpSettings;
 pub use kafka::{GroupProtocol, KafkaSettings, SecurityProtocol, StartFrom};
 pub use limits::{LimitSettings, PerMinute};
 pub use markdown::{MARKER_BEGIN, MARKER_END, table_markdown};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use booking::content::Template;
 use chrono::{DateTime, Utc};
+use ipnet::IpNet;
 use secrecy::zeroize::Zeroize;
 use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 use url::Url;
@@ -201,6 +202,11 @@ impl<'a> Reader<'a> {
     /// UUIDs.
     pub fn uuids(&mut self, name: &'static str) -> Vec<Uuid> {
         self.read(name, |text, _| value::uuids(text)).unwrap_or_default()
+    }
+
+    /// Networks.
+    pub fn networks(&mut self, name: &'static str) -> Vec<IpNet> {
+        self.read(name, |text, _| value::networks(text)).unwrap_or_default()
     }
 
     /// A moment that need not be given.

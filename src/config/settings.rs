@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::checks;
 use super::error::SettingErrors;
 use super::given::Given;
+use super::http::HttpSettings;
 use super::kafka::KafkaSettings;
 use super::limits::LimitSettings;
 use super::oauth::OauthSettings;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub emit: EmitSettings,
     /// How often calendars are asked.
     pub limits: LimitSettings,
+    /// Where calendars may be.
+    pub http: HttpSettings,
     /// What is otherwise in a calendar than we left it.
     pub repair: RepairSettings,
     /// What calendars show.
@@ -233,6 +236,7 @@ impl Settings {
             },
             emit: emit(reader),
             limits: LimitSettings::read(reader),
+            http: HttpSettings::read(reader),
             repair: repair(reader),
             content: ContentSettings {
                 uid_domain: reader.domain("content.uid_domain"),

@@ -1,6 +1,7 @@
 //! The one list of settings: each key, its environment variable, its default, what it means and
 //! what it may hold. Whoever adds a setting adds a line here and a field in [`super::settings`].
 
+use super::http::HTTP;
 use super::limits::LIMITS;
 
 /// One setting.
@@ -75,6 +76,8 @@ pub enum Allowed {
     Listen,
     /// A token that an HTTP header can carry.
     Token,
+    /// Networks in CIDR notation.
+    Networks,
 }
 
 impl Key {
@@ -91,7 +94,7 @@ impl Key {
     /// absent, as compose files write `KEY=${KEY:-}`.
     pub fn may_be_empty(&self) -> bool {
         match self.allowed {
-            Allowed::Uuids | Allowed::OnlyTrue | Allowed::Template => true,
+            Allowed::Uuids | Allowed::OnlyTrue | Allowed::Template | Allowed::Networks => true,
             Allowed::Text
             | Allowed::Number { .. }
             | Allowed::Rising { .. }
@@ -123,7 +126,7 @@ impl Key {
     }
 }
 
-const fn key(
+pub(super) const fn key(
     name: &'static str,
     allowed: Allowed,
     default: Option<&'static str>,
@@ -148,13 +151,14 @@ pub const PROPERTIES: &str = "kafka.properties.";
 pub const PROPERTIES_VARIABLE: &str = "KAFKA_PROPERTIES_";
 
 /// The settings of one concern, in the order of the README.
-pub const SECTIONS: [&[Key]; 13] = [
+pub const SECTIONS: [&[Key]; 14] = [
     KAFKA,
     REGISTRY,
     STORE,
     INGEST,
     EMIT,
     LIMITS,
+    HTTP,
     REPAIR,
     CONTENT,
     INSTALLATION,

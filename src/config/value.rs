@@ -2,12 +2,13 @@
 //! complaint never repeats the value: it may be a secret.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use booking::IcalUid;
 use booking::content::Template;
 use chrono::{DateTime, Utc};
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
+use ipnet::IpNet;
 use secrecy::SecretBox;
 use secrecy::zeroize::Zeroizing;
 use tracing_subscriber::EnvFilter;
@@ -60,6 +61,9 @@ impl fmt::Display for Allowed {
             Self::NamedKeys => {
                 write!(f, "`name=key` with commas between, at most {OLD_KEYS_MAX}; keys as above")
             }
+            Self::Networks => f.write_str(
+                "networks with commas, as in `10.1.0.0/16`, `192.0.2.7/32` or `fd12:3456::/32`",
+            ),
             Self::File => f.write_str("the path of a file"),
             Self::LogFilter => f.write_str(
                 "`error`, `warn`, `info`, `debug`, `trace`, or a list of `module=level`",
@@ -154,6 +158,34 @@ pub fn uuids(value: &str) -> Result<Vec<Uuid>, Problem> {
     ids.sort_unstable();
     ids.dedup();
     Ok(ids)
+}
+
+/// The longest list of networks.
+pub const NETWORKS_MAX: usize = 200;
+
+/// Networks, with commas between. One whose address has more bits than its length is a slip, and not
+/// widened.
+pub fn networks(value: &str) -> Result<Vec<IpNet>, Problem> {
+    if value.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut networks = Vec::new();
+    for (at, item) in value.split(',').enumerate() {
+        let at = at + 1;
+        let net: IpNet = item.trim().parse().map_err(|_| match item.trim().parse::<IpAddr>() {
+            Ok(IpAddr::V4(_)) => format!("has an address without a length at place {at} (/32?)"),
+            Ok(IpAddr::V6(_)) => format!("has an address without a length at place {at} (/128?)"),
+            Err(_) => format!("has no network at place {at}"),
+        })?;
+        if net != net.trunc() {
+            return Err(format!("has {net} at place {at}; is {} meant?", net.trunc()));
+        }
+        networks.push(net);
+        if networks.len() > NETWORKS_MAX {
+            return Err(format!("has more than {NETWORKS_MAX} networks"));
+        }
+    }
+    Ok(networks)
 }
 
 /// A moment.

@@ -434,6 +434,8 @@ pub struct CountedConnection {
     pub drift: i64,
     /// What came of its last sweep.
     pub swept: Option<String>,
+    /// Why something that is due on it has not gone through: of what waits longest for its next try.
+    pub last_error: Option<String>,
 }
 
 /// The state of a connection.

@@ -16,15 +16,15 @@ use booking::{
     BookingId, CalendarKind, Change, ConnectionId, Details, EventId, IcalUid, ProviderId, Rules,
     Status,
 };
-use calendar_sync::calendar::http::{Http, HttpOptions};
-use calendar_sync::calendar::{self, Account, Calendar, Credentials};
+use calendar_sync::calendar::http::{Http, HttpOptions, Reach};
+use calendar_sync::calendar::{self, Account, Credentials};
 use calendar_sync::cli::encode::{OutgoingEvent, encode};
 use calendar_sync::clock::{Clock as _, Dice as _, Surroundings, SystemClock, SystemDice};
 use calendar_sync::consumer::{BatchPlace, BatchSink as _, RawRecord, Taken};
 use calendar_sync::emit::backoff::Backoff;
 use calendar_sync::emit::drift::Policy;
 use calendar_sync::emit::limits::{Limit, Limits, Rate};
-use calendar_sync::emit::{Accounts, EmitOptions, Emitter, RepairOptions, Unopened};
+use calendar_sync::emit::{Accounts, EmitOptions, Emitter, Opened, RepairOptions, Unopened};
 use calendar_sync::emulator::GoogleEmulator;
 use calendar_sync::emulator::google::Options;
 use calendar_sync::pipeline::Pipeline;
@@ -127,6 +127,7 @@ impl Bench {
             call_timeout: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(5),
             proxy_from_environment: false,
+            reach: Reach::Anywhere,
             clock: Arc::clone(&surroundings.clock),
         };
         let accounts = Arc::new(Bearer(Http::new(http).expect("these limits are sound")));
@@ -201,14 +202,14 @@ struct Bearer(Http);
 
 #[async_trait]
 impl Accounts for Bearer {
-    async fn open(&self, row: &ConnectionRow) -> Result<Arc<dyn Calendar>, Unopened> {
+    async fn open(&self, row: &ConnectionRow) -> Result<Opened, Unopened> {
         let account = Account {
             connection: row.id,
             base_url: row.base_url.clone(),
             calendar: row.calendar.clone(),
             credentials: Credentials::Bearer { token: SecretString::from(TOKEN) },
         };
-        Ok(calendar::open(row.kind, account, &self.0))
+        Ok(Opened::lasting(calendar::open(row.kind, account, &self.0)))
     }
 }
 

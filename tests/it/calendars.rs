@@ -1,5 +1,9 @@
 //! Calendars: what is written, what is sent, and what is made of the answers.
 
+mod reach;
+
+mod tls;
+
 mod stub;
 
 mod ical;
@@ -26,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use booking::{ConnectionId, Content, IcalUid, Marker};
-use calendar_sync::calendar::http::{Http, HttpOptions};
+use calendar_sync::calendar::http::{Guard, Http, HttpOptions, Networks, Reach};
 use calendar_sync::calendar::{Account, Credentials};
 use calendar_sync::clock::Clock;
 use chrono::{DateTime, Utc};
@@ -48,11 +52,17 @@ impl Clock for Still {
     }
 }
 
+/// As the service goes about, where the loopback addresses are allowed: the servers are there.
+pub(crate) fn on_this_machine() -> Reach {
+    Reach::Guarded(Guard::of(Networks { allowed: Networks::loopback(), plain: Vec::new() }))
+}
+
 fn client(call_timeout: Duration) -> Http {
     let options = HttpOptions {
         call_timeout,
         connect_timeout: call_timeout.min(Duration::from_secs(2)),
         proxy_from_environment: false,
+        reach: on_this_machine(),
         clock: Arc::new(Still),
     };
     Http::new(options).expect("these limits are sound")

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use calendar_sync::clock::{Dice as _, SystemDice};
 use calendar_sync::store::{ConnectionState, Fenced};
 
-use crate::settings::{KEY, PROVIDER, program, text};
+use crate::settings::{KEY, ON_THIS_MACHINE, PROVIDER, program, text};
 use crate::store_contract::env::{Env, Time, connection};
 use crate::store_contract::postgres::Database;
 
@@ -31,7 +31,8 @@ fn command(url: &str, arguments: &[&str], more: &[(&str, &str)]) -> Said {
 
 /// The same, with something on its standard input.
 fn command_reading(url: &str, arguments: &[&str], more: &[(&str, &str)], input: &str) -> Said {
-    let given = [("DATABASE_URL", url), ("SECRETS_KEY", KEY), ("LOG_LEVEL", "warn,sqlx=error")];
+    let level = ("LOG_LEVEL", "warn,sqlx=error");
+    let given = [("DATABASE_URL", url), ("SECRETS_KEY", KEY), level, ON_THIS_MACHINE];
     let given = given.into_iter().filter(|(name, _)| more.iter().all(|(other, _)| other != name));
     let environment: Vec<_> = given.chain(more.iter().copied()).collect();
     let output = program(arguments, &environment, input);

@@ -64,6 +64,13 @@ mod laws;
 
 mod service;
 
+#[macro_use]
+mod front;
+
+mod bad_input;
+
+mod tls;
+
 /// The facts about every calendar.
 macro_rules! every_fact {
     ($make:ident) => {
@@ -334,6 +341,7 @@ mod embedded {
         use super::make;
 
         every_other_fact!(make);
+        every_bad_input_fact!(make);
         every_service_fact!(make);
     }
 }
@@ -402,6 +410,7 @@ mod microsoft {
         mod alone {
             use super::make;
 
+            every_bad_input_fact!(make);
             facts!(make, end_to_end, kept, [her_formatting_stays_around_our_words]);
         }
     }
@@ -463,6 +472,12 @@ mod xandikos {
     }
     every_caldav_fact!(make);
     every_service_fact!(make);
+}
+
+mod plain_caldav {
+    use super::world::plain_caldav as make;
+
+    every_bad_input_fact!(make);
 }
 
 mod ignorant {

@@ -23,6 +23,10 @@ mod services;
 
 mod dav_server;
 
+mod authority;
+
+mod odd_answers;
+
 mod wait;
 
 mod process;

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::NamedTempFile;
 use tokio::process::{Child, Command};
 
-use crate::settings::KEY;
+use crate::settings::{KEY, ON_THIS_MACHINE};
 use crate::wait::{PATIENCE, found};
 
 /// So many lines of a log are shown where something failed.
@@ -28,7 +28,7 @@ impl Worker {
             .arg("run")
             .env_clear()
             // A machine under load has slow statements, which is not what the tests are about.
-            .envs([("SECRETS_KEY", KEY), ("LOG_LEVEL", "info,sqlx=error")])
+            .envs([("SECRETS_KEY", KEY), ("LOG_LEVEL", "info,sqlx=error"), ON_THIS_MACHINE])
             .envs(environment)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

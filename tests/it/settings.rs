@@ -7,6 +7,8 @@ use std::process::{Command, Output, Stdio};
 use calendar_sync::config::{Given, Settings};
 
 pub(crate) const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+/// The setting that lets calendars be on this machine, and its value.
+pub(crate) const ON_THIS_MACHINE: (&str, &str) = ("HTTP_ALLOW_NETWORKS", "127.0.0.0/8,::1/128");
 pub(crate) const PROVIDER: &str = "7f9f2c6e-0c43-4b5c-9d59-0a6b1c9a4a11";
 
 /// The program with exactly this environment.

@@ -165,6 +165,7 @@ macro_rules! every_fact {
             records,
             [
                 what_is_acknowledged_is_applied,
+                the_error_of_what_waits_longest_is_the_connections,
                 what_is_not_acknowledged_stays_due,
                 what_was_deleted_is_cancelled_and_not_busy,
                 an_event_that_is_gone_is_made_anew,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use booking::{CalendarKind, ConnectionId, ProviderId};
-use calendar_sync::calendar::http::{Http, HttpOptions};
+use calendar_sync::calendar::http::{Http, HttpOptions, Reach};
 use calendar_sync::calendar::{self, Calendar as Adapter, Credentials};
 use calendar_sync::clock::SystemClock;
 use calendar_sync::connection::connection_id;
@@ -189,6 +189,7 @@ pub(crate) static HTTP: LazyLock<Http> = LazyLock::new(|| {
         call_timeout: Duration::from_secs(1),
         connect_timeout: Duration::from_secs(1),
         proxy_from_environment: false,
+        reach: Reach::Anywhere,
         clock: Arc::new(SystemClock::start()),
     };
     Http::new(options).expect("these limits are sound")

@@ -164,6 +164,7 @@ fn settings_text(dir: &Path, brokers: &str) -> String {
          limits.google_per_connection = 0\n\
          limits.google_per_application = 0\n\
          emit.verify_after_s = \"{verify_after_s}\"\n\
+         http.allow_networks = \"127.0.0.0/8\"\n\
          content.uid_domain = \"{UID_DOMAIN}\"\n\
          content.pending_as_tentative = true\n\
          secrets.key_file = {key_file}\n\

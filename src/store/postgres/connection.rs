@@ -393,7 +393,11 @@ impl PostgresStore {
                      WHERE e.connection_id = c.connection_id AND e.due) AS pending,
                    (SELECT count(*) FROM effects e
                      WHERE e.connection_id = c.connection_id
-                       AND e.applied_digest IS NOT NULL) AS live
+                       AND e.applied_digest IS NOT NULL) AS live,
+                   (SELECT e.last_error FROM effects e
+                     WHERE e.connection_id = c.connection_id AND e.due
+                       AND e.last_error IS NOT NULL
+                     ORDER BY e.not_before DESC, e.ical_uid DESC LIMIT 1) AS last_error
               FROM connections c JOIN providers p USING (provider_id)
               LEFT JOIN sweeps s USING (connection_id)
              ORDER BY c.provider_id, c.connection_id";
@@ -403,7 +407,8 @@ impl PostgresStore {
             let connection = connection(row)?;
             let (pending, live) = (row.get("pending"), row.get("live"));
             let (drift, swept) = (row.get("drift"), row.get("swept"));
-            Ok(CountedConnection { connection, pending, live, drift, swept })
+            let last_error = row.get("last_error");
+            Ok(CountedConnection { connection, pending, live, drift, swept, last_error })
         };
         rows.iter().map(counted).collect()
     }

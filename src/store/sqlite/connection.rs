@@ -35,7 +35,10 @@ pub(super) async fn connections(store: &SqliteStore) -> Result<Vec<CountedConnec
              WHERE e.connection_id = c.connection_id AND e.due) AS pending,
            (SELECT COUNT(*) FROM effects AS e
              WHERE e.connection_id = c.connection_id
-               AND e.applied_digest IS NOT NULL) AS live",
+               AND e.applied_digest IS NOT NULL) AS live,
+           (SELECT e.last_error FROM effects AS e
+             WHERE e.connection_id = c.connection_id AND e.due AND e.last_error IS NOT NULL
+             ORDER BY e.not_before DESC, e.ical_uid DESC LIMIT 1) AS last_error",
         "ORDER BY c.provider_id, c.connection_id"
     );
     let rows =
@@ -44,7 +47,9 @@ pub(super) async fn connections(store: &SqliteStore) -> Result<Vec<CountedConnec
         let values = Values::of(row, "connections", "connection_id");
         let (pending, live) = (values.get("pending")?, values.get("live")?);
         let (drift, swept) = (values.get("drift")?, values.get("swept")?);
-        Ok(CountedConnection { connection: read(row)?, pending, live, drift, swept })
+        let last_error = values.get("last_error")?;
+        let connection = read(row)?;
+        Ok(CountedConnection { connection, pending, live, drift, swept, last_error })
     };
     rows.iter().map(counted).collect()
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::caldav::http;
 use super::stub::Stub;
 use super::{SECRET, bearer};
-use crate::settings::{KEY, program, text};
+use crate::settings::{KEY, ON_THIS_MACHINE, program, text};
 
 const ACCOUNT: &str = "ada@example.com";
 /// More than one page of either API holds.
@@ -51,7 +51,8 @@ async fn said(kind: &'static str, base_url: String, more: &'static [&'static str
     let run = move || {
         let discover = ["connections", "discover", kind, "--base-url", &base_url, "--token-stdin"];
         let arguments = [&discover[..], more].concat();
-        let environment = [("DATABASE_URL", "sqlite::memory:"), ("SECRETS_KEY", KEY)];
+        let environment =
+            [("DATABASE_URL", "sqlite::memory:"), ("SECRETS_KEY", KEY), ON_THIS_MACHINE];
         let output = program(&arguments, &environment, SECRET);
         assert!(output.status.success(), "{}", text(&output.stderr));
         text(&output.stdout)

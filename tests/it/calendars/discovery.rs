@@ -14,7 +14,7 @@ use super::caldav::http;
 use super::stub::{Reply, Seen, Stub};
 use super::{SECRET, bearer};
 use crate::services::{self, CaldavServer};
-use crate::settings::{KEY, program, text};
+use crate::settings::{KEY, ON_THIS_MACHINE, program, text};
 
 /// A task list is no calendar for events.
 const TASKS: &str = "<C:mkcalendar xmlns='DAV:' xmlns:C='urn:ietf:params:xml:ns:caldav'><set><prop>\
@@ -55,7 +55,8 @@ async fn said(server: &CaldavServer, more: &'static [&'static str]) -> String {
     let run = move || {
         let discover = ["connections", "discover", "caldav", "--url", &url, "--username", &user];
         let arguments = [&discover[..], &["--password-stdin"], more].concat();
-        let environment = [("DATABASE_URL", "sqlite::memory:"), ("SECRETS_KEY", KEY)];
+        let environment =
+            [("DATABASE_URL", "sqlite::memory:"), ("SECRETS_KEY", KEY), ON_THIS_MACHINE];
         let output = program(&arguments, &environment, &password);
         assert!(output.status.success(), "{}", text(&output.stderr));
         text(&output.stdout)
@@ -129,7 +130,8 @@ async fn a_server_that_takes_tokens_is_asked_with_one() {
     let url = server.url.clone();
     let run = move || {
         let discover = ["connections", "discover", "caldav", "--url", &url, "--username", "anna"];
-        let environment = [("DATABASE_URL", "sqlite::memory:"), ("SECRETS_KEY", KEY)];
+        let environment =
+            [("DATABASE_URL", "sqlite::memory:"), ("SECRETS_KEY", KEY), ON_THIS_MACHINE];
         let both = [&discover[..], &["--token-stdin", "--password-stdin"]].concat();
         assert_eq!(program(&both, &environment, SECRET).status.code(), Some(2));
         program(&[&discover[..], &["--token-stdin"]].concat(), &environment, SECRET)

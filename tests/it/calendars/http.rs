@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 
 use super::stub::{Reply, Stub};
 use super::{SECRET, Still, bearer, client};
+use crate::odd_answers::gzip_bomb;
 
 const PATIENT: Duration = Duration::from_secs(20);
 const HASTY: Duration = Duration::from_millis(300);
@@ -138,6 +139,17 @@ async fn an_answer_of_the_longest_length_is_read() {
     assert_eq!(answered(put(&client(PATIENT), &server.url).await).body.len(), BODY_LEN_MAX);
 }
 
+/// Nothing is asked to be compressed, so nothing is unpacked beyond its bound.
+#[tokio::test]
+async fn a_compressed_answer_is_taken_as_it_comes() {
+    let bomb = gzip_bomb(20_000);
+    let head = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n";
+    let reply = Reply::Bytes([head.as_bytes(), &bomb].concat());
+    let server = Stub::replying(vec![reply]).await;
+    assert_eq!(answered(put(&client(PATIENT), &server.url).await).body, bomb);
+    assert_eq!(server.requests()[0].header("accept-encoding"), None);
+}
+
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let other = Stub::saying(&[(200, "", "")]).await;
@@ -159,7 +171,7 @@ async fn a_refused_connection_was_never_sent() {
 
 #[tokio::test]
 async fn an_unknown_host_was_never_sent() {
-    let (sent, message) = sent(put(&client(PATIENT), "http://calendar.invalid/").await);
+    let (sent, message) = sent(put(&client(PATIENT), "https://calendar.invalid/").await);
     assert!(!sent, "{message}");
 }
 
@@ -223,8 +235,10 @@ async fn a_secret_that_no_header_can_carry_shows_nowhere() {
 fn limits_that_make_no_sense_are_refused() {
     for (call_timeout, connect_timeout) in [(HASTY, PATIENT), (HASTY, Duration::ZERO)] {
         let clock = std::sync::Arc::new(Still);
+        let reach = super::on_this_machine();
+        let proxy_from_environment = false;
         let options =
-            HttpOptions { call_timeout, connect_timeout, proxy_from_environment: false, clock };
+            HttpOptions { call_timeout, connect_timeout, proxy_from_environment, reach, clock };
         assert!(matches!(Http::new(options), Err(HttpError::Timeouts { .. })));
     }
 }

@@ -60,6 +60,13 @@ impl Stub {
         Self::at(listener, |url| answers(url).into_iter().map(reply).collect())
     }
 
+    /// Answers at a place of its own.
+    pub(super) fn on(listener: TcpListener, answers: &[(u16, &str, &str)]) -> Self {
+        let replies = answers.iter().map(|&(status, headers, body)| said(status, headers, body));
+        let replies = replies.collect();
+        Self::at(listener, |_| replies)
+    }
+
     fn at(listener: TcpListener, replies: impl FnOnce(&str) -> Vec<Reply>) -> Self {
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let replies = replies(&url);

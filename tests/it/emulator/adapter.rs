@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use booking::{ConnectionId, Content, IcalUid, Marker, Verb};
 use calendar_sync::calendar::google::Google as Adapter;
-use calendar_sync::calendar::http::{Http, HttpOptions};
+use calendar_sync::calendar::http::{Http, HttpOptions, Reach};
 use calendar_sync::calendar::{
     Account, Answer, Calendar, Call, Condition, Credentials, Name, Reading,
 };
@@ -31,6 +31,7 @@ fn adapter_with(google: &Google, token: &str) -> Adapter {
         call_timeout: timeout,
         connect_timeout: timeout,
         proxy_from_environment: false,
+        reach: Reach::Anywhere,
         clock: Arc::new(SystemClock::start()),
     });
     let account = Account {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::story::{DOMAIN, Story, hour, provider};
 use super::world::{Connected, KEY, World, until};
-use crate::settings::{program, text};
+use crate::settings::{ON_THIS_MACHINE, program, text};
 
 /// Rows with their events.
 const EVENTS: usize = 1_000;
@@ -134,8 +134,8 @@ async fn mapped(url: &str) -> BTreeMap<String, (Uuid, String, String)> {
 async fn adopt(url: &str) -> (bool, Value) {
     let url = url.to_owned();
     let answer = tokio::task::spawn_blocking(move || {
-        let environment =
-            [("DATABASE_URL", url.as_str()), ("SECRETS_KEY", KEY), ("CONTENT_UID_DOMAIN", DOMAIN)];
+        let (url, domain) = (("DATABASE_URL", url.as_str()), ("CONTENT_UID_DOMAIN", DOMAIN));
+        let environment = [url, ("SECRETS_KEY", KEY), domain, ON_THIS_MACHINE];
         let output = program(&["adopt", "--json"], &environment, "");
         (output.status.success(), text(&output.stdout))
     });

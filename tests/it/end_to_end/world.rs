@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use booking::{CalendarKind, ConnectionId, Rules};
 use calendar_sync::calendar::Credentials;
-use calendar_sync::calendar::http::{Http, HttpOptions};
+use calendar_sync::calendar::http::{Http, HttpOptions, Reach};
 use calendar_sync::cli::encode::{OutgoingEvent, encode};
 use calendar_sync::clock::Surroundings;
 use calendar_sync::config::{Given, OauthSettings, Settings};
@@ -38,12 +38,14 @@ use super::database::{Database, found_by_all, store_of};
 use super::host::{Host, Place, Shown, Write};
 use super::story::{DOMAIN, Story, provider};
 use super::worker::{Worker, emit_options};
+use crate::calendars::on_this_machine;
 use crate::services;
+use crate::settings::ON_THIS_MACHINE;
 pub(crate) use crate::wait::{PATIENCE, until};
 use made::{caldav, google, microsoft};
 pub(crate) use made::{
     contrary_google, contrary_graph, demanding, embedded, graph, graph_on_postgres, ignorant,
-    radicale, real, switched, xandikos,
+    plain_caldav, radicale, real, switched, xandikos,
 };
 pub(crate) use reader::{Reader, record};
 
@@ -70,6 +72,8 @@ pub(crate) struct World {
     pub(crate) rules: Rules,
     pub(crate) emit: EmitOptions,
     pub(crate) meter: Option<Arc<Metrics>>,
+    /// What workers call with, if not each with a client of its own.
+    pub(crate) http: Option<Http>,
     pub(crate) surroundings: Surroundings,
     pub(crate) installation: Uuid,
     /// As whom access is renewed.
@@ -90,11 +94,16 @@ pub(crate) struct Connected {
 }
 
 pub(crate) fn client(surroundings: &Surroundings) -> Http {
-    let timeout = Duration::from_secs(10);
+    client_with(surroundings, Duration::from_secs(10), on_this_machine())
+}
+
+/// A client that gives a call so much time.
+pub(crate) fn client_with(surroundings: &Surroundings, timeout: Duration, reach: Reach) -> Http {
     let options = HttpOptions {
         call_timeout: timeout,
         connect_timeout: timeout,
         proxy_from_environment: false,
+        reach,
         clock: Arc::clone(&surroundings.clock),
     };
     Http::new(options).expect("these limits are sound")
@@ -109,6 +118,7 @@ pub(crate) fn settings(keys: &BTreeMap<String, String>) -> Settings {
         ("SECRETS_KEY", KEY),
         ("CONTENT_UID_DOMAIN", DOMAIN),
         ("CALENDAR_SYNC_ENABLED", "true"),
+        ON_THIS_MACHINE,
     ];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let given = Given::of(Some((Path::new("settings.toml"), &file)), environment);
@@ -160,6 +170,7 @@ impl World {
             rules,
             emit: emit_options(),
             meter: None,
+            http: None,
             surroundings,
             installation: installation.id,
             oauth: settings(&BTreeMap::new()).oauth,
@@ -285,7 +296,11 @@ impl World {
 
     /// A provider's new, empty calendar, not connected yet.
     pub(crate) async fn prepare(&self, number: u128) -> Connected {
-        let place = self.host.new_calendar().await;
+        self.prepare_at(number, self.host.new_calendar().await)
+    }
+
+    /// The same, of this place.
+    pub(crate) fn prepare_at(&self, number: u128, place: Place) -> Connected {
         let provider = provider(number);
         let kind = self.host.kind();
         let id = connection_id(self.installation, provider, kind, &place.subject, &place.calendar);
@@ -328,6 +343,13 @@ impl World {
         row.expect("it was connected").state
     }
 
+    /// What is told of a connection: why what is due does not go through.
+    pub(crate) async fn trouble(&self, connected: &Connected) -> Option<String> {
+        let rows = self.store.connections().await.expect("the store answers");
+        let mut rows = rows.into_iter().filter(|row| row.connection.id == connected.id);
+        rows.next().expect("it was connected").last_error
+    }
+
     // ---- sending ----
 
     /// A worker with these options.
@@ -343,7 +365,7 @@ impl World {
     fn worker_of(&self, options: EmitOptions, sealer: Sealer) -> Worker {
         let accounts = SealedAccounts::new(
             sealer,
-            client(&self.surroundings),
+            self.http.clone().unwrap_or_else(|| client(&self.surroundings)),
             self.oauth.clone(),
             self.surroundings.clone(),
         );

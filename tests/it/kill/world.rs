@@ -22,6 +22,7 @@ use uuid::Uuid;
 use super::command::{Settings, run};
 use super::history::{TITLE_TEMPLATE, UID_DOMAIN};
 use crate::services::{self, CaldavServer};
+use crate::settings::ON_THIS_MACHINE;
 
 /// So many calendars of each kind.
 pub(super) const CALENDARS_OF_EACH: usize = 4;
@@ -211,6 +212,7 @@ fn settings(brokers: &str, name: &str, database_url: &Url) -> Settings {
         ("CONTENT_UID_DOMAIN", UID_DOMAIN),
         ("CONTENT_TITLE", TITLE_TEMPLATE),
         ("SECRETS_KEY", &key),
+        ON_THIS_MACHINE,
         ("OPS_LISTEN", "127.0.0.1:0"),
         ("SHUTDOWN_DEADLINE_S", "15"),
         ("LOG_LEVEL", "info,calendar_sync::emit=debug"),

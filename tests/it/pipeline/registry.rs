@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use booking::decode::VALUE_SCHEMA_HEADER;
-use calendar_sync::calendar::http::{Http, HttpOptions};
+use calendar_sync::calendar::http::{Http, HttpOptions, Reach};
 use calendar_sync::clock::{Clock, SystemClock};
 use calendar_sync::consumer::{RawRecord, Taken};
 use calendar_sync::registry::{MISSING_KEPT, MISSING_TRIES_MAX, Registry};
@@ -110,6 +110,7 @@ fn client(url: Url, clock: Arc<dyn Clock>) -> Arc<Registry> {
         call_timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_secs(5),
         proxy_from_environment: false,
+        reach: Reach::Anywhere,
         clock: Arc::new(SystemClock::start()),
     });
     let credentials = ("reader".to_owned(), "hunter2".to_owned().into());

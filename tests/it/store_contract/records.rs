@@ -391,6 +391,23 @@ pub(crate) async fn a_new_revision_revives_a_dead_effect(env: &Env) {
     assert_eq!((owed.desired_revision, owed.rejections), (1, 0));
 }
 
+/// What a person is told who looks at the connection alone.
+pub(crate) async fn the_error_of_what_waits_longest_is_the_connections(env: &Env) {
+    let lane = leased(env).await;
+    env.ask("b", 0, Some("Haircut")).await;
+    let told = async || env.counted(1).await.last_error;
+    assert_eq!(told().await, None);
+    for (name, finding) in [("a", unknown(SHORT)), ("b", not_applied(LONG, false))] {
+        assert!(env.stamp(&lane, name, (Verb::Create, 0, 0)).await);
+        assert_eq!(env.record(&lane, name, finding).await, Fenced::Written);
+    }
+    assert_eq!(told().await.as_deref(), Some("the calendar said no"));
+    assert_eq!(env.record(&lane, "a", present("a", 0, "Massage")).await, Fenced::Written);
+    assert_eq!(told().await.as_deref(), Some("the calendar said no"));
+    env.ask("b", 1, None).await;
+    assert_eq!(told().await, None, "nothing is due any more");
+}
+
 pub(crate) async fn a_record_below_what_is_wanted_leaves_it_due(env: &Env) {
     let lane = in_flight(env).await;
     env.ask("a", 1, Some("Haircut")).await;

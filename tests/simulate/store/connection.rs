@@ -23,6 +23,11 @@ pub(super) fn connections(tables: &Tables) -> Vec<CountedConnection> {
         ),
         drift: count(tables.drift.get(id).map_or(0, BTreeMap::len)),
         swept: tables.sweeps.get(id).and_then(|row| row.result.clone()),
+        last_error: tables
+            .lane_effects(*id)
+            .filter(|(_, row)| row.due() && row.last_error.is_some())
+            .max_by_key(|(uid, row)| (row.not_before, *uid))
+            .and_then(|(_, row)| row.last_error.clone()),
     };
     let mut all: Vec<_> = tables.connections.iter().map(counted).collect();
     all.sort_by_key(|counted| (counted.connection.provider, counted.connection.id));

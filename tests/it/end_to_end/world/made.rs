@@ -120,6 +120,11 @@ pub(crate) async fn switched(fact: &'static str, server: DavServer) -> World {
     world
 }
 
+/// SQLite, and a CalDAV server without habits of its own.
+pub(crate) async fn plain_caldav(fact: &'static str) -> Option<World> {
+    Some(switched(fact, DavServer::with(|_| {}).await).await)
+}
+
 /// SQLite, and a CalDAV server that ignores `If-None-Match` (`SOGo`, Zimbra). The same bytes put twice
 /// are the same event: its ETags come from the content.
 pub(crate) async fn ignorant(fact: &'static str) -> Option<World> {

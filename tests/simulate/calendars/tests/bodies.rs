@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use booking::{CalendarKind, ConnectionId, Content, IcalUid};
-use calendar_sync::calendar::http::{Http, HttpOptions};
+use calendar_sync::calendar::http::{Http, HttpOptions, Reach};
 use calendar_sync::calendar::{self, Account, Credentials};
 use calendar_sync::clock::SystemClock;
 use calendar_sync::emit::drift::is_shown;
@@ -139,6 +139,7 @@ fn writer(kind: CalendarKind, connection: ConnectionId) -> Arc<dyn calendar::Cal
         call_timeout: Duration::from_secs(1),
         connect_timeout: Duration::from_secs(1),
         proxy_from_environment: false,
+        reach: Reach::Anywhere,
         clock: Arc::new(SystemClock::start()),
     });
     let account = Account {
