@@ -20,7 +20,7 @@ use crate::store::{ConnectionRow, Store};
 /// So many times a connection is tried whose credentials change at the same moment.
 const TRIES_MAX: u32 = 8;
 
-/// Seals all credentials with the key of secrets.key_id.
+/// Seals all credentials with the key of `secrets.key_id`.
 ///
 /// Every worker must know that key already, and the old one until this is done. Done once more it
 /// changes nothing.

@@ -217,7 +217,7 @@ fn old_keys_have_names_and_stand_in_one_place() {
     let many: Vec<_> = (0..9).map(|number| format!("{number}0={KEY}")).collect();
     for (keys, problem) in [
         (many.join(","), "has more than 8 keys"),
-        (format!("a={KEY},{KEY}"), "has a key at place 2 that is not 32 bytes"),
+        (format!("a={KEY},b=hunter2"), "has a key at place 2 that is not 32 bytes"),
         (format!("a={KEY},a={KEY}"), "has a name for the second time at place 2"),
         ("hunter2".to_owned(), "has no `name=` at place 1"),
         (" , ".to_owned(), "is empty"),

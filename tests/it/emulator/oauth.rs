@@ -148,7 +148,8 @@ async fn google_refuses_what_is_no_refresh_of_its_clients() {
         assert!(!got.text("error_description").is_empty());
     }
     let form = [REFRESH, TOKEN, CLIENT, SECRET];
-    let as_json = posted(&google.url, &form).header("content-type", "application/json");
+    let as_json = client().post(&google.url).header("content-type", "application/json");
+    let as_json = as_json.body("grant_type=refresh_token&refresh_token=first");
     assert_eq!(send(as_json).await.said(), (400, "invalid_request"));
     assert_ne!(send(client().get(&google.url)).await.status, 200);
     assert!(google.emulator.revoke_grant("first"));
