@@ -240,7 +240,7 @@ fn a_client_is_a_name_and_its_secret_from_one_place() {
         &[("OAUTH_GOOGLE_CLIENT_SECRET_FILE", &path), ("OAUTH_MICROSOFT_CLIENT_ID", "them")],
     );
     let google = settings.oauth.google.as_ref().unwrap();
-    let secret = google.secret.as_ref().map(|secret| secret.expose_secret());
+    let secret = google.secret.as_ref().map(secrecy::ExposeSecret::expose_secret);
     assert_eq!((google.id.as_str(), secret), ("us", Some("s3cret of ours")));
     let microsoft = settings.oauth.microsoft.as_ref().unwrap();
     assert!(microsoft.id == "them" && microsoft.secret.is_none(), "a public client");

@@ -114,7 +114,7 @@ async fn google_gives_an_access_token_that_opens_the_calendar_for_an_hour() {
     assert_eq!(got.body.get("refresh_token"), None, "Google gives no other one");
     let token = got.text("access_token");
     assert_eq!(google.opens(&token).await, 200);
-    google.clock.advance(Duration::from_mins(60));
+    google.clock.advance(Duration::from_hours(1));
     assert_eq!(google.opens(&token).await, 401);
     let again = google.post(&[REFRESH, TOKEN, CLIENT, SECRET]).await;
     assert_ne!(again.text("access_token"), token);
