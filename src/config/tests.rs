@@ -217,7 +217,7 @@ fn old_keys_have_names_and_stand_in_one_place() {
     let many: Vec<_> = (0..9).map(|number| format!("{number}0={KEY}")).collect();
     for (keys, problem) in [
         (many.join(","), "has more than 8 keys"),
-        (format!("a={KEY},{KEY}"), "has a key at place 2 that is not 32 bytes"),
+        (format!("a={KEY},b=hunter2"), "has a key at place 2 that is not 32 bytes"),
         (format!("a={KEY},a={KEY}"), "has a name for the second time at place 2"),
         ("hunter2".to_owned(), "has no `name=` at place 1"),
         (" , ".to_owned(), "is empty"),
@@ -240,7 +240,7 @@ fn a_client_is_a_name_and_its_secret_from_one_place() {
         &[("OAUTH_GOOGLE_CLIENT_SECRET_FILE", &path), ("OAUTH_MICROSOFT_CLIENT_ID", "them")],
     );
     let google = settings.oauth.google.as_ref().unwrap();
-    let secret = google.secret.as_ref().map(|secret| secret.expose_secret());
+    let secret = google.secret.as_ref().map(secrecy::ExposeSecret::expose_secret);
     assert_eq!((google.id.as_str(), secret), ("us", Some("s3cret of ours")));
     let microsoft = settings.oauth.microsoft.as_ref().unwrap();
     assert!(microsoft.id == "them" && microsoft.secret.is_none(), "a public client");

@@ -59,7 +59,11 @@ impl fmt::Display for Allowed {
             Self::Token => write!(f, "{TOKEN_LEN_MIN} or more visible ASCII characters"),
             Self::Key32 => f.write_str("32 bytes in Base64 (44 characters) or hex (64)"),
             Self::NamedKeys => {
-                write!(f, "`name=key` with commas between, at most {OLD_KEYS_MAX}; keys as above")
+                write!(
+                    f,
+                    "`name=key` with commas between, at most {OLD_KEYS_MAX}; a key is 32 bytes in \
+                     Base64 or hex"
+                )
             }
             Self::Networks => f.write_str(
                 "networks with commas, as in `10.1.0.0/16`, `192.0.2.7/32` or `fd12:3456::/32`",

@@ -151,7 +151,7 @@ fn new_access_is_taken_with_all_that_comes_with_it() {
     let granted = granted.unwrap();
     assert_eq!(granted.access_token.expose_secret(), "ya29.new");
     assert_eq!(granted.good_for, Some(Duration::from_secs(3_599)));
-    let renewed_by = granted.refresh_token.as_ref().map(|token| token.expose_secret());
+    let renewed_by = granted.refresh_token.as_ref().map(secrecy::ExposeSecret::expose_secret);
     assert_eq!((renewed_by, granted.scopes.as_deref()), (Some("1//new"), Some("a b")));
     assert!(!format!("{granted:?}").contains("new"), "no token is shown");
     // As little as RFC 6749 §5.1 demands; and seconds as a text, as old endpoints write them.

@@ -218,6 +218,9 @@ fn answers(environment: &[(&str, &str)]) -> String {
 
 /// All that the database holds: its files, or every row of every table.
 async fn dump(world: &World) -> Vec<(&'static str, Vec<u8>)> {
+    const TABLES: &str = "
+        SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables
+         WHERE schemaname IN ('public', 'calendar_sync')";
     let url = world.url.as_deref().expect("others find it");
     if let Some(path) = url.strip_prefix("sqlite:") {
         let read = |end: &str| std::fs::read(Path::new(&format!("{path}{end}"))).ok();
@@ -228,9 +231,6 @@ async fn dump(world: &World) -> Vec<(&'static str, Vec<u8>)> {
             .filter_map(|(place, bytes)| Some((place, bytes?)))
             .collect();
     }
-    const TABLES: &str = "
-        SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables
-         WHERE schemaname IN ('public', 'calendar_sync')";
     let mut database = sqlx::PgConnection::connect(url).await.expect("PostgreSQL answers");
     let tables: Vec<String> =
         sqlx::query_scalar(TABLES).fetch_all(&mut database).await.expect("there are tables");

@@ -114,7 +114,7 @@ async fn google_gives_an_access_token_that_opens_the_calendar_for_an_hour() {
     assert_eq!(got.body.get("refresh_token"), None, "Google gives no other one");
     let token = got.text("access_token");
     assert_eq!(google.opens(&token).await, 200);
-    google.clock.advance(Duration::from_mins(60));
+    google.clock.advance(Duration::from_hours(1));
     assert_eq!(google.opens(&token).await, 401);
     let again = google.post(&[REFRESH, TOKEN, CLIENT, SECRET]).await;
     assert_ne!(again.text("access_token"), token);
@@ -148,7 +148,8 @@ async fn google_refuses_what_is_no_refresh_of_its_clients() {
         assert!(!got.text("error_description").is_empty());
     }
     let form = [REFRESH, TOKEN, CLIENT, SECRET];
-    let as_json = posted(&google.url, &form).header("content-type", "application/json");
+    let as_json = client().post(&google.url).header("content-type", "application/json");
+    let as_json = as_json.body("grant_type=refresh_token&refresh_token=first");
     assert_eq!(send(as_json).await.said(), (400, "invalid_request"));
     assert_ne!(send(client().get(&google.url)).await.status, 200);
     assert!(google.emulator.revoke_grant("first"));
