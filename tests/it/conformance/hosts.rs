@@ -74,7 +74,7 @@ pub(super) async fn demanding(_fact: &str) -> Made {
 
 async fn caldav(server: CaldavServer) -> Host {
     let wire = Wire::to(&server.url).await;
-    Host::Caldav(CaldavHost::new(server, wire, http()))
+    Host::Caldav(Box::new(CaldavHost::new(server, wire, http())))
 }
 
 fn http() -> Http {

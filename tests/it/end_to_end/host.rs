@@ -165,7 +165,7 @@ pub(crate) struct Place {
 pub(crate) enum Host {
     Google(GoogleEmulator),
     Microsoft(MicrosoftEmulator),
-    Caldav(CaldavHost),
+    Caldav(Box<CaldavHost>),
 }
 
 impl Host {

@@ -26,7 +26,7 @@ pub(super) async fn microsoft(surroundings: &Surroundings) -> Host {
 
 pub(super) async fn caldav(server: CaldavServer, surroundings: &Surroundings) -> Host {
     let wire = Wire::to(&server.url).await;
-    Host::Caldav(CaldavHost::new(server, wire, client(surroundings)))
+    Host::Caldav(Box::new(CaldavHost::new(server, wire, client(surroundings))))
 }
 
 /// SQLite and the Google emulator.
