@@ -17,7 +17,7 @@ use crate::end_to_end::host::Host;
 use crate::end_to_end::story::{Story, hour, provider};
 use crate::end_to_end::world::{PATIENCE, Parts, World, until};
 use crate::process::Worker;
-use crate::settings::{KEY, program, text};
+use crate::settings::{KEY, ON_THIS_MACHINE, program, text};
 
 const ACCESS: &str = "access-token-never-to-be-seen";
 const REFRESH: &str = "refresh-token-never-to-be-seen";
@@ -122,6 +122,7 @@ fn environment(
         // All that anything says, of every library.
         ("LOG_LEVEL", "trace"),
         ("LOG_FORMAT", "json"),
+        ON_THIS_MACHINE,
     ]
     .map(|(name, value)| (name, value.to_owned()))
     .into()
