@@ -76,7 +76,7 @@ impl Drain<'_> {
             Removed::Unread(reading) => return self.look_again(owed, reading).await,
             Removed::Leave => return Ok(()),
         }
-        if !self.may_call(price(self.calendar.kind(), Verb::Delete)).await? {
+        if !self.may_call(PRICE_OF_READING).await? {
             return Ok(());
         }
         let external_id = self.external_id(owed, owed.generation);
@@ -235,7 +235,7 @@ impl Drain<'_> {
             }
             Reading::Live { etag, server_id, .. } => (etag, server_id),
         };
-        if !self.may_call(PRICE_OF_READING).await? {
+        if !self.may_call(price(self.calendar.kind(), Verb::Delete)).await? {
             return Ok(Removed::Leave);
         }
         tracing::warn!(
