@@ -146,7 +146,7 @@ impl Emitter {
                 return Ok(REST_AFTER_TROUBLE);
             }
         };
-        let pace = Pace::new(self.options.limits.of(connection.kind));
+        let pace = Pace::new(self.options.limits.of(connection.kind).connection);
         let drain = Drain {
             emitter: self,
             lease,
@@ -396,7 +396,7 @@ impl Drain<'_> {
         let paced = async {
             tokio::time::sleep(wait).await;
             let means = (store.as_ref(), surroundings.clock.as_ref());
-            hands.take((kind, options.limits.of(kind)), price, means).await
+            hands.take(kind, options.limits.of(kind).application, price, means).await
         };
         match self.stop.run_until_cancelled(paced).await {
             None => return Ok(Leave::Withheld),
