@@ -20,7 +20,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH}
 use url::Url;
 use uuid::{Uuid, uuid};
 
-use super::http::{self, Exchanged, Http, Request, Response};
+use super::http::{self, BODY_LEN_MAX, Http, Request, Response};
 use super::ical::OBJECT_LEN_MAX;
 use super::{
     Account, Answer, Calendar, Call, Condition, Hers, Inspected, Listed, Listing, Name, Put,
@@ -82,15 +82,17 @@ impl Caldav {
         Ok(url)
     }
 
+    /// Asks, and takes an answer of at most `len_max` bytes.
     async fn exchange(
         &self,
-        method: Method,
-        url: Url,
+        (method, url): (Method, Url),
         headers: Vec<(HeaderName, String)>,
         body: &[u8],
-    ) -> Exchanged {
+        len_max: usize,
+    ) -> Result<Response, Answer> {
         let credentials = Some(&self.account.credentials);
-        self.http.exchange(Request { method, url, credentials, headers, body }).await
+        let request = Request { method, url, credentials, headers, body };
+        self.http.exchange_up_to(request, len_max).await.whole()
     }
 
     async fn write(&self, call: &Call<'_>) -> Result<Response, Answer> {
@@ -108,15 +110,13 @@ impl Caldav {
             }
             Verb::Delete => Method::DELETE,
         };
-        self.exchange(method, url, headers, call.body).await.whole()
+        self.exchange((method, url), headers, call.body, BODY_LEN_MAX).await
     }
 
     async fn get(&self, external_id: &str) -> Result<Response, Answer> {
         let url = self.resource(external_id)?;
         let headers = vec![(ACCEPT, "text/calendar".to_owned())];
-        let credentials = Some(&self.account.credentials);
-        let request = Request { method: Method::GET, url, credentials, headers, body: &[] };
-        self.http.exchange_up_to(request, OBJECT_LEN_MAX).await.whole()
+        self.exchange((Method::GET, url), headers, &[], OBJECT_LEN_MAX).await
     }
 
     /// The event is not there: is the calendar (L24)?
@@ -124,7 +124,7 @@ impl Caldav {
         let url = self.collection()?;
         let headers = vec![(CONTENT_TYPE, XML_TYPE.to_owned()), (DEPTH, "0".to_owned())];
         let method = Method::from_bytes(b"PROPFIND").unwrap_or(Method::OPTIONS);
-        self.exchange(method, url, headers, RESOURCE_TYPE).await.whole()
+        self.exchange((method, url), headers, RESOURCE_TYPE, BODY_LEN_MAX).await
     }
 }
 

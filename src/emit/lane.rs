@@ -136,7 +136,7 @@ impl Emitter {
         crate::crash::point!("r10.taken_over");
         let (is_removing, is_halted) =
             (connection.state == ConnectionState::Removing, connection.halted.is_some());
-        let pace = Pace::new(self.options.limits.of(connection.kind));
+        let pace = Pace::new(self.options.limits.of(connection.kind).connection);
         let hold = Hold::new(lease, before);
         let (access, rest) = match self.enter(&hold, connection, opened).await? {
             Entered::In { connection, opened, rest } => {
@@ -403,7 +403,7 @@ impl Drain<'_> {
         let paced = async {
             tokio::time::sleep(wait).await;
             let means = (store.as_ref(), surroundings.clock.as_ref());
-            hands.take((kind, options.limits.of(kind)), price, means).await
+            hands.take(kind, options.limits.of(kind).application, price, means).await
         };
         match self.stop.run_until_cancelled(paced).await {
             None => return Ok(Leave::Withheld),

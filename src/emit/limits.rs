@@ -65,26 +65,29 @@ pub struct Limit {
     pub application: Option<Rate>,
 }
 
-/// What each kind of calendar may be asked.
+/// Something of each kind of calendar.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Google Calendar.
-    pub google: Limit,
-    /// Microsoft Graph.
-    pub microsoft: Limit,
-    /// CalDAV, whatever the server.
-    pub caldav: Limit,
+pub struct PerKind<T> {
+    /// Of Google Calendar.
+    pub google: T,
+    /// Of Microsoft Graph.
+    pub microsoft: T,
+    /// Of CalDAV, whatever the server.
+    pub caldav: T,
 }
 
-impl Limits {
-    pub(super) fn of(&self, kind: CalendarKind) -> Limit {
+impl<T> PerKind<T> {
+    pub(super) fn of(&self, kind: CalendarKind) -> &T {
         match kind {
-            CalendarKind::Google => self.google,
-            CalendarKind::Microsoft => self.microsoft,
-            CalendarKind::Caldav => self.caldav,
+            CalendarKind::Google => &self.google,
+            CalendarKind::Microsoft => &self.microsoft,
+            CalendarKind::Caldav => &self.caldav,
         }
     }
 }
+
+/// What each kind of calendar may be asked.
+pub type Limits = PerKind<Limit>;
 
 /// What a call costs of a quota: Google counts a PATCH three times (Calendar API, "Manage quotas").
 pub(super) fn price(kind: CalendarKind, verb: Verb) -> u32 {
@@ -105,8 +108,8 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(limit: Limit) -> Self {
-        Self { rate: limit.connection, used_until: Duration::ZERO }
+    pub(super) fn new(rate: Option<Rate>) -> Self {
+        Self { rate, used_until: Duration::ZERO }
     }
 
     /// Uses so many requests; answers how long they have to wait.
@@ -126,15 +129,11 @@ impl Pace {
 }
 
 /// What this process holds of each kind's budget.
-#[derive(Default)]
-pub(super) struct Hands {
-    google: Mutex<Hand>,
-    microsoft: Mutex<Hand>,
-    caldav: Mutex<Hand>,
-}
+pub(super) type Hands = PerKind<Mutex<Hand>>;
 
+/// What it holds of one.
 #[derive(Default)]
-struct Hand {
+pub(super) struct Hand {
     left: u32,
     drawn_at: Duration,
 }
@@ -144,19 +143,16 @@ impl Hands {
     /// `false`: not soon, and nothing is used.
     pub(super) async fn take(
         &self,
-        (kind, limit): (CalendarKind, Limit),
+        kind: CalendarKind,
+        rate: Option<Rate>,
         requests: u32,
         (store, clock): (&dyn Store, &dyn Clock),
     ) -> Result<bool> {
-        let Some(rate) = limit.application else {
+        let Some(rate) = rate else {
             return Ok(true);
         };
-        let hand = match kind {
-            CalendarKind::Google => &self.google,
-            CalendarKind::Microsoft => &self.microsoft,
-            CalendarKind::Caldav => &self.caldav,
-        };
-        let Ok(mut hand) = tokio::time::timeout(BUDGET_WAIT_MAX, hand.lock()).await else {
+        let hand = self.of(kind).lock();
+        let Ok(mut hand) = tokio::time::timeout(BUDGET_WAIT_MAX, hand).await else {
             return Ok(false);
         };
         if hand.drawn_at + HAND_AGE_MAX <= clock.elapsed() {
@@ -191,7 +187,7 @@ mod tests {
     use super::*;
 
     fn pace(per_minute: u32) -> Pace {
-        Pace::new(Limit { connection: Rate::per_minute(per_minute), application: None })
+        Pace::new(Rate::per_minute(per_minute))
     }
 
     #[test]

@@ -6,8 +6,40 @@ use calendar_sync::clock::{Dice as _, SystemDice};
 use calendar_sync::store::postgres::{PostgresOptions, PostgresStore};
 use sqlx::{Connection as _, PgConnection};
 
+const WORKERS: usize = 2;
+
+/// What a benchmark is run with.
+pub(crate) struct Start {
+    /// The words after its name.
+    pub(crate) words: Vec<String>,
+    /// PostgreSQL.
+    pub(crate) url: String,
+    pub(crate) runtime: tokio::runtime::Runtime,
+}
+
+/// Begins a benchmark. `None`: it is not one, or nothing can be measured; which is said.
+pub(crate) fn start(name: &str) -> Option<Start> {
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let is_bench = words.iter().any(|word| word == "--bench");
+    words.retain(|word| !word.starts_with("--"));
+    if !is_bench {
+        say(&format!("this is a benchmark: run it by `cargo bench --bench {name}`"));
+        return None;
+    }
+    let Some(url) = postgres_url() else {
+        say("TEST_POSTGRES_URL is not set: nothing is measured");
+        return None;
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    Some(Start { words, url, runtime })
+}
+
 #[expect(clippy::disallowed_methods, reason = "benchmarks find their services in the environment")]
-pub(crate) fn postgres_url() -> Option<String> {
+fn postgres_url() -> Option<String> {
     std::env::var("TEST_POSTGRES_URL").ok().filter(|url| !url.is_empty())
 }
 

@@ -38,9 +38,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use database::{in_new_database, postgres_url, say};
+use database::{Start, in_new_database, say, start};
 
-const WORKERS: usize = 2;
 const TOPIC: &str = "bookings";
 const BATCH: usize = 1_000;
 const TOKEN: &str = "a-token";
@@ -55,24 +54,13 @@ const BUSY: u128 = 1;
 const OTHER: u128 = 2;
 
 fn main() {
-    let mut words: Vec<String> = std::env::args().skip(1).collect();
-    let is_bench = words.iter().any(|word| word == "--bench");
-    words.retain(|word| !word.starts_with("--"));
-    if !is_bench {
-        return say("this is a benchmark: run it by `cargo bench --bench fairness`");
-    }
-    let Some(url) = postgres_url() else {
-        return say("TEST_POSTGRES_URL is not set: nothing is measured");
+    let Some(Start { words, url, runtime }) = start("fairness") else {
+        return;
     };
     let number = |place: usize, default: usize| {
         words.get(place).map_or(default, |word| word.parse().expect("a number"))
     };
     let (flood, bookings) = (number(0, 100_000), number(1, 50));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .enable_all()
-        .build()
-        .expect("a runtime");
     for (name, flood, limits) in [
         ("no flood", 0, default_limits()),
         ("a flood", flood, default_limits()),

@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use ceiling::Rows;
-use database::{in_new_database, postgres_url, say};
+use database::{Start, in_new_database, say, start};
 use events::Mix;
 use measure::{Cost, Statements, Watch};
 
@@ -41,7 +41,6 @@ const TARGET: f64 = 10_000.0;
 const CREATES_MIN: usize = 30;
 const CORES: f64 = 2.0;
 const TOPIC: &str = "bookings";
-const WORKERS: usize = 2;
 
 type Partitions = Arc<Vec<Vec<RawRecord>>>;
 
@@ -93,20 +92,9 @@ impl Case {
 }
 
 fn main() {
-    let mut words: Vec<String> = std::env::args().skip(1).collect();
-    let is_bench = words.iter().any(|word| word == "--bench");
-    words.retain(|word| !word.starts_with("--"));
-    if !is_bench {
-        return say("this is a benchmark: run it by `cargo bench --bench ingest`");
-    }
-    let Some(url) = postgres_url() else {
-        return say("TEST_POSTGRES_URL is not set: nothing is measured");
+    let Some(Start { words, url, runtime }) = start("ingest") else {
+        return;
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .enable_all()
-        .build()
-        .expect("a runtime");
     let asked = asked(&words);
     runtime.block_on(in_new_database(&url, async |store| measure(store, &asked).await));
 }

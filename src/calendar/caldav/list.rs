@@ -15,7 +15,7 @@ use reqwest::header::CONTENT_TYPE;
 use url::Url;
 
 use self::members::{Member, Members, members};
-use super::super::http::{self, Request, Response};
+use super::super::http::{self, Response};
 use super::super::{Answer, Listed, ListedEvent, Listing, Next, Page, Reading, ical};
 use super::{CALDAV, Caldav, DEPTH, XML_TYPE, absent, answer};
 
@@ -283,14 +283,9 @@ impl Caldav {
         depth: &str,
         body: String,
     ) -> Result<Response, Answer> {
-        let request = Request {
-            method: Method::from_bytes(method).unwrap_or(Method::OPTIONS),
-            url: url.clone(),
-            credentials: Some(&self.account.credentials),
-            headers: vec![(CONTENT_TYPE, XML_TYPE.to_owned()), (DEPTH, depth.to_owned())],
-            body: body.as_bytes(),
-        };
-        self.http.exchange_up_to(request, BYTES_MAX).await.whole()
+        let method = Method::from_bytes(method).unwrap_or(Method::OPTIONS);
+        let headers = vec![(CONTENT_TYPE, XML_TYPE.to_owned()), (DEPTH, depth.to_owned())];
+        self.exchange((method, url.clone()), headers, body.as_bytes(), BYTES_MAX).await
     }
 }
 

@@ -83,8 +83,7 @@ pub fn merge(ours: &str, there: &str) -> String {
     };
     let unfolded = unfold(ours);
     let description = hers.notes.as_ref().map(|notes| {
-        let is_ours = |line: &&str| split(line).0 == "DESCRIPTION";
-        let own = unfolded.lines().find(is_ours).map(|line| unescape(split(line).1));
+        let own = line_of(&unfolded, "DESCRIPTION").map(text_in);
         format!("DESCRIPTION:{}", escape(&notes.around(own.as_deref())))
     });
     let zones = zones_of(&unfolded);
@@ -97,10 +96,11 @@ pub fn merge(ours: &str, there: &str) -> String {
         })
     };
     let description = description.and_then(|line| take(&[line]));
-    let place = value_of(&unfolded, "LOCATION");
-    let is_moved = place != hers.there.get("LOCATION").map(|line| unescape(split(line).1));
-    let says_another = |item: &&Vec<String>| is_moved && PLACES.iter().any(|it| is_named(item, it));
-    let items = hers.items.iter().filter(|item| !says_another(item));
+    let place = line_of(&unfolded, "LOCATION").map(text_in);
+    let is_elsewhere = place != hers.there.get("LOCATION").map(|line| text_in(line));
+    let is_of_there =
+        |item: &&Vec<String>| is_elsewhere && PLACES.iter().any(|it| is_named(item, it));
+    let items = hers.items.iter().filter(|item| !is_of_there(item));
     let items: Vec<String> = items.filter_map(|item| take(item)).collect();
     let named = zones_named(&hers.items);
     let is_wanted =
@@ -126,11 +126,14 @@ pub fn merge(ours: &str, there: &str) -> String {
     merged
 }
 
-/// The value of the first property of a name in the event of a text of ours.
-fn value_of(unfolded: &str, name: &str) -> Option<String> {
-    let event = unfolded.split_once("BEGIN:VEVENT")?.1;
-    let line = event.lines().find(|line| split(line).0 == name)?;
-    Some(unescape(split(line).1))
+/// The line of a property in the event of an object of ours.
+fn line_of<'a>(unfolded: &'a str, name: &str) -> Option<&'a str> {
+    let (_, event) = unfolded.split_once("BEGIN:VEVENT")?;
+    event.lines().find(|line| split(line).0 == name)
+}
+
+fn text_in(line: &str) -> String {
+    unescape(split(line).1)
 }
 
 fn is_named(item: &[String], name: &str) -> bool {
@@ -202,11 +205,8 @@ impl Hers {
 
     /// Whether our event is at another time than the one that stands there.
     fn is_moved(&self, ours: &str) -> bool {
-        let event = ours.split_once("BEGIN:VEVENT").map_or("", |(_, event)| event);
-        ["DTSTART", "DTEND"].into_iter().any(|name| {
-            let line = event.lines().find(|line| split(line).0 == name);
-            line != self.there.get(name).map(String::as_str)
-        })
+        let differs = |name| line_of(ours, name) != self.there.get(name).map(String::as_str);
+        ["DTSTART", "DTEND"].into_iter().any(differs)
     }
 
     fn zone(&mut self, lines: &[&str]) {

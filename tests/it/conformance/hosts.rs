@@ -147,7 +147,8 @@ impl Subject for OnHost {
     }
 
     /// Graph's local times have no offset: what they cannot say is said in UTC, as is the time of a zone
-    /// that Graph does not know. Its titles and places end, and its texts break lines as HTML's do that was text.
+    /// that Graph does not know. Its titles and places end, and its texts break lines as HTML's do that
+    /// was text.
     fn kept(&self, content: &Content) -> Content {
         let text = |text: &String| (self.text)(text);
         let is_clear = |at: DateTime<Utc>| {

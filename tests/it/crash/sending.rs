@@ -1,5 +1,5 @@
-//! The cells of the rules R10 to R15 and R20, of one store and kind of calendar: all in one database, each
-//! booking in a calendar of its own, whose worker is given that calendar alone. They go forward
+//! The cells of the rules R10 to R15 and R20, of one store and kind of calendar: all in one database,
+//! each booking in a calendar of its own, whose worker is given that calendar alone. They go forward
 //! together, crash by crash; then one other worker recovers them all.
 
 use std::time::Duration;

@@ -13,8 +13,8 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use self::steps::{
-    begin, begun, drift, end, finding, holding, losing, missing, missing_behind, note, pass, plan,
-    seeing, step, to_be_read, uids, write,
+    begin, begun, drift, end, finding, holding, holding_open, losing, missing, missing_behind,
+    note, pass, plan, seeing, step, to_be_read, uids, write,
 };
 use super::env::{Answered as _, Env, LONG, SHORT, connection, content, hour, present, token, uid};
 
@@ -223,13 +223,7 @@ pub(crate) async fn what_stood_before_us_is_not_missing(env: &Env) {
 
 /// Rule R14: what may land late is looked for once it cannot land any more.
 pub(crate) async fn what_is_to_be_read_anyway_keeps_its_hour(env: &Env) {
-    env.connect(1).await;
-    env.ask("a", 0, Some("Massage")).await;
-    let lane = env.lane(1).await;
-    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
-    let open = env.record_open(&lane, "a", present("a", 0, "Massage"), Some(LONG)).await;
-    assert_eq!(open, Fenced::Written);
-    pass(env).await;
+    let lane = holding_open(env).await;
     begun(env, &lane, None).await;
     write(env, &lane, SweptPage { verify: uids(&["a"]), ..SweptPage::default() }).await;
     assert_eq!(step(env, &lane, end(None)).await, Fenced::Written);
@@ -276,13 +270,7 @@ pub(crate) async fn a_copy_is_news_once_and_goes_with_its_event(env: &Env) {
 
 /// A listing says that the event is there, and not that it is as it should be.
 pub(crate) async fn what_is_to_be_read_anyway_settles_no_drift_before(env: &Env) {
-    env.connect(1).await;
-    env.ask("a", 0, Some("Massage")).await;
-    let lane = env.lane(1).await;
-    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
-    let open = env.record_open(&lane, "a", present("a", 0, "Massage"), Some(LONG)).await;
-    assert_eq!(open, Fenced::Written);
-    pass(env).await;
+    let lane = holding_open(env).await;
     assert_eq!(note(env, &lane, Some(DriftKind::Edited)).await, Some(true));
     begun(env, &lane, None).await;
     let otherwise = SweptPage { seen: uids(&["a"]), verify: uids(&["a"]), ..SweptPage::default() };

@@ -1,6 +1,7 @@
 //! Sweeps (rule R20): how far each connection's is, what a page of it says of the rows, and what is
 //! otherwise in a calendar than we left it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use booking::{ConnectionId, IcalUid};
@@ -279,20 +280,15 @@ pub(super) fn sweep_page(
     sweep.removals += page.removals;
     sweep.failures = 0;
     // That an event is there settles nothing of what is otherwise with it.
-    let standing = |uid: &IcalUid, row: &DriftRow| {
-        let seen = tx.tables.effect(connection, uid).and_then(|effect| effect.seen_at);
-        page.verify.contains(uid) && seen.is_none_or(|seen| row.seen_at >= seen)
-    };
-    let drift = tx.tables.drift.get(&connection).into_iter().flatten();
-    let stands = |row: &DriftRow| {
-        row.kind.is_of_a_row() && row.uid.as_ref().is_some_and(|uid| standing(uid, row))
-    };
-    let stand: Vec<_> =
-        drift.filter(|(_, row)| stands(row)).map(|(name, _)| name.clone()).collect();
-    for name in stand {
-        let drift = tx.tables.drift.get_mut(&connection);
-        let row = drift.and_then(|drift| drift.get_mut(&name)).expect("it stands there");
-        row.seen_at = now;
+    let seen = |uid: &IcalUid| tx.tables.effect(connection, uid).and_then(|row| row.seen_at);
+    let verified: BTreeMap<&IcalUid, Option<i64>> =
+        page.verify.iter().map(|uid| (uid, seen(uid))).collect();
+    let rows = tx.tables.drift.get_mut(&connection).into_iter().flat_map(BTreeMap::values_mut);
+    for row in rows.filter(|row| row.kind.is_of_a_row()) {
+        let seen = row.uid.as_ref().and_then(|uid| verified.get(uid));
+        if seen.is_some_and(|seen| seen.is_none_or(|seen| row.seen_at >= seen)) {
+            row.seen_at = now;
+        }
     }
     for uid in &page.seen {
         if let Some(row) = tx.tables.effect_mut(connection, uid) {

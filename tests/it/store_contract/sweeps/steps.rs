@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use booking::IcalUid;
+use booking::{IcalUid, Verb};
 use calendar_sync::store::{
     Drift, DriftKind, DriftNote, Fenced, FoundDrift, LaneLease, Missing, Owed, SweepProgress,
     SweepStep, SweptPage,
 };
 
-use crate::store_contract::env::{Answered as _, Env, LONG, connection, uid};
+use crate::store_contract::env::{Answered as _, Env, LONG, connection, present, uid};
 
 /// Connection 1, leased by 1, whose calendar has acknowledged these.
 pub(super) async fn holding(env: &Env, names: &[&str]) -> LaneLease {
@@ -20,6 +20,19 @@ pub(super) async fn holding(env: &Env, names: &[&str]) -> LaneLease {
     for name in names {
         env.apply(&lane, name, 0, "Massage").await;
     }
+    pass(env).await;
+    lane
+}
+
+/// Connection 1, leased by 1, whose calendar has acknowledged `a` while an earlier call of it may still
+/// land: it is to be read again.
+pub(super) async fn holding_open(env: &Env) -> LaneLease {
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    let lane = env.lane(1).await;
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    let open = env.record_open(&lane, "a", present("a", 0, "Massage"), Some(LONG)).await;
+    assert_eq!(open, Fenced::Written);
     pass(env).await;
     lane
 }
