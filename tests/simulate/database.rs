@@ -22,6 +22,8 @@ use crate::sweeps;
 use crate::variant::Variant;
 use crate::world::World;
 
+mod judged;
+
 /// The longest that the database takes where it takes its time.
 const SLOW_MAX: Duration = Duration::from_secs(8);
 /// And where it does not.
@@ -458,44 +460,6 @@ impl Store for Database {
 
     async fn external_events(&self, uid: &IcalUid) -> Result<Vec<ExternalEvent>> {
         self.call("external_events", async |store| store.external_events(uid).await, |_| {}).await
-    }
-}
-
-impl Database {
-    fn fenced_write(&self, what: &str, fence: &Fence, done: Fenced) {
-        if done == Fenced::Written
-            && let Err(stale) = self.world.audit().may_write(what, fence)
-        {
-            self.world.wrong(stale);
-        }
-    }
-
-    fn lane_write(&self, what: &str, lane: &LaneLease, done: Fenced) {
-        if done == Fenced::Written
-            && let Err(stale) = self.world.audit().holds(what, lane)
-        {
-            self.world.wrong(stale);
-        }
-    }
-
-    /// The variant that plans only what its flags let through.
-    fn planned(&self, batch: &Batch) -> Option<Batch> {
-        let (gate, variant) = (&self.gate, self.world.variant);
-        if variant != Variant::FlagsGatedAtPlanning || batch.effects.is_empty() {
-            return None;
-        }
-        let lets = |of: &[Uuid], id: Uuid| of.is_empty() || of.contains(&id);
-        let provider_of = |connection: ConnectionId| {
-            let accounts = self.world.accounts();
-            accounts.0.iter().find(|it| it.connection == connection).map(|it| it.provider.0)
-        };
-        let mut planned = batch.clone();
-        planned.effects.retain(|effect| {
-            gate.enabled
-                && lets(&gate.connections, effect.connection.0)
-                && provider_of(effect.connection).is_none_or(|id| lets(&gate.providers, id))
-        });
-        Some(planned)
     }
 }
 
