@@ -113,6 +113,7 @@ pub(super) async fn a_create_that_failed_is_tried_again(world: &mut World) {
 pub(super) async fn lost_answers_are_read_back_not_repeated(world: &mut World) {
     let host = world.connect(1).await;
     let mut story = Story::of("a", provider(1));
+    world.host.finds_at_once();
     let lost = world.host.order(EVERY, Trouble::AnswerLost);
     for event in [story.created(), story.moved(11), story.cancelled()] {
         world.tell([event]).await;

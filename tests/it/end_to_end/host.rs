@@ -177,6 +177,15 @@ impl Host {
         }
     }
 
+    /// From now on what was made is found by a search at once. Where it is found later, a create that
+    /// got no answer may be said again, by its name, and makes nothing.
+    pub(crate) fn finds_at_once(&self) {
+        match self {
+            Self::Google(_) | Self::Caldav(_) => {}
+            Self::Microsoft(graph) => microsoft::finds_at_once(graph),
+        }
+    }
+
     /// A new, empty calendar.
     pub(crate) async fn new_calendar(&self) -> Place {
         let name = SystemDice.token().simple().to_string();

@@ -41,6 +41,11 @@ pub(super) fn lag(graph: &MicrosoftEmulator, rule: Rule) -> Ordered {
     Ordered::Microsoft { order: graph.order(rule), hidden: Some((graph.clone(), Box::new(before))) }
 }
 
+/// Every search finds what was made.
+pub(super) fn finds_at_once(graph: &MicrosoftEmulator) {
+    graph.set_switches(Switches { search_lags: Duration::ZERO, ..graph.switches() });
+}
+
 /// Our revision in it.
 fn revision(event: &EventView) -> Option<i64> {
     let marker = event.properties.iter().find(|(id, _)| id.ends_with(" Name bookingMarker"));
