@@ -223,7 +223,8 @@ mod tests {
             let mut pace = pace(per_minute);
             let (mut now, mut made) = (Duration::from_hours(1), Vec::new());
             for (later, requests) in asks {
-                now += Duration::from_millis(later) + pace.take(now, requests);
+                now += Duration::from_millis(later);
+                now += pace.take(now, requests);
                 made.push((now, requests));
             }
             for (first, (from, _)) in made.iter().enumerate() {
