@@ -30,10 +30,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use booking::{ConnectionId, Content, IcalUid, Marker};
-use calendar_sync::calendar::http::{Guard, Http, HttpOptions, Networks, Reach};
+use calendar_sync::calendar::http::{
+    Exchanged, Guard, Http, HttpOptions, Networks, Reach, Request,
+};
 use calendar_sync::calendar::{Account, Credentials};
 use calendar_sync::clock::Clock;
 use chrono::{DateTime, Utc};
+use reqwest::Method;
 use uuid::Uuid;
 
 const CONNECTION: ConnectionId = ConnectionId(Uuid::from_u128(0xc0ff_ee00));
@@ -78,6 +81,19 @@ fn uid(text: &str) -> IcalUid {
 
 fn bearer() -> Credentials {
     Credentials::Bearer { token: SECRET.into() }
+}
+
+/// Asks once, with the secret.
+async fn get(http: &Http, url: &str) -> Exchanged {
+    let credentials = bearer();
+    let request = Request {
+        method: Method::GET,
+        url: url.parse().expect("a URL"),
+        credentials: Some(&credentials),
+        headers: Vec::new(),
+        body: b"",
+    };
+    http.exchange(request).await
 }
 
 fn account(base_url: &str, calendar: &str) -> Account {

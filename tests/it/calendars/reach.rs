@@ -9,10 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use calendar_sync::calendar::caldav::discovery::{DiscoveryError, discover};
-use calendar_sync::calendar::http::{
-    Exchanged, Guard, Http, HttpOptions, Lookup, Networks, Reach, Request,
-};
-use reqwest::Method;
+use calendar_sync::calendar::http::{Exchanged, Guard, Http, HttpOptions, Lookup, Networks, Reach};
 use tokio::net::TcpListener;
 
 use super::stub::{Reply, Seen, Stub};
@@ -69,15 +66,7 @@ async fn both(here: Answers<'_>, inside: Answers<'_>) -> (Stub, Stub, String) {
 }
 
 async fn get(http: &Http, url: &str) -> Result<u16, String> {
-    let credentials = bearer();
-    let request = Request {
-        method: Method::GET,
-        url: url.parse().expect("a URL"),
-        credentials: Some(&credentials),
-        headers: Vec::new(),
-        body: b"",
-    };
-    match http.exchange(request).await {
+    match super::get(http, url).await {
         Exchanged::Answered(response) => Ok(response.status),
         Exchanged::Lost { sent, message } => {
             assert!(!sent && !message.contains(SECRET), "{message}");

@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use axum::http::Response;
 use bytes::Bytes;
-use calendar_sync::calendar::http::{Exchanged, Http, HttpOptions, Reach, Request};
+use calendar_sync::calendar::http::{Exchanged, Http, HttpOptions, Reach};
 use futures::future::join_all;
 use h2::server::SendResponse;
-use reqwest::Method;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::{Still, bearer, on_this_machine};
+use super::{Still, on_this_machine};
 use crate::authority::{Authority, Flaw, trusting};
 
 /// So many requests at once the server takes on a connection, and it answers them together.
@@ -97,15 +96,7 @@ fn client(reach: Reach) -> Http {
 }
 
 async fn get(http: &Http, url: &str) -> Result<u16, String> {
-    let credentials = bearer();
-    let request = Request {
-        method: Method::GET,
-        url: url.parse().expect("a URL"),
-        credentials: Some(&credentials),
-        headers: Vec::new(),
-        body: b"",
-    };
-    match http.exchange(request).await {
+    match super::get(http, url).await {
         Exchanged::Answered(response) => Ok(response.status),
         Exchanged::Lost { message, .. } => Err(message),
     }
