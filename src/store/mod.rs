@@ -249,8 +249,18 @@ pub trait Store: Send + Sync + 'static {
     /// Extends a lease that is still ours, though it may have run out.
     async fn renew(&self, lane: &LaneLease, lease: Duration) -> Result<Fenced>;
 
-    /// Gives a lease back. `rest` keeps everyone from leasing this connection for that long.
-    async fn release(&self, lane: &LaneLease, rest: Duration) -> Result<Fenced>;
+    /// How much of its time the pace of a lane's connection has used ahead, as was left at the last
+    /// [`Store::release`]. `None`: the lane is not ours.
+    async fn pace(&self, lane: &LaneLease) -> Result<Option<Duration>>;
+
+    /// Gives a lease back. `rest` keeps everyone from leasing this connection for that long; `ahead` is
+    /// how much of its time its pace has used ahead by now, and `None` leaves that as it is.
+    async fn release(
+        &self,
+        lane: &LaneLease,
+        rest: Duration,
+        ahead: Option<Duration>,
+    ) -> Result<Fenced>;
 
     /// Takes over what an earlier holder left in flight: restamps its rows with our token and
     /// leaves its attempts open (rules R10 and R14): each is to be verified after `verify_after`.

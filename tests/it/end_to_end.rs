@@ -248,6 +248,7 @@ macro_rules! every_other_fact {
             limits,
             [
                 a_connection_is_asked_no_faster_than_its_limit,
+                a_booking_that_follows_another_is_sent_at_once,
                 all_workers_share_one_budget,
                 what_no_budget_is_left_for_is_sent_later,
                 one_tenants_flood_is_nobody_elses_wait,

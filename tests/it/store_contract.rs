@@ -142,6 +142,8 @@ macro_rules! every_fact {
                 a_lease_that_ran_out_is_taken_by_another,
                 a_lease_that_ran_out_cannot_stamp_until_it_is_renewed,
                 a_released_lane_rests,
+                a_pace_is_kept_with_its_lane,
+                only_the_holder_reads_and_leaves_a_pace,
                 lanes_take_turns,
                 the_gate_decides_what_is_leased_and_counted,
                 a_calendar_that_does_not_answer_is_no_backlog,

@@ -332,14 +332,23 @@ impl Store for Database {
         self.call("renew", async |store| store.renew(lane, lease).await, seen).await
     }
 
-    async fn release(&self, lane: &LaneLease, rest: Duration) -> Result<Fenced> {
+    async fn pace(&self, lane: &LaneLease) -> Result<Option<Duration>> {
+        self.call("pace", async |store| store.pace(lane).await, |_| ()).await
+    }
+
+    async fn release(
+        &self,
+        lane: &LaneLease,
+        rest: Duration,
+        ahead: Option<Duration>,
+    ) -> Result<Fenced> {
         let seen = |done: &Fenced| {
             self.lane_write("release", lane, *done);
             if *done == Fenced::Written {
                 self.world.audit().released(lane);
             }
         };
-        self.call("release", async |store| store.release(lane, rest).await, seen).await
+        self.call("release", async |store| store.release(lane, rest, ahead).await, seen).await
     }
 
     async fn take_over(&self, lane: &LaneLease, verify_after: Duration) -> Result<Taken> {

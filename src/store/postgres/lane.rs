@@ -113,17 +113,38 @@ impl PostgresStore {
         Ok(fenced(done.rows_affected()))
     }
 
-    pub(super) async fn release_lane(&self, lane: &LaneLease, rest: Duration) -> Result<Fenced> {
+    pub(super) async fn read_pace(&self, lane: &LaneLease) -> Result<Option<Duration>> {
+        const PACE: &str = "
+            SELECT COALESCE(extract(epoch FROM paced_until - clock_timestamp())::float8, 0)
+              FROM lanes WHERE connection_id = $1 AND token = $2";
+        let ahead: Option<f64> = sqlx::query_scalar(PACE)
+            .bind(lane.connection.0)
+            .bind(lane.token)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("read a pace"))?;
+        Ok(ahead.map(|ahead| Duration::try_from_secs_f64(ahead).unwrap_or_default()))
+    }
+
+    pub(super) async fn release_lane(
+        &self,
+        lane: &LaneLease,
+        rest: Duration,
+        ahead: Option<Duration>,
+    ) -> Result<Fenced> {
         const RELEASE: &str = "
             UPDATE lanes
                SET token = NULL, leased_until = NULL,
                    rest_until = CASE WHEN $3 > 0
-                                THEN clock_timestamp() + make_interval(secs => $3) END
+                                THEN clock_timestamp() + make_interval(secs => $3) END,
+                   paced_until = CASE WHEN $4::float8 IS NULL THEN paced_until
+                                 ELSE clock_timestamp() + make_interval(secs => $4) END
              WHERE connection_id = $1 AND token = $2";
         let done = sqlx::query(RELEASE)
             .bind(lane.connection.0)
             .bind(lane.token)
             .bind(seconds(rest))
+            .bind(ahead.map(seconds))
             .execute(&self.pool)
             .await
             .map_err(failed("release a lane"))?;

@@ -324,8 +324,16 @@ impl Store for PostgresStore {
     async fn renew(&self, lane: &LaneLease, lease: Duration) -> Result<Fenced> {
         self.within("renew a lease", self.renew_lane(lane, lease)).await
     }
-    async fn release(&self, lane: &LaneLease, rest: Duration) -> Result<Fenced> {
-        self.within("release a lane", self.release_lane(lane, rest)).await
+    async fn pace(&self, lane: &LaneLease) -> Result<Option<Duration>> {
+        self.within("read a pace", self.read_pace(lane)).await
+    }
+    async fn release(
+        &self,
+        lane: &LaneLease,
+        rest: Duration,
+        ahead: Option<Duration>,
+    ) -> Result<Fenced> {
+        self.within("release a lane", self.release_lane(lane, rest, ahead)).await
     }
     async fn take_over(&self, lane: &LaneLease, verify_after: Duration) -> Result<Taken> {
         self.within("take a lane over", self.take_over_flights(lane, verify_after)).await

@@ -58,7 +58,7 @@ use super::{
 use crate::clock::Clock;
 
 /// The number of `schema.sql`: raise it with every change there.
-const SCHEMA: i64 = 4;
+const SCHEMA: i64 = 5;
 const SCHEMA_SQL: &str = include_str!("schema.sql");
 /// Tells our files from other people's: the letters `cals` (`PRAGMA application_id`).
 const APPLICATION: i64 = 0x6361_6c73;
@@ -380,8 +380,16 @@ impl Store for SqliteStore {
         lane::renew(self, lane, lease).await
     }
 
-    async fn release(&self, lane: &LaneLease, rest: Duration) -> Result<Fenced> {
-        lane::release(self, lane, rest).await
+    async fn pace(&self, lane: &LaneLease) -> Result<Option<Duration>> {
+        lane::pace(self, lane).await
+    }
+    async fn release(
+        &self,
+        lane: &LaneLease,
+        rest: Duration,
+        ahead: Option<Duration>,
+    ) -> Result<Fenced> {
+        lane::release(self, lane, rest, ahead).await
     }
 
     async fn take_over(&self, lane: &LaneLease, verify_after: Duration) -> Result<Taken> {

@@ -55,7 +55,8 @@ CREATE TABLE lanes (
     connection_id TEXT PRIMARY KEY REFERENCES connections,
     token         TEXT,
     leased_until  INTEGER,
-    rest_until    INTEGER
+    rest_until    INTEGER,
+    paced_until   INTEGER                              -- used up by its pace
 ) STRICT;
 
 CREATE TABLE bookings (

@@ -242,7 +242,10 @@ impl Store for Ledger {
     async fn renew(&self, _: &LaneLease, _: Duration) -> Result<Fenced> {
         unreachable!("{NOT_ASKED}")
     }
-    async fn release(&self, _: &LaneLease, _: Duration) -> Result<Fenced> {
+    async fn pace(&self, _: &LaneLease) -> Result<Option<Duration>> {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn release(&self, _: &LaneLease, _: Duration, _: Option<Duration>) -> Result<Fenced> {
         unreachable!("{NOT_ASKED}")
     }
     async fn take_over(&self, _: &LaneLease, _: Duration) -> Result<Taken> {

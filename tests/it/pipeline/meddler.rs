@@ -204,8 +204,16 @@ impl Store for Meddler {
     async fn renew(&self, lane: &LaneLease, lease: Duration) -> Result<Fenced> {
         self.inner.renew(lane, lease).await
     }
-    async fn release(&self, lane: &LaneLease, rest: Duration) -> Result<Fenced> {
-        self.inner.release(lane, rest).await
+    async fn pace(&self, lane: &LaneLease) -> Result<Option<Duration>> {
+        self.inner.pace(lane).await
+    }
+    async fn release(
+        &self,
+        lane: &LaneLease,
+        rest: Duration,
+        ahead: Option<Duration>,
+    ) -> Result<Fenced> {
+        self.inner.release(lane, rest, ahead).await
     }
     async fn take_over(&self, lane: &LaneLease, verify_after: Duration) -> Result<Taken> {
         self.inner.take_over(lane, verify_after).await

@@ -110,7 +110,7 @@ pub(crate) async fn new_credentials_unpark_and_end_the_waiting(env: &Env) {
     assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
     assert_eq!(env.record(&lane, "a", not_applied(LONG, false)).await, Fenced::Written);
     assert_eq!(env.park(&lane, "the token was revoked").await, Fenced::Written);
-    assert_eq!(env.store.release(&lane, LONG).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, LONG, None).await.answered(), Fenced::Written);
     let renewed = NewConnection { sealed: vec![9], ..new_connection(1) };
     assert!(!env.store.put_connection(&renewed).await.answered().created);
     let row = env.row(1).await;
@@ -125,7 +125,7 @@ pub(crate) async fn a_parked_connection_is_not_leased(env: &Env) {
     env.ask("a", 0, Some("Massage")).await;
     let lane = env.lane(1).await;
     assert_eq!(env.park(&lane, "the token was revoked").await, Fenced::Written);
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
     let row = env.row(1).await;
     assert_eq!(row.state, ConnectionState::Parked);
     assert_eq!(row.parked_reason.as_deref(), Some("the token was revoked"));
@@ -176,7 +176,7 @@ pub(crate) async fn a_removal_fences_what_is_under_way(env: &Env) {
 
 pub(crate) async fn credentials_die_last(env: &Env) {
     let lane = holding_one(env).await;
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
     assert!(env.store.remove_connection(connection(1), true).await.answered());
     let row = env.row(1).await;
     assert_eq!((row.state, row.destination), (ConnectionState::Removing, false));
@@ -187,11 +187,11 @@ pub(crate) async fn credentials_die_last(env: &Env) {
     let absent = Finding::Absent { revision: 0 };
     let recorded = env.record_open(&lane, "a", absent, Some(SHORT)).await;
     assert_eq!(recorded, Fenced::Written);
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
     assert_eq!(env.state(1).await, ConnectionState::Removing);
     let lane = env.eventually("the verification's hour", || env.lease(3)).await;
     assert_eq!(env.record(&lane, "a", Finding::Verified).await, Fenced::Written);
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
     let row = env.row(1).await;
     assert_eq!((row.state, row.sealed.len()), (ConnectionState::Removed, 0));
 }
@@ -199,7 +199,7 @@ pub(crate) async fn credentials_die_last(env: &Env) {
 /// Whoever has withdrawn the last event may not live to give the lane back.
 pub(crate) async fn a_removal_ends_though_its_last_holder_is_gone(env: &Env) {
     let lane = holding_one(env).await;
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
     assert!(env.store.remove_connection(connection(1), true).await.answered());
     let lane = env.lease_for(2, 10 * SHORT).await.expect("an event is due to go");
     assert!(env.stamp(&lane, "a", (Verb::Delete, 0, 0)).await);
@@ -209,7 +209,7 @@ pub(crate) async fn a_removal_ends_though_its_last_holder_is_gone(env: &Env) {
         // As another worker does with any lane that it gets.
         if let Some(lane) = env.lease(3).await {
             assert_eq!(env.due(&lane).await, []);
-            let released = env.store.release(&lane, Duration::ZERO).await;
+            let released = env.store.release(&lane, Duration::ZERO, None).await;
             assert_eq!(released.answered(), Fenced::Written);
         }
         (env.state(1).await == ConnectionState::Removed).then_some(())

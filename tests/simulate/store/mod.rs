@@ -322,8 +322,17 @@ impl Store for ModelStore {
         Ok(self.write(|tx| lane::renew(tx, lane, lease)))
     }
 
-    async fn release(&self, lane: &LaneLease, rest: Duration) -> Result<Fenced> {
-        Ok(self.write(|tx| lane::release(tx, lane, rest)))
+    async fn pace(&self, lane: &LaneLease) -> Result<Option<Duration>> {
+        Ok(self.write(|tx| lane::pace(tx, lane)))
+    }
+
+    async fn release(
+        &self,
+        lane: &LaneLease,
+        rest: Duration,
+        ahead: Option<Duration>,
+    ) -> Result<Fenced> {
+        Ok(self.write(|tx| lane::release(tx, lane, rest, ahead)))
     }
 
     async fn take_over(&self, lane: &LaneLease, verify_after: Duration) -> Result<Taken> {

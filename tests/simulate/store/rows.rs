@@ -79,6 +79,7 @@ pub(super) struct LaneRow {
     pub(super) token: Option<Uuid>,
     pub(super) leased_until: Option<i64>,
     pub(super) rest_until: Option<i64>,
+    pub(super) paced_until: Option<i64>,
 }
 
 /// How far the sweep of a connection is; as it is before there is one: the next one reads all.
