@@ -14,16 +14,18 @@ use super::UsageError;
 use super::account::Account;
 use super::columns::{Columns, printable};
 use super::discover::DiscoverCommand;
+use super::fill;
 use super::open::open_installation;
 use super::out::Out;
 use super::repair::{self, DriftArgs, ResumeArgs};
 use super::reseal::ResealArgs;
 use super::secret_input::{GrantArgs, LoginArgs};
-use super::work::sealer;
+use super::work::{limits, sealer};
 use crate::clock::Surroundings;
 use crate::config::{OauthSettings, Settings};
 use crate::connection::kept::{ANY_TENANT, Tenant};
 use crate::connection::{Issuer, Kept, calendar_name};
+use crate::emit::limits::Limits;
 use crate::store::{ConnectionRow, ConnectionState, CountedConnection, PutConnection, Store};
 
 /// Adds, finds, lists and removes calendar accounts.
@@ -196,7 +198,7 @@ impl ConnectionsCommand {
             Self::Discover(command) => command.run(settings, surroundings, out).await,
             Self::List(args) => {
                 let (store, _) = open_installation(settings, surroundings).await?;
-                list(&args, &store.connections().await?, out)
+                list(&args, &store.connections().await?, &limits(settings), out)
             }
             Self::Remove(args) => {
                 let (store, _) = open_installation(settings, surroundings).await?;
@@ -365,11 +367,12 @@ fn tell_added(
 fn list(
     args: &ListArgs,
     connections: &[CountedConnection],
+    limits: &Limits,
     out: &mut Out<impl Write>,
 ) -> anyhow::Result<()> {
     if args.json {
         for connection in connections {
-            out.json(&to_json(connection))?;
+            out.json(&to_json(connection, limits))?;
         }
         return Ok(());
     }
@@ -378,10 +381,11 @@ fn list(
         return Ok(());
     }
     let mut columns = Columns::new([
-        "ID", "PROVIDER", "KIND", "ACCOUNT", "CALENDAR", "STATE", "DEST", "DUE", "LIVE", "DRIFT",
+        "ID", "PROVIDER", "KIND", "ACCOUNT", "CALENDAR", "STATE", "DEST", "DUE", "LIVE", "FILL",
+        "DRIFT",
     ]);
     for counted in connections {
-        let CountedConnection { connection: one, pending, live, drift, .. } = counted;
+        let CountedConnection { connection: one, pending, live, drift, fill, .. } = counted;
         columns.row([
             one.id.to_string(),
             one.provider.to_string(),
@@ -392,13 +396,16 @@ fn list(
             if one.destination { "yes" } else { "-" }.to_owned(),
             pending.to_string(),
             live.to_string(),
+            fill::cell(fill.as_ref()),
             drift.to_string(),
         ]);
     }
     for line in columns.lines() {
         writeln!(out, "{line}")?;
     }
-    for CountedConnection { connection: one, last_error, .. } in connections {
+    for counted in connections {
+        let CountedConnection { connection: one, last_error, .. } = counted;
+        fill::tell(counted, limits, out)?;
         repair::tell_halted(one, out)?;
         tell_unrenewed(one, out)?;
         if let Some(error) = last_error {
@@ -433,8 +440,8 @@ fn tell_unrenewed(one: &ConnectionRow, out: &mut Out<impl Write>) -> std::io::Re
 }
 
 /// All but the credentials.
-fn to_json(counted: &CountedConnection) -> serde_json::Value {
-    let CountedConnection { connection, pending, live, drift, swept, last_error } = counted;
+fn to_json(counted: &CountedConnection, limits: &Limits) -> serde_json::Value {
+    let CountedConnection { connection, pending, live, drift, swept, last_error, .. } = counted;
     json!({
         "connection_id": connection.id,
         "provider_id": connection.provider,
@@ -450,6 +457,7 @@ fn to_json(counted: &CountedConnection) -> serde_json::Value {
         "last_error": last_error,
         "pending": pending,
         "live": live,
+        "fill": fill::to_json(counted, limits),
         "drift": drift,
         "halted": connection.halted,
         "swept": swept,

@@ -40,6 +40,8 @@ pub mod out;
 
 mod account;
 
+mod fill;
+
 mod repair;
 
 mod reseal;

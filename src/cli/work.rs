@@ -179,11 +179,16 @@ fn emit_options(settings: &Settings) -> EmitOptions {
             halt_share: settings.repair.halt_share,
             listing_lag: LISTING_LAG,
         },
-        limits: Limits {
-            google: limit(settings.limits.google),
-            microsoft: limit(settings.limits.microsoft),
-            caldav: limit(settings.limits.caldav),
-        },
+        limits: limits(settings),
+    }
+}
+
+/// How often calendars are asked.
+pub(super) fn limits(settings: &Settings) -> Limits {
+    Limits {
+        google: limit(settings.limits.google),
+        microsoft: limit(settings.limits.microsoft),
+        caldav: limit(settings.limits.caldav),
     }
 }
 

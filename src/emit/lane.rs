@@ -248,7 +248,9 @@ impl Drain<'_> {
             if !self.keep_access().await? {
                 break;
             }
-            let due = self.emitter.store.due(&self.hold.lease, options.claim_batch).await?;
+            // No more than can be sent at once: what becomes due meanwhile may go before the rest.
+            let limit = options.claim_batch.min(self.pace().at_once());
+            let due = self.emitter.store.due(&self.hold.lease, limit).await?;
             crate::crash::point!("r10.due");
             if due.is_empty() {
                 // Only now, so that nothing that is due waits for it (rule R20). A lane that had work is

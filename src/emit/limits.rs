@@ -56,7 +56,7 @@ impl Rate {
     }
 
     /// How much of its time so many requests use: in a minute, and what a pace is ahead, all of them.
-    fn time_of(self, requests: u32) -> Duration {
+    pub(crate) fn time_of(self, requests: u32) -> Duration {
         (WINDOW + BURST).saturating_mul(requests) / self.per_minute.get()
     }
 
@@ -88,7 +88,7 @@ pub struct PerKind<T> {
 }
 
 impl<T> PerKind<T> {
-    pub(super) fn of(&self, kind: CalendarKind) -> &T {
+    pub(crate) fn of(&self, kind: CalendarKind) -> &T {
         match kind {
             CalendarKind::Google => &self.google,
             CalendarKind::Microsoft => &self.microsoft,
@@ -142,6 +142,15 @@ impl Pace {
     /// How much of its time is used already; `None`: it has no limit.
     pub(super) fn ahead(&self, now: Duration) -> Option<Duration> {
         self.rate.map(|_| self.used_until.saturating_sub(now))
+    }
+
+    /// How many requests it lets through in so short a time that nobody minds waiting for it.
+    pub(super) fn at_once(&self) -> u32 {
+        let Some(rate) = self.rate else {
+            return u32::MAX;
+        };
+        let each = rate.time_of(1).as_nanos().max(1);
+        u32::try_from(BURST.as_nanos() / each).unwrap_or(u32::MAX).max(1)
     }
 
     /// For how long it lets nothing through: nobody needs to hold a lane meanwhile.

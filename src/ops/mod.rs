@@ -102,14 +102,33 @@ struct Format {
 /// JSON, or with `?format=prometheus` what `/metrics` answers. No token is asked for.
 async fn calendar_metrics(State(ops): State<Ops>, Query(query): Query<Format>) -> Response {
     match query.format.as_deref() {
-        None | Some("json") => axum::Json(ops.metrics.json()).into_response(),
+        None | Some("json") => {
+            count(&ops).await;
+            axum::Json(ops.metrics.json()).into_response()
+        }
         Some("prometheus") => prometheus(State(ops)).await,
         Some(_) => Refusal::field("format", "is neither json nor prometheus").into_response(),
     }
 }
 
 async fn prometheus(State(ops): State<Ops>) -> Response {
+    count(&ops).await;
     ([(CONTENT_TYPE, PROMETHEUS_TYPE)], ops.metrics.prometheus()).into_response()
+}
+
+/// The longest that metrics wait for the database. What it said last stands until it answers again:
+/// counters are told though it is away.
+const COUNT_MAX: Duration = Duration::from_secs(1);
+
+async fn count(ops: &Ops) {
+    match tokio::time::timeout(COUNT_MAX, ops.store.fills()).await {
+        Ok(Ok(fills)) => ops.metrics.counted(fills),
+        Ok(Err(error)) => tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "what is left to fill was not counted"
+        ),
+        Err(_) => tracing::debug!("what is left to fill was not counted in time"),
+    }
 }
 
 /// Sends a booking again, now: nothing if every calendar has it already.

@@ -183,7 +183,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Adds a connection, or renews the credentials of the same one (rule R17); it becomes its
     /// provider's destination if that has none or `make_destination`. The provider's upcoming
-    /// bookings become due at a new destination, in one transaction (rule R8).
+    /// bookings become due at a new destination, in one transaction (rule R8): it is filled with them.
     async fn put_connection(&self, connection: &NewConnection) -> Result<PutConnection>;
 
     /// Every connection, sorted by provider and id, with its counts.
@@ -267,8 +267,8 @@ pub trait Store: Send + Sync + 'static {
     /// Answers how many.
     async fn take_over(&self, lane: &LaneLease, verify_after: Duration) -> Result<Taken>;
 
-    /// What is due on this lane now, oldest first, at most `limit`; settling what is in flight
-    /// comes first.
+    /// What is due on this lane now, at most `limit`: settling what is in flight comes first, then what
+    /// events have asked for, then what the connection is filled with; each oldest first.
     async fn due(&self, lane: &LaneLease, limit: u32) -> Result<Vec<Owed>>;
 
     /// Before any call: stores what will be sent, with the lane's token, if the lane is still
@@ -329,7 +329,10 @@ pub trait Store: Send + Sync + 'static {
     /// nor one whose access could not be renewed, and none counts for more than a share of `limit`: one that is slow or dead holds up nobody.
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32>;
 
-    /// Ends the backoff of what is owed about a booking, and tells how far each calendar is with
+    /// How much is left to fill connections with, of all of them.
+    async fn fills(&self) -> Result<Fills>;
+
+    /// Ends the backoff of what is owed about a booking, lets it go before any fill, and tells how far each calendar is with
     /// it: somebody has asked. `None`: there is no such booking.
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>>;
 

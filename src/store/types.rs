@@ -421,6 +421,26 @@ pub struct ConnectionRow {
     pub halted: Option<String>,
 }
 
+/// How far a connection is filled with the bookings that were there before it was the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fill {
+    /// When it was made the destination.
+    pub since: DateTime<Utc>,
+    /// How many became due then.
+    pub total: i64,
+    /// How many of them are due still. What an event has asked for since is none of them.
+    pub left: i64,
+}
+
+/// How much is left to fill, all in all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fills {
+    /// Connections that are not filled yet.
+    pub connections: i64,
+    /// Events that they lack.
+    pub left: i64,
+}
+
 /// A connection with its counts: all of its effects are read for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CountedConnection {
@@ -436,6 +456,8 @@ pub struct CountedConnection {
     pub swept: Option<String>,
     /// Why something that is due on it has not gone through: of what waits longest for its next try.
     pub last_error: Option<String>,
+    /// How far it is filled; `None`: there was nothing to fill it with.
+    pub fill: Option<Fill>,
 }
 
 /// The state of a connection.

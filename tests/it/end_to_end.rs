@@ -56,6 +56,8 @@ mod repair;
 
 mod kept;
 
+mod filling;
+
 mod limits;
 
 mod broken;
@@ -176,6 +178,15 @@ macro_rules! every_fact {
 /// The facts about sweeps of every calendar whose events' names and markers can be listed.
 macro_rules! every_sweep_fact {
     ($make:ident) => {
+        facts!(
+            $make,
+            end_to_end,
+            filling,
+            [
+                a_connection_is_filled_with_the_upcoming_bookings_once,
+                a_booking_made_meanwhile_goes_before_the_fill,
+            ]
+        );
         facts!(
             $make,
             end_to_end,

@@ -112,6 +112,10 @@ macro_rules! every_fact {
                 what_another_took_meanwhile_is_not_asked_for_twice,
                 what_waited_for_a_removed_connection_is_due_as_it_is_now,
                 an_unknown_connection_cannot_be_removed,
+                a_fill_is_seen_until_it_is_done,
+                what_an_event_asks_for_goes_before_a_fill,
+                what_stands_already_is_not_filled_again,
+                a_removal_forgets_its_fill,
             ]
         );
         facts!(

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease,
+    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
     LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
     Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
@@ -461,6 +461,10 @@ impl Store for Database {
 
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {
         self.call("backlog", async |store| store.backlog(gate, limit).await, |_| {}).await
+    }
+
+    async fn fills(&self) -> Result<Fills> {
+        self.call("fills", async |store| store.fills().await, |_| ()).await
     }
 
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {

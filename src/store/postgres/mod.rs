@@ -47,7 +47,7 @@ use uuid::Uuid;
 
 use super::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease,
+    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
     LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
     Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
@@ -395,6 +395,9 @@ impl Store for PostgresStore {
     }
     async fn adopt(&self, connection: ConnectionId, adopted: &[Adopted]) -> Result<Vec<Uuid>> {
         self.within("adopt events", self.adopt_events(connection, adopted)).await
+    }
+    async fn fills(&self) -> Result<Fills> {
+        self.within("count what is left to fill", self.read_fills()).await
     }
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {
         self.within("end a booking's waiting", self.hasten_booking(booking)).await

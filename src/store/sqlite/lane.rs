@@ -215,7 +215,7 @@ pub(super) async fn due(store: &SqliteStore, lane: &LaneLease, limit: u32) -> Re
          WHERE e.connection_id = ?1
            AND ((e.due AND e.not_before <= ?2)
                 OR (NOT e.due AND NOT e.dead AND e.verify_at <= ?2))
-         ORDER BY e.flight_verb IS NULL, e.not_before, e.ical_uid
+         ORDER BY e.flight_verb IS NULL, e.filling, e.not_before, e.ical_uid
          LIMIT ?3"
     );
     let rows = sqlx::query(DUE)

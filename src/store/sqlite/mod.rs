@@ -51,7 +51,7 @@ use uuid::Uuid;
 use self::row::Values;
 use super::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease,
+    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
     LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
     Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
@@ -467,6 +467,9 @@ impl Store for SqliteStore {
         adopt::adopt(self, connection, adopted).await
     }
 
+    async fn fills(&self) -> Result<Fills> {
+        connection::fills(self).await
+    }
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {
         status::hasten(self, booking).await
     }

@@ -75,7 +75,7 @@ impl Port {
     }
 
     /// A counter.
-    async fn count(&self, name: &str) -> u64 {
+    pub(super) async fn count(&self, name: &str) -> u64 {
         let (status, counters) = self.ask(Method::GET, "/api/ops/metrics/calendar", None, "").await;
         assert_eq!(status, 200, "without a token");
         counters[name].as_u64().expect("a number")

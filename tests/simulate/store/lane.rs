@@ -155,7 +155,7 @@ pub(super) fn due(tx: &mut Tx<'_>, lane: &LaneLease, limit: u32) -> Vec<Owed> {
     };
     let mut rows: Vec<_> = tx.tables.lane_effects(lane.connection).filter(is_owed).collect();
     // They come sorted by UID, and sorting keeps that order.
-    rows.sort_by_key(|(_, row)| (row.flight.is_none(), row.not_before));
+    rows.sort_by_key(|(_, row)| (row.flight.is_none(), row.filling, row.not_before));
     rows.truncate(limit as usize);
     let mut due = Vec::with_capacity(rows.len());
     let mut unreadable = Vec::new();

@@ -45,7 +45,7 @@ use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::clock::Clock;
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease,
+    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
     LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
     Stamp, States, Stop, Store, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
@@ -398,6 +398,10 @@ impl Store for ModelStore {
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {
         let now = self.now();
         Ok(self.read(|tables| lane::backlog(tables, now, gate, limit)))
+    }
+
+    async fn fills(&self) -> Result<Fills> {
+        Ok(self.read(|tables| connection::fills(tables)))
     }
 
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {

@@ -65,6 +65,8 @@ pub(super) struct StoredConnection {
     pub(super) parked_reason: Option<String>,
     pub(super) renewal_failures: i32,
     pub(super) renewal_error: Option<String>,
+    /// When it was filled, and with how many.
+    pub(super) fill: Option<(i64, i64)>,
 }
 
 impl StoredConnection {
@@ -166,6 +168,8 @@ pub struct EffectRow {
     pub verify_deletes: bool,
     /// How many verifications there were.
     pub verify_stage: i32,
+    /// Whether it became due without an event: what events ask for goes first.
+    pub filling: bool,
     /// When it was changed last.
     pub updated_at: i64,
     /// When the calendar was last known to hold the event: acknowledged, or listed.
@@ -214,6 +218,7 @@ impl EffectRow {
             verify_from_generation: None,
             verify_deletes: false,
             verify_stage: 0,
+            filling: false,
             updated_at: now,
             seen_at: None,
             gone_at: None,
