@@ -27,12 +27,15 @@ pub mod sending;
 
 pub mod sweeping;
 
+pub mod filling;
+
 pub mod postgres;
 
 #[cfg(feature = "demo")]
 pub mod sqlite;
 
 pub use connect::{connect, migrate};
+pub use filling::*;
 pub use sending::*;
 pub use sweeping::*;
 pub use types::*;
