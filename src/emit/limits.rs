@@ -281,7 +281,7 @@ mod tests {
         let mut pace = Pace::resumed(rate, START, Duration::ZERO);
         // As the database has it, on its own clock: an hour behind.
         let (mut now, mut mark, mut made) = (START, Duration::ZERO, Vec::new());
-        let theirs = |now: Duration| now - START;
+        let theirs = |now: Duration| now.saturating_sub(START);
         for (handover, later, requests) in steps {
             match *handover {
                 Handover::None => {}

@@ -119,17 +119,7 @@ impl Default for Metrics {
             "Connections that began to wait for a person",
             parked.clone(),
         );
-        let (filling, fill_left) = (Gauge::default(), Gauge::default());
-        registry.register(
-            "calendar_sync_connections_filling",
-            "Connections that still lack some of the upcoming events that they are filled with",
-            filling.clone(),
-        );
-        registry.register(
-            "calendar_sync_fill_events_left",
-            "Upcoming events that they lack",
-            fill_left.clone(),
-        );
+        let (filling, fill_left) = fills(&mut registry);
         Self {
             registry,
             runs,
@@ -145,6 +135,22 @@ impl Default for Metrics {
             fill_left,
         }
     }
+}
+
+/// How many connections are being filled, and what they lack.
+fn fills(registry: &mut Registry) -> (Gauge, Gauge) {
+    let (filling, left) = (Gauge::default(), Gauge::default());
+    registry.register(
+        "calendar_sync_connections_filling",
+        "Connections that still lack some of the upcoming events that they are filled with",
+        filling.clone(),
+    );
+    registry.register(
+        "calendar_sync_fill_events_left",
+        "Upcoming events that they lack",
+        left.clone(),
+    );
+    (filling, left)
 }
 
 impl Metrics {

@@ -22,6 +22,7 @@ done
 kill -KILL $held
 "#;
 
+#[expect(clippy::zombie_processes, reason = "it outlives us")]
 static TO_KEEPER: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
     let keeper = Command::new("sh")
         .args(["-c", KEEPER])

@@ -401,7 +401,7 @@ impl Store for ModelStore {
     }
 
     async fn fills(&self) -> Result<Fills> {
-        Ok(self.read(|tables| connection::fills(tables)))
+        Ok(self.read(connection::fills))
     }
 
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {

@@ -128,6 +128,7 @@ impl BookingRow {
 }
 
 /// One row of the outbox, with all of its columns.
+#[expect(clippy::struct_excessive_bools, reason = "they are columns of a table")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EffectRow {
     /// The revision that is wanted.
