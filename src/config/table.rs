@@ -3,6 +3,7 @@
 
 use super::http::HTTP;
 use super::limits::LIMITS;
+use super::oauth::OAUTH;
 
 /// One setting.
 #[derive(Debug)]
@@ -120,7 +121,7 @@ impl Key {
         self
     }
 
-    const fn secret(mut self) -> Self {
+    pub(super) const fn secret(mut self) -> Self {
         self.secret = true;
         self
     }
@@ -407,43 +408,6 @@ const SECRETS: &[Key] = &[
     )
     .secret(),
     key("secrets.old_keys_file", Allowed::File, None, "A file that holds them instead, one a line."),
-];
-
-const OAUTH: &[Key] = &[
-    key(
-        "oauth.google.client_id",
-        Allowed::Text,
-        None,
-        "As whom Google knows us: the OAuth client that accounts have granted access to.",
-    ),
-    key("oauth.google.client_secret", Allowed::Text, None, "What proves that.").secret(),
-    key("oauth.google.client_secret_file", Allowed::File, None, "A file that holds it instead."),
-    key(
-        "oauth.google.token_url",
-        Allowed::SecureUrl,
-        Some("https://oauth2.googleapis.com/token"),
-        "Where Google renews access.",
-    ),
-    key(
-        "oauth.microsoft.client_id",
-        Allowed::Text,
-        None,
-        "As whom Microsoft knows us: the application that accounts have granted access to.",
-    ),
-    key(
-        "oauth.microsoft.client_secret",
-        Allowed::Text,
-        None,
-        "What proves that; a public client has none.",
-    )
-    .secret(),
-    key("oauth.microsoft.client_secret_file", Allowed::File, None, "A file that holds it instead."),
-    key(
-        "oauth.microsoft.authority",
-        Allowed::SecureUrl,
-        Some("https://login.microsoftonline.com"),
-        "Where Microsoft renews access, at `/{tenant}/oauth2/v2.0/token`; a national cloud has another.",
-    ),
 ];
 
 const OPS: &[Key] = &[

@@ -7,7 +7,7 @@ use secrecy::zeroize::Zeroizing;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use super::kept::{Access, Grant, Issuer, Lifetime};
+use super::kept::{Access, Grant, Issuer, Lifetime, Tenant};
 use super::refresh::{Denied, Granted, Told, refreshed};
 use crate::calendar::http::{Exchanged, Http};
 use crate::clock::Clock;
@@ -62,7 +62,7 @@ impl TokenEndpoints {
         let body = Zeroizing::new(answer.body);
         let told = Told { status, retry_after, body: &body };
         let granted = refreshed(&grant.issuer, told)?;
-        let Granted { access_token, good_for, refresh_token, scopes } = granted;
+        let Granted { access_token, good_for, refresh_token, scopes, id_token: _ } = granted;
         let lifetime = good_for.map(|good_for| Lifetime::of(asked_at, good_for));
         Ok(Grant {
             issuer: grant.issuer.clone(),
@@ -72,37 +72,50 @@ impl TokenEndpoints {
         })
     }
 
-    fn url(&self, issuer: &Issuer) -> Url {
+    /// Where an issuer's token endpoint is.
+    pub(super) fn url(&self, issuer: &Issuer) -> Url {
         match issuer {
             Issuer::Google => self.settings.google_token_url.clone(),
-            Issuer::Microsoft(tenant) => {
-                let mut url = self.settings.microsoft_authority.clone();
-                if let Ok(mut path) = url.path_segments_mut() {
-                    path.pop_if_empty().extend([tenant.as_str(), "oauth2", "v2.0", "token"]);
-                }
-                url
-            }
+            Issuer::Microsoft(tenant) => self.of_tenant(tenant, "token"),
         }
+    }
+
+    /// Where one of Microsoft's endpoints is, for a tenant's users.
+    pub(super) fn of_tenant(&self, tenant: &Tenant, endpoint: &str) -> Url {
+        let mut url = self.settings.microsoft_authority.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend([tenant.as_str(), "oauth2", "v2.0", endpoint]);
+        }
+        url
     }
 }
 
-/// The client proves itself in the form, which both providers take (RFC 6749 §2.3.1).
-fn form(client: &OauthClient, grant: &Grant) -> Zeroizing<String> {
+/// A form in which the client proves itself, which both providers take (RFC 6749 §2.3.1), after what is
+/// asked.
+pub(super) fn proof<const N: usize>(
+    client: &OauthClient,
+    asked: [(&str, &str); N],
+) -> Zeroizing<String> {
     let mut form = Serializer::new(String::new());
-    form.append_pair("grant_type", "refresh_token")
-        .append_pair("refresh_token", grant.refresh_token.expose_secret())
-        .append_pair("client_id", &client.id);
+    form.extend_pairs(asked).append_pair("client_id", &client.id);
     if let Some(secret) = &client.secret {
         form.append_pair("client_secret", secret.expose_secret());
     }
+    Zeroizing::new(form.finish())
+}
+
+fn form(client: &OauthClient, grant: &Grant) -> Zeroizing<String> {
+    let asked =
+        [("grant_type", "refresh_token"), ("refresh_token", grant.refresh_token.expose_secret())];
+    let form = proof(client, asked);
     match (&grant.issuer, &grant.scopes) {
         // Without a scope Microsoft answers for the resource that the grant began with.
         (Issuer::Microsoft(_), Some(scopes)) => {
             let is_named = scopes.split(' ').any(|scope| scope == OFFLINE);
             let scopes = if is_named { scopes.clone() } else { format!("{scopes} {OFFLINE}") };
-            form.append_pair("scope", &scopes);
+            let scope = Serializer::new(String::new()).append_pair("scope", &scopes).finish();
+            Zeroizing::new(format!("{}&{scope}", *form))
         }
-        (Issuer::Microsoft(_), None) | (Issuer::Google, _) => {}
+        (Issuer::Microsoft(_), None) | (Issuer::Google, _) => form,
     }
-    Zeroizing::new(form.finish())
 }
