@@ -11,6 +11,10 @@ mod microsoft;
 
 mod oauth;
 
+mod consent;
+
+mod service_account;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Dialect;
+use super::assertion::Unproven;
 use crate::emulator::faults::Refusal;
 use crate::emulator::life::Turn;
 use crate::emulator::reply::{Content, Reply};
@@ -43,6 +44,58 @@ pub(super) enum Refused {
     Revoked,
     /// More is asked for than was granted.
     Scope,
+    /// There is no such code.
+    UnknownCode,
+    /// It is another client's.
+    AnothersCode,
+    /// It was used before.
+    SpentCode,
+    /// Its time is over.
+    OldCode,
+    /// It was sent to another address.
+    OtherRedirect,
+    /// It was given at another tenant's endpoint.
+    OtherTenant,
+    /// What proves that it was asked for by this client is missing (RFC 7636).
+    NoVerifier,
+    /// It proves nothing.
+    WrongVerifier,
+    /// There is no such device code.
+    UnknownDevice,
+    /// Its time is over.
+    OldDevice,
+    /// Nobody has entered it yet.
+    Pending,
+    /// Nobody has, and it is asked about too often.
+    SlowDown,
+    /// Somebody has said no.
+    Declined,
+    /// An assertion proves nothing, or not enough.
+    Assertion(Unproven),
+}
+
+/// A page for somebody at a browser, who is sent nowhere.
+pub(super) fn page(status: u16, text: &str) -> Reply {
+    let text = html_escape::encode_text(text);
+    Reply::new(status, Content::Html(format!("<html><title>{text}</title></html>")))
+}
+
+/// Nobody knows who asks.
+pub(super) fn unknown_client(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Google => "invalid_client: The OAuth client was not found.",
+        Dialect::Microsoft => "AADSTS700016: Application was not found in the directory.",
+    }
+}
+
+/// Nobody has said that people may be sent there.
+pub(super) fn wrong_redirect(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Google => "redirect_uri_mismatch: You can't sign in to this app",
+        Dialect::Microsoft => {
+            "AADSTS50011: The redirect URI specified in the request does not match the redirect URIs              configured for the application."
+        }
+    }
 }
 
 /// New access.
@@ -128,6 +181,25 @@ fn google(refused: &Refused) -> (u16, &'static str, String) {
         Refused::AnothersGrant => (401, "unauthorized_client", own("Unauthorized")),
         Refused::Revoked => (400, "invalid_grant", own("Token has been expired or revoked.")),
         Refused::Scope => (400, "invalid_scope", own("Bad Request")),
+        Refused::UnknownCode | Refused::AnothersCode => {
+            (400, "invalid_grant", own("Malformed auth code."))
+        }
+        Refused::SpentCode | Refused::OldCode => (400, "invalid_grant", own("Bad Request")),
+        Refused::OtherRedirect | Refused::OtherTenant => {
+            (400, "redirect_uri_mismatch", own("Bad Request"))
+        }
+        Refused::NoVerifier => (400, "invalid_grant", own("Missing code verifier.")),
+        Refused::WrongVerifier => (400, "invalid_grant", own("Invalid code verifier.")),
+        // Google has a device flow of its own, and no scope of a calendar in it.
+        Refused::UnknownDevice
+        | Refused::OldDevice
+        | Refused::Pending
+        | Refused::SlowDown
+        | Refused::Declined => (400, "unsupported_grant_type", own("Invalid grant_type")),
+        Refused::Assertion(unproven) => {
+            let (status, error, description) = unproven.words();
+            (status, error, own(description))
+        }
     }
 }
 
@@ -186,5 +258,73 @@ fn microsoft(refused: &Refused) -> (u16, &'static str, u32, String) {
         Refused::Scope => {
             (400, "invalid_scope", 70_011, own("The provided value for 'scope' is not valid."))
         }
+        Refused::UnknownCode
+        | Refused::AnothersCode
+        | Refused::SpentCode
+        | Refused::OldCode
+        | Refused::OtherRedirect
+        | Refused::OtherTenant
+        | Refused::NoVerifier
+        | Refused::WrongVerifier => microsoft_code(refused),
+        Refused::UnknownDevice
+        | Refused::OldDevice
+        | Refused::Pending
+        | Refused::SlowDown
+        | Refused::Declined => microsoft_device(refused),
+        // Such a grant is Google's.
+        Refused::Assertion(_) => {
+            (400, "invalid_grant", 50_013, own("Assertion failed signature validation."))
+        }
     }
+}
+
+/// Of authorization codes.
+fn microsoft_code(refused: &Refused) -> (u16, &'static str, u32, String) {
+    let (code, text) = match refused {
+        Refused::SpentCode => (
+            54_005,
+            "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use \
+             an existing refresh token.",
+        ),
+        Refused::OldCode => (
+            70_008,
+            "The provided authorization code or refresh token has expired due to inactivity.",
+        ),
+        Refused::OtherRedirect => (
+            500_112,
+            "The reply address does not match the reply address provided when requesting \
+             Authorization code.",
+        ),
+        Refused::NoVerifier => (
+            501_481,
+            "The Code_Verifier is missing, and the authorization request had a code_challenge.",
+        ),
+        Refused::WrongVerifier => (
+            501_481,
+            "The Code_Verifier does not match the code_challenge supplied in the authorization \
+             request.",
+        ),
+        _ => (70_000, "Provided grant is invalid or malformed."),
+    };
+    (400, "invalid_grant", code, text.to_owned())
+}
+
+/// Of device codes: RFC 8628 §3.5, in Microsoft's words.
+fn microsoft_device(refused: &Refused) -> (u16, &'static str, u32, String) {
+    let (error, code, text) = match refused {
+        Refused::Pending => (
+            "authorization_pending",
+            70_016,
+            "OAuth 2.0 device flow error. Authorization is pending. Continue polling.",
+        ),
+        Refused::SlowDown => ("slow_down", 70_016, "Authorization is pending. Poll less often."),
+        Refused::Declined => {
+            ("authorization_declined", 65_004, "User declined to consent to access the app.")
+        }
+        Refused::OldDevice => ("expired_token", 70_020, "This device code has expired."),
+        _ => {
+            ("bad_verification_code", 70_018, "Bad verification code received from user or client.")
+        }
+    };
+    (400, error, code, text.to_owned())
 }

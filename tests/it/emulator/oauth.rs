@@ -16,29 +16,29 @@ const SECRET: (&str, &str) = ("client_secret", "s3cret");
 const REFRESH: (&str, &str) = ("grant_type", "refresh_token");
 const TOKEN: (&str, &str) = ("refresh_token", "first");
 
-struct Got {
-    status: u16,
-    body: Value,
+pub(super) struct Got {
+    pub(super) status: u16,
+    pub(super) body: Value,
     cache: Option<String>,
 }
 
 impl Got {
-    fn said(&self) -> (u16, &str) {
+    pub(super) fn said(&self) -> (u16, &str) {
         (self.status, self.body["error"].as_str().unwrap_or_default())
     }
 
     /// Microsoft's number.
-    fn code(&self) -> u64 {
+    pub(super) fn code(&self) -> u64 {
         self.body["error_codes"][0].as_u64().unwrap_or_default()
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(super) fn text(&self, name: &str) -> String {
         self.body[name].as_str().unwrap_or_default().to_owned()
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "this test is a client of its own")]
-async fn send(request: reqwest::RequestBuilder) -> Got {
+pub(super) async fn send(request: reqwest::RequestBuilder) -> Got {
     let answer = request.timeout(Duration::from_secs(20)).send().await.expect("an answer");
     let cache = answer.headers().get("cache-control").and_then(|it| it.to_str().ok());
     let (status, cache) = (answer.status().as_u16(), cache.map(ToOwned::to_owned));
@@ -46,7 +46,7 @@ async fn send(request: reqwest::RequestBuilder) -> Got {
     Got { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null), cache }
 }
 
-fn client() -> reqwest::Client {
+pub(super) fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().expect("a client")
 }
 
@@ -61,14 +61,14 @@ async fn post(url: &str, form: &[(&str, &str)]) -> Got {
     send(posted(url, form)).await
 }
 
-struct Google {
-    emulator: GoogleEmulator,
-    clock: Arc<HandClock>,
+pub(super) struct Google {
+    pub(super) emulator: GoogleEmulator,
+    pub(super) clock: Arc<HandClock>,
     url: String,
 }
 
 impl Google {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let clock = Arc::new(HandClock(Mutex::new(at(8))));
         let options = Options::strict(clock.clone());
         let emulator = GoogleEmulator::start(options).await.expect("a port is free");
@@ -84,7 +84,7 @@ impl Google {
     }
 
     /// Whether a token opens the account's calendar.
-    async fn opens(&self, token: &str) -> u16 {
+    pub(super) async fn opens(&self, token: &str) -> u16 {
         let url = format!("{}/calendars/primary", self.emulator.base_url());
         send(client().get(url).bearer_auth(token)).await.status
     }
