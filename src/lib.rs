@@ -14,8 +14,8 @@
 //!    what is otherwise than it was left ([`emit::drift`]).
 //! 4. [`ops`] is what operators and the booking application ask over HTTP: counters, and a booking
 //!    to be sent again.
-//! 5. [`cli`] builds all of this from the [`config`]; [`connection`] names accounts, seals their
-//!    credentials, and renews access that expires.
+//! 5. [`cli`] builds all of this from the [`config`]; [`connection`] asks accounts' owners, names
+//!    accounts, seals their credentials, and renews access that expires.
 //!
 //! The protocol's rules have numbers (R1 to R22), which comments and tests name.
 //!
@@ -52,6 +52,7 @@
 //! | no calendar is asked more often than its limit says, whoever asks; one tenant's flood is nobody else's wait (L16) | `emit`: `limits`, `in_no_minute_there_are_more_than_the_rate`; `it`: `end_to_end`, `limits`; `store_contract`, `budgets` |
 //! | only the lane's holder renews access, and what was renewed is stored before it is used; a stale token overwrites nothing, nor what was connected again meanwhile (R10) | `it`: `store_contract`, `credentials`; `accounts`, `two_workers_renew_once` and `crossing` |
 //! | only a grant that is no good asks for its owner; a wrong client secret or a token endpoint's trouble parks nobody (L7) | `connection`: `refresh`; `it`: `accounts`, `refused` and `trouble` |
+//! | only the same account renews a connection, whatever its address (R17); what only reads is refused before it is stored (L28) | `connection`: `connecting`, `id_token` and `scopes`; `it`: `accounts`, `connecting` and `by_device` |
 //! | a leaked database, log or metric gives no credential | `it`: `accounts`, `secrets` |
 //! | `external_calendar_events` says what stands in the calendar | `it`: `store_contract`, `records`; `simulate`: the oracle |
 //! | no calendar is asked at an address that is not open, whatever its name led to before, and nothing goes unencrypted | `calendar`: `http::networks`; `it`: `calendars`, `reach` |

@@ -24,6 +24,8 @@ pub struct ListedCalendar {
     pub name: Option<String>,
     /// Whether the account can write to it; of another's calendar, that is for the other to say.
     pub is_writable: bool,
+    /// Whether it is the one that Google also calls `primary`.
+    pub is_primary: bool,
 }
 
 impl ListedCalendar {
@@ -32,7 +34,7 @@ impl ListedCalendar {
         let is_id = (1..=ID_LEN_MAX).contains(&id.len())
             && !id.chars().any(|c| c.is_whitespace() || c.is_control());
         let name = name.map(|name| name.chars().take(NAME_LEN_MAX).collect());
-        is_id.then_some(Self { id, name, is_writable })
+        is_id.then_some(Self { id, name, is_writable, is_primary: false })
     }
 }
 

@@ -40,6 +40,8 @@ pub mod out;
 
 mod account;
 
+mod connect;
+
 mod repair;
 
 mod reseal;

@@ -10,7 +10,7 @@ use crate::calendar::discovery::{ListError, ListedCalendar, Page, address, walk}
 use crate::calendar::http::{Http, Request};
 
 const PAGE_LEN_MAX: &str = "250";
-const FIELDS: &str = "nextPageToken,items(id,summary,summaryOverride,accessRole)";
+const FIELDS: &str = "nextPageToken,items(id,summary,summaryOverride,accessRole,primary)";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,6 +27,7 @@ struct Entry {
     /// What the account itself calls it.
     summary_override: Option<String>,
     access_role: String,
+    primary: Option<bool>,
 }
 
 /// Lists them, with a token that may see the list (the scope `calendar.calendarlist.readonly`, or one
@@ -61,6 +62,7 @@ impl Entry {
     fn calendar(self) -> Option<ListedCalendar> {
         let is_writable = matches!(&*self.access_role, "writer" | "owner");
         let name = self.summary_override.or(self.summary);
-        ListedCalendar::new(self.id, name.as_deref(), is_writable)
+        let listed = ListedCalendar::new(self.id, name.as_deref(), is_writable)?;
+        Some(ListedCalendar { is_primary: self.primary == Some(true), ..listed })
     }
 }
