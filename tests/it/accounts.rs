@@ -20,6 +20,10 @@ mod resealing;
 
 mod importing;
 
+mod connecting;
+
+mod by_device;
+
 /// The facts about every provider that grants access.
 macro_rules! every_fact {
     ($make:ident) => {
