@@ -97,7 +97,7 @@ pub struct ConnectGoogleArgs {
     #[arg(long, value_name = "ID", conflicts_with = "reconnect")]
     #[arg(help = "Which calendar (`primary`, or an id): else the only one that can be written to")]
     calendar_id: Option<String>,
-    /// The API's address, if it is not that of oauth.google.api_url
+    /// The API's address, if it is not that of `oauth.google.api_url`
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
 }
@@ -110,7 +110,7 @@ pub struct ConnectMicrosoftArgs {
     #[arg(long, value_name = "ID", conflicts_with = "reconnect")]
     #[arg(help = "Which calendar: else the only one that can be written to")]
     calendar_id: Option<String>,
-    /// The API's address, up to `…/me`, if it is not that of oauth.microsoft.api_url
+    /// The API's address, up to `…/me`, if it is not that of `oauth.microsoft.api_url`
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
     /// Whose users are asked: the id of a directory, a domain of it, or any

@@ -125,7 +125,7 @@ pub struct GoogleArgs {
     /// The account's immutable subject: `sub` in its ID token, not its address
     #[arg(long, value_name = "SUBJECT")]
     subject: String,
-    /// The API's address, if it is not that of oauth.google.api_url
+    /// The API's address, if it is not that of `oauth.google.api_url`
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
     #[command(flatten)]

@@ -64,7 +64,7 @@ pub struct DiscoverCaldavArgs {
 /// `connections discover google`.
 #[derive(Debug, Args)]
 pub struct DiscoverGoogleArgs {
-    /// The API's address, if it is not that of oauth.google.api_url
+    /// The API's address, if it is not that of `oauth.google.api_url`
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
     #[command(flatten)]

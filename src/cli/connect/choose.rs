@@ -37,6 +37,7 @@ pub(super) struct Choice {
 }
 
 /// Which one is wanted.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted<'a> {
     /// What says so.
     pub(super) option: &'static str,

@@ -1,22 +1,25 @@
 //! `connections connect google|microsoft`: the program itself, an owner's browser that is played, and the
 //! authorisation servers of the emulators.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Arc;
 
-use calendar_sync::clock::SystemClock;
-use calendar_sync::connection::{Kept, Sealer};
+use calendar_sync::clock::{Surroundings, SystemClock};
+use calendar_sync::config::OauthClient;
+use calendar_sync::connection::returned::returned;
+use calendar_sync::connection::{ConnectError, Connecting, Issuer, Kept, Sealer};
 use calendar_sync::emulator::microsoft::Options as GraphOptions;
 use calendar_sync::emulator::{
     Consent, GoogleEmulator, MicrosoftEmulator, OauthSwitches, Oddity, Options, Person,
 };
 use calendar_sync::store::ConnectionRow;
-use secrecy::{ExposeSecret as _, SecretBox};
+use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 use url::Url;
 
 use super::importing::Place;
-use crate::end_to_end::world::KEY;
+use crate::end_to_end::world::{KEY, client, settings};
 use crate::settings::{ON_THIS_MACHINE, PROVIDER, text};
 
 pub(super) const ANNA: &str = "anna@example.com";
@@ -62,9 +65,9 @@ impl Scene {
         self.graph.seat(Some(person.of(TENANT)));
     }
 
-    fn odd(&self, oddity: Oddity) {
+    fn odd(&self, oddities: &[Oddity]) {
         let odd = |switches: OauthSwitches| {
-            let oddities = [oddity].into();
+            let oddities = oddities.iter().copied().collect();
             OauthSwitches { oddities, ..switches }
         };
         self.google.set_oauth_switches(odd(self.google.oauth_switches()));
@@ -235,7 +238,7 @@ async fn an_answer_that_proves_nothing_connects_nobody() {
         (Oddity::WrongIssuer, "(iss)"),
         (Oddity::ExpiredIdToken, "(exp)"),
     ] {
-        scene.odd(oddity);
+        scene.odd(&[oddity]);
         scene.refused(&GOOGLE, why).await;
         scene.refused(&MICROSOFT, why).await;
     }
@@ -260,6 +263,9 @@ async fn strays_are_answered_and_the_owner_is_waited_for() {
     let scene = Scene::new("strays_are_answered_and_the_owner_is_waited_for").await;
     let mut child = scene.start(&GOOGLE, CLIENT_SECRET);
     let (link, told) = link(&mut child);
+    scene.odd(&[Oddity::WrongState]);
+    assert_eq!(visit(&back(&link).await).await.0, 400);
+    scene.odd(&[]);
     let back = back(&link).await;
     let mut stray = back.clone();
     stray.set_query(Some("state=of-another&code=stolen"));
@@ -289,5 +295,39 @@ async fn a_calendar_that_is_only_read_is_refused_by_its_name() {
     let ended = scene.connect(&[&GOOGLE[..], &["--calendar-id", "team"]].concat()).await;
     assert_eq!(ended.status, Some(0), "{}", ended.said);
     assert_eq!(scene.rows().await[0].calendar, "team");
+    scene.end().await;
+}
+
+/// RFC 7636: whoever sees the browser come back can do nothing with what it brings.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_is_worth_nothing_without_its_verifier() {
+    let scene = Scene::new("a_code_is_worth_nothing_without_its_verifier").await;
+    let mut oauth = settings(&BTreeMap::new()).oauth;
+    let url = |text: String| text.parse::<Url>().expect("it is a URL");
+    let secret = Some(SecretString::from(CLIENT_SECRET));
+    oauth.google = Some(OauthClient { id: "us".to_owned(), secret });
+    oauth.google_authorize_url = url(scene.google.auth_url());
+    oauth.google_token_url = url(scene.google.token_url());
+    let surroundings = Surroundings::real();
+    let connecting = Connecting::new(client(&surroundings), oauth, surroundings);
+    let redirect = url("http://127.0.0.1:9".to_owned());
+    for is_stolen in [true, false] {
+        let begun = connecting.begin(&Issuer::Google, &redirect, "state").expect("it is begun");
+        let back = back(&begun.url).await;
+        let brought = returned(&Issuer::Google, back.query().expect("there is one"));
+        let code = brought.expect("it is an answer").code.expect("there is a code");
+        let other = SecretString::from("x".repeat(64));
+        let verifier = if is_stolen { &other } else { &begun.verifier };
+        let issuer = &Issuer::Google;
+        let done = connecting.finish(issuer, &redirect, &code, verifier, &begun.nonce).await;
+        match done {
+            Err(ConnectError::Code { .. }) => assert!(is_stolen),
+            Ok(connected) if !is_stolen => {
+                assert_eq!(connected.subject, scene.google.subject_of(ANNA))
+            }
+            Ok(_) => panic!("a stolen code was taken"),
+            Err(error) => panic!("{error}"),
+        }
+    }
     scene.end().await;
 }
