@@ -52,7 +52,8 @@
 //! | no calendar is asked more often than its limit says, whoever asks; one tenant's flood is nobody else's wait (L16) | `emit`: `limits`, `in_no_minute_there_are_more_than_the_rate`; `it`: `end_to_end`, `limits`; `store_contract`, `budgets` |
 //! | only the lane's holder renews access, and what was renewed is stored before it is used; a stale token overwrites nothing, nor what was connected again meanwhile (R10) | `it`: `store_contract`, `credentials`; `accounts`, `two_workers_renew_once` and `crossing` |
 //! | only a grant that is no good asks for its owner; a wrong client secret or a token endpoint's trouble parks nobody (L7) | `connection`: `refresh`; `it`: `accounts`, `refused` and `trouble` |
-//! | a leaked database, log or metric gives no credential | `it`: `accounts`, `secrets` |
+//! | a service account's key is used at the token endpoint of the settings alone, and nothing is stored before it has opened a calendar that can be written to (L28) | `it`: `accounts`, `delegated` |
+//! | a leaked database, log or metric gives no credential | `it`: `accounts`, `secrets` and `delegated` |
 //! | `external_calendar_events` says what stands in the calendar | `it`: `store_contract`, `records`; `simulate`: the oracle |
 //! | no calendar is asked at an address that is not open, whatever its name led to before, and nothing goes unencrypted | `calendar`: `http::networks`; `it`: `calendars`, `reach` |
 //! | whatever a server answers instead, the wait is bounded, its connection says why, and nothing is lost | `it`: `end_to_end`, `bad_input` and `tls` |

@@ -19,6 +19,7 @@ use super::out::Out;
 use super::repair::{self, DriftArgs, ResumeArgs};
 use super::reseal::ResealArgs;
 use super::secret_input::{GrantArgs, LoginArgs};
+use super::service_account::{EXAMPLE, ServiceAccountArgs};
 use super::work::sealer;
 use crate::clock::Surroundings;
 use crate::config::{OauthSettings, Settings};
@@ -82,6 +83,9 @@ the client of oauth.microsoft.client_id), access is renewed for as long as the a
 it:
   calendar-sync connections add microsoft … --refresh-token-file /run/secrets/anna")]
     Microsoft(MicrosoftArgs),
+    /// A Google calendar of an organisation that lets a service account act for its users
+    #[command(after_help = EXAMPLE)]
+    GoogleServiceAccount(ServiceAccountArgs),
 }
 
 /// What every kind of calendar needs.
@@ -191,6 +195,10 @@ impl ConnectionsCommand {
             }
             Self::Add(AddCommand::Microsoft(args)) => {
                 let account = args.account(settings)?;
+                add(&args.common, account, settings, surroundings, out).await
+            }
+            Self::Add(AddCommand::GoogleServiceAccount(args)) => {
+                let account = args.account(settings, surroundings).await?;
                 add(&args.common, account, settings, surroundings, out).await
             }
             Self::Discover(command) => command.run(settings, surroundings, out).await,

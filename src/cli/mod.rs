@@ -34,6 +34,8 @@ pub mod dev;
 
 mod dead_letter_text;
 
+mod service_account;
+
 pub mod open;
 
 pub mod out;

@@ -1,4 +1,5 @@
-//! PURE: what a token endpoint's answer to a refresh means (RFC 6749 §§5 and 6), as one total table.
+//! PURE: what a token endpoint's answer to a refresh (RFC 6749 §§5 and 6) or to an assertion (RFC 7523)
+//! means, as total tables.
 //!
 //! Only what says plainly that the grant itself is no good asks for its owner: parked accounts are the
 //! work of people. What says that *we* are not who we should be is an error of this process, whatever
@@ -12,6 +13,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
+use super::delegated::{Delegated, ServiceKey};
 use super::kept::Issuer;
 use super::seal::{SECRET_LEN_MAX, Wiped};
 
@@ -74,8 +76,21 @@ const SCOPES_LEN_MAX: usize = 4_000;
 
 /// What an answer to a refresh means.
 pub fn refreshed(issuer: &Issuer, told: Told<'_>) -> Result<Granted, Denied> {
-    let Told { status, retry_after: after, body } = told;
     let name = issuer.name();
+    answered(name, told, |refusal, after| refused(name, refusal, after))
+}
+
+/// What an answer to a service account's assertion means (RFC 7523 §3.1).
+pub fn asserted(delegated: &Delegated, told: Told<'_>) -> Result<Granted, Denied> {
+    answered(Issuer::Google.name(), told, |refusal, after| unproven(delegated, refusal, after))
+}
+
+fn answered(
+    name: &str,
+    told: Told<'_>,
+    refused: impl FnOnce(&Refusal, Option<Duration>) -> Denied,
+) -> Result<Granted, Denied> {
+    let Told { status, retry_after: after, body } = told;
     Err(match status {
         200 => match serde_json::from_slice::<Success>(body).ok().and_then(granted) {
             Some(granted) => return Ok(granted),
@@ -85,7 +100,7 @@ pub fn refreshed(issuer: &Issuer, told: Told<'_>) -> Result<Granted, Denied> {
             reason: format!("{name}'s token endpoint has moved ({status}): its address is wrong"),
         },
         400 | 401 | 403 => match serde_json::from_slice::<Refusal>(body) {
-            Ok(refusal) => refused(name, &refusal, after),
+            Ok(refusal) => refused(&refusal, after),
             // A proxy's page, or another API's error.
             Err(_) => not_understood(name, status, after),
         },
@@ -137,6 +152,56 @@ fn refused(name: &str, refusal: &Refusal, after: Option<Duration>) -> Denied {
     }
 }
 
+/// Google, "Using OAuth 2.0 for Server to Server Applications", "JWT error codes". Its descriptions are
+/// looked at, and never told: they tell apart what one word stands for.
+fn unproven(delegated: &Delegated, refusal: &Refusal, after: Option<Duration>) -> Denied {
+    let said = said(refusal);
+    let ServiceKey { client_email, client_id, key_id, .. } = &delegated.key;
+    let description = refusal.error_description.as_deref().unwrap_or_default();
+    let describes = |words: &str| description.contains(words);
+    let person = |what: String| Denied::Refused {
+        reason: format!("Google does not let {client_email} act for the user ({said}): {what}"),
+    };
+    match refusal.error.as_str() {
+        "unauthorized_client" | "access_denied" => person(format!(
+            "an administrator of the organisation has to grant domain-wide delegation to the client ID \
+             {client_id}, for the scopes {}",
+            delegated.scopes.replace(' ', ",")
+        )),
+        "invalid_grant" if describes("short-lived token") || describes("timeframe") => {
+            Denied::Misconfigured {
+                reason: format!(
+                    "Google takes a fresh assertion for an old or a future one ({said}): see to this \
+                     machine's clock"
+                ),
+            }
+        }
+        "invalid_grant" if describes("Invalid JWT Signature") => person(format!(
+            "its key {key_id} was deleted, disabled, or has expired; connect with another key"
+        )),
+        "invalid_grant" if describes("account not found") => {
+            person("the service account was deleted; connect with another one".to_owned())
+        }
+        "invalid_grant" if describes("email or User ID") || describes("Not a valid email") => {
+            person("the user is not there any more, or is suspended".to_owned())
+        }
+        "invalid_grant" => person("the user, or the service account's key, is no good".to_owned()),
+        "invalid_client" | "deleted_client" | "disabled_client" => person(format!(
+            "the service account, or its key {key_id}, was deleted or disabled; connect with another key"
+        )),
+        "admin_policy_enforced" | "org_internal" => {
+            person("a policy of the organisation stands in the way".to_owned())
+        }
+        "invalid_request" | "invalid_scope" | "unsupported_grant_type" => Denied::Misconfigured {
+            reason: format!(
+                "Google's token endpoint does not take an assertion as it is made here ({said}): see to \
+                 oauth.google.token_url"
+            ),
+        },
+        _ => Denied::Later { after, reason: format!("Google gives no access now ({said})") },
+    }
+}
+
 fn misconfigured(name: &str, said: &str) -> Denied {
     let reason = format!(
         "{name} does not take us for its client ({said}): see to oauth.{}.client_id and its secret",
@@ -183,6 +248,15 @@ struct Refusal {
     error_codes: Vec<u32>,
     #[serde(default)]
     error_subtype: Option<String>,
+    /// For people, and can hold names: never told.
+    #[serde(default, deserialize_with = "text")]
+    error_description: Option<String>,
+}
+
+/// A text; what is none is left out.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.as_str().map(ToOwned::to_owned))
 }
 
 /// The numbers of a list; what is none is left out.

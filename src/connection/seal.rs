@@ -16,6 +16,7 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::delegated::{Delegated, ServiceKey};
 use super::kept::{Access, Grant, Issuer, Kept, Lifetime, Tenant};
 use crate::calendar::Credentials;
 use crate::clock::Dice;
@@ -77,13 +78,14 @@ pub enum SealError {
     },
 }
 
-/// What is sealed, as JSON: `{"basic":{…}}`, `{"bearer":{…}}` or `{"oauth":{…}}`.
+/// What is sealed, as JSON: `{"basic":{…}}`, `{"bearer":{…}}`, `{"oauth":{…}}` or `{"delegated":{…}}`.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Plain {
     Basic { username: String, password: Wiped },
     Bearer { token: Wiped },
     Oauth(PlainGrant),
+    Delegated(Box<PlainDelegated>),
 }
 
 /// Times are in seconds since the epoch. What is `None` is left out.
@@ -99,6 +101,23 @@ struct PlainGrant {
     expires_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     scopes: Option<String>,
+}
+
+/// The same of times and of what is `None`.
+#[derive(Serialize, Deserialize)]
+struct PlainDelegated {
+    client_email: String,
+    client_id: String,
+    key_id: String,
+    private_key: Wiped,
+    user: String,
+    scopes: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    access_token: Option<Wiped>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refresh_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -264,6 +283,19 @@ fn wiped(text: &SecretString) -> Wiped {
     Wiped(Zeroizing::new(text.expose_secret().to_owned()))
 }
 
+/// An access token with its times; `None` in all: they are no times.
+#[expect(clippy::option_option, reason = "no access is sound, and times that are none are not")]
+fn access(token: Option<Wiped>, times: Option<(i64, i64)>) -> Option<Option<Access>> {
+    let moment = |seconds| DateTime::<Utc>::from_timestamp_secs(seconds);
+    let lifetime = match times {
+        None => None,
+        Some((refresh_at, expires_at)) => {
+            Some(Lifetime { refresh_at: moment(refresh_at)?, expires_at: moment(expires_at)? })
+        }
+    };
+    Some(token.map(|token| Access { token: secret(&token), lifetime }))
+}
+
 /// What was sealed, if it is something that we write.
 fn kept(plain: Plain) -> Option<Kept> {
     Some(match plain {
@@ -272,15 +304,7 @@ fn kept(plain: Plain) -> Option<Kept> {
         }
         Plain::Bearer { token } => Kept::Fixed(Credentials::Bearer { token: secret(&token) }),
         Plain::Oauth(plain) => {
-            let moment = |seconds| DateTime::<Utc>::from_timestamp_secs(seconds);
-            let lifetime = match plain.refresh_at.zip(plain.expires_at) {
-                None => None,
-                Some((refresh_at, expires_at)) => Some(Lifetime {
-                    refresh_at: moment(refresh_at)?,
-                    expires_at: moment(expires_at)?,
-                }),
-            };
-            let access = plain.access_token.as_ref();
+            let access = access(plain.access_token, plain.refresh_at.zip(plain.expires_at))?;
             Kept::Grant(Grant {
                 issuer: match plain.issuer {
                     PlainIssuer::Google => Issuer::Google,
@@ -289,9 +313,20 @@ fn kept(plain: Plain) -> Option<Kept> {
                     }
                 },
                 refresh_token: secret(&plain.refresh_token),
-                access: access.map(|token| Access { token: secret(token), lifetime }),
+                access,
                 scopes: plain.scopes,
             })
+        }
+        Plain::Delegated(plain) => {
+            let access = access(plain.access_token, plain.refresh_at.zip(plain.expires_at))?;
+            let key = ServiceKey {
+                client_email: plain.client_email,
+                client_id: plain.client_id,
+                key_id: plain.key_id,
+                private_key: secret(&plain.private_key),
+            };
+            let (user, scopes) = (plain.user, plain.scopes);
+            Kept::Delegated(Box::new(Delegated { key, user, scopes, access }))
         }
     })
 }
@@ -307,6 +342,15 @@ fn plain(kept: &Kept) -> Result<Zeroizing<Vec<u8>>, SealError> {
             (token.expose_secret().len(), Plain::Bearer { token: wiped(token) })
         }
         Kept::Grant(grant) => (len_of(grant), Plain::Oauth(plain_grant(grant))),
+        Kept::Delegated(delegated) => {
+            let plain = plain_delegated(delegated);
+            let parts = [&plain.client_email, &plain.client_id, &plain.key_id, &plain.user];
+            let len = parts.iter().map(|part| part.len()).sum::<usize>()
+                + plain.scopes.len()
+                + plain.private_key.as_str().len()
+                + plain.access_token.as_ref().map_or(0, |token| token.as_str().len());
+            (len, Plain::Delegated(Box::new(plain)))
+        }
     };
     if len > SECRET_LEN_MAX {
         return Err(SealError::TooLong { len });
@@ -342,6 +386,22 @@ fn plain_grant(grant: &Grant) -> PlainGrant {
         refresh_at: lifetime.map(|it| it.refresh_at.timestamp()),
         expires_at: lifetime.map(|it| it.expires_at.timestamp()),
         scopes: grant.scopes.clone(),
+    }
+}
+
+fn plain_delegated(delegated: &Delegated) -> PlainDelegated {
+    let Delegated { key, user, scopes, access } = delegated;
+    let lifetime = access.as_ref().and_then(|access| access.lifetime);
+    PlainDelegated {
+        client_email: key.client_email.clone(),
+        client_id: key.client_id.clone(),
+        key_id: key.key_id.clone(),
+        private_key: wiped(&key.private_key),
+        user: user.clone(),
+        scopes: scopes.clone(),
+        access_token: access.as_ref().map(|access| wiped(&access.token)),
+        refresh_at: lifetime.map(|it| it.refresh_at.timestamp()),
+        expires_at: lifetime.map(|it| it.expires_at.timestamp()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Asking a provider's token endpoint for new access (RFC 6749 §6): one form, one answer.
+//! Asking a provider's token endpoint for new access (RFC 6749 §6, RFC 7523): one form, one answer.
 
 use std::sync::Arc;
 
@@ -7,8 +7,9 @@ use secrecy::zeroize::Zeroizing;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
+use super::delegated::Delegated;
 use super::kept::{Access, Grant, Issuer, Lifetime};
-use super::refresh::{Denied, Granted, Told, refreshed};
+use super::refresh::{Denied, Granted, Told, asserted, refreshed};
 use crate::calendar::http::{Exchanged, Http};
 use crate::clock::Clock;
 use crate::config::{OauthClient, OauthSettings};
@@ -18,6 +19,9 @@ pub const ANSWER_LEN_MAX: usize = 64 * 1024;
 
 /// Microsoft's scope without which there is no new refresh token.
 const OFFLINE: &str = "offline_access";
+
+/// RFC 7523 §2.1.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// The token endpoints of all providers.
 pub struct TokenEndpoints {
@@ -49,19 +53,9 @@ impl TokenEndpoints {
         };
         let form = form(client, grant);
         let asked_at = self.clock.now();
-        let exchanged = self.http.post_form(self.url(&grant.issuer), &form, ANSWER_LEN_MAX).await;
-        let answer = match exchanged {
-            Exchanged::Answered(answer) => answer,
-            Exchanged::Lost { sent: _, message } => {
-                let name = grant.issuer.name();
-                let reason = format!("{name}'s token endpoint gave no answer: {message}");
-                return Err(Denied::Later { after: None, reason });
-            }
-        };
-        let (status, retry_after) = (answer.status, answer.retry_after);
-        let body = Zeroizing::new(answer.body);
-        let told = Told { status, retry_after, body: &body };
-        let granted = refreshed(&grant.issuer, told)?;
+        let issuer = &grant.issuer;
+        let url = self.url(issuer);
+        let granted = self.ask(url, issuer.name(), &form, |told| refreshed(issuer, told)).await?;
         let Granted { access_token, good_for, refresh_token, scopes } = granted;
         let lifetime = good_for.map(|good_for| Lifetime::of(asked_at, good_for));
         Ok(Grant {
@@ -70,6 +64,43 @@ impl TokenEndpoints {
             access: Some(Access { token: access_token, lifetime }),
             scopes: scopes.or_else(|| grant.scopes.clone()),
         })
+    }
+
+    /// Asks once for access by a service account's key; answers what is kept of it then.
+    ///
+    /// An answer that is lost has changed nothing.
+    pub async fn assert(&self, delegated: &Delegated) -> Result<Delegated, Denied> {
+        let Delegated { key, user, scopes, access: _ } = delegated;
+        let url = &self.settings.google_token_url;
+        let asked_at = self.clock.now();
+        let signed = key.assertion(user, scopes, url, asked_at);
+        // It was looked at before it was kept.
+        let assertion = signed.map_err(|error| Denied::Refused { reason: error.to_string() })?;
+        let form = asserting(&assertion);
+        let means = |told: Told<'_>| asserted(delegated, told);
+        let granted = self.ask(url.clone(), Issuer::Google.name(), &form, means).await?;
+        let lifetime = granted.good_for.map(|good_for| Lifetime::of(asked_at, good_for));
+        let access = Some(Access { token: granted.access_token, lifetime });
+        Ok(Delegated { access, ..delegated.clone() })
+    }
+
+    async fn ask(
+        &self,
+        url: Url,
+        name: &str,
+        form: &str,
+        means: impl FnOnce(Told<'_>) -> Result<Granted, Denied>,
+    ) -> Result<Granted, Denied> {
+        let answer = match self.http.post_form(url, form, ANSWER_LEN_MAX).await {
+            Exchanged::Answered(answer) => answer,
+            Exchanged::Lost { sent: _, message } => {
+                let reason = format!("{name}'s token endpoint gave no answer: {message}");
+                return Err(Denied::Later { after: None, reason });
+            }
+        };
+        let (status, retry_after) = (answer.status, answer.retry_after);
+        let body = Zeroizing::new(answer.body);
+        means(Told { status, retry_after, body: &body })
     }
 
     fn url(&self, issuer: &Issuer) -> Url {
@@ -84,6 +115,13 @@ impl TokenEndpoints {
             }
         }
     }
+}
+
+/// The key proves who asks: no client is named.
+fn asserting(assertion: &str) -> Zeroizing<String> {
+    let mut form = Serializer::new(String::new());
+    form.append_pair("grant_type", JWT_BEARER).append_pair("assertion", assertion);
+    Zeroizing::new(form.finish())
 }
 
 /// The client proves itself in the form, which both providers take (RFC 6749 §2.3.1).

@@ -172,7 +172,7 @@ impl Oauth {
         })
     }
 
-    /// What Google says about an account (OpenID Connect Core §5.3.2).
+    /// What Google says about an account (`OpenID` Connect Core §5.3.2).
     pub(super) fn user_info(&self, account: &str) -> Value {
         json!({ "sub": self.subject_of(account), "email": account, "email_verified": true })
     }

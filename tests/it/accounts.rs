@@ -20,6 +20,8 @@ mod resealing;
 
 mod importing;
 
+mod delegated;
+
 /// The facts about every provider that grants access.
 macro_rules! every_fact {
     ($make:ident) => {

@@ -11,10 +11,6 @@ mod microsoft;
 
 mod oauth;
 
-mod consent;
-
-mod service_account;
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

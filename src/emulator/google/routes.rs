@@ -23,7 +23,7 @@ pub(super) const AUTHORIZE: &str = "/o/oauth2/v2/auth";
 /// Where access is got and renewed.
 pub(super) const TOKEN: &str = GOOGLE_TOKEN;
 
-/// Where the account says who it is (OpenID Connect Core §5.3).
+/// Where the account says who it is (`OpenID` Connect Core §5.3).
 pub(super) const USER_INFO: &str = "/v1/userinfo";
 
 /// What a method and a path mean.
@@ -81,7 +81,18 @@ impl Api for State {
                 let posted = Posted::new(None, &origin, &request.headers, request.body.as_ref());
                 Applied::nothing(self.oauth.answer(&posted, &mut self.tokens, turn))
             }
-            _ => self.apply_at(request, turn.now),
+            Verb::Insert
+            | Verb::Get
+            | Verb::Update
+            | Verb::Patch
+            | Verb::Delete
+            | Verb::List
+            | Verb::CalendarGet
+            | Verb::CalendarList
+            | Verb::Changes
+            | Verb::Account
+            | Verb::DeviceCode
+            | Verb::Other => self.apply_at(request, turn.now),
         }
     }
 

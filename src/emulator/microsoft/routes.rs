@@ -106,10 +106,13 @@ impl Api for State {
         if let Place::Authority { tenant } = &request.route.place {
             let (tenant, origin) = (Some(tenant.as_str()), request.origin());
             let posted = Posted::new(tenant, &origin, &request.headers, request.body.as_ref());
-            return Applied::nothing(match request.route.verb {
-                Verb::Authorize => self.oauth.authorize(tenant, &request.query, turn.now),
-                Verb::DeviceCode => self.oauth.device_code(&posted, turn),
-                _ => self.oauth.answer(&posted, &mut self.tokens, turn),
+            let verb = request.route.verb;
+            return Applied::nothing(if verb == Verb::Authorize {
+                self.oauth.authorize(tenant, &request.query, turn.now)
+            } else if verb == Verb::DeviceCode {
+                self.oauth.device_code(&posted, turn)
+            } else {
+                self.oauth.answer(&posted, &mut self.tokens, turn)
             });
         }
         self.apply_at(request, turn)

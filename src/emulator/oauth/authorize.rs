@@ -1,16 +1,17 @@
-//! The authorisation endpoint (RFC 6749 §4.1, OpenID Connect Core §3.1.2): a browser asks, whoever sits
+//! The authorisation endpoint (RFC 6749 §4.1, `OpenID` Connect Core §3.1.2): a browser asks, whoever sits
 //! there says yes or no, and the browser is sent back with a code.
 //!
 //! Stricter than the providers on one point: PKCE has to be used, and with S256 (RFC 7636 §4.4.1; both
 //! providers recommend it).
 //!
 //! Sources: Google, "Using OAuth 2.0 for Web Server Applications", "OAuth 2.0 for Mobile & Desktop Apps"
-//! and "OpenID Connect"; Microsoft, "Microsoft identity platform and OAuth 2.0 authorization code flow".
+//! and "`OpenID` Connect"; Microsoft, "Microsoft identity platform and OAuth 2.0 authorization code flow".
 
 use axum::http::header::LOCATION;
 use chrono::{DateTime, Utc};
 use url::Url;
 
+use super::clients::Client;
 use super::code::{Code, Promise};
 use super::form::Form;
 use super::person::{Consent, Person};
@@ -124,7 +125,7 @@ impl Oauth {
         // Whoever has consented before is not asked again, and no refresh token is given again, unless
         // consent is asked for anew (Google, `access_type` and `prompt`).
         let is_asked = former.is_none() || prompt.contains(&"consent");
-        let is_desktop = self.clients.get(client).is_some_and(|client| client.is_desktop());
+        let is_desktop = self.clients.get(client).is_some_and(Client::is_desktop);
         let is_renewable = match self.dialect {
             Dialect::Google => is_desktop || (is_offline && is_asked),
             Dialect::Microsoft => is_offline,

@@ -1,4 +1,4 @@
-//! ID tokens (OpenID Connect Core §2): who has signed in. Their signature is a text in its place, and
+//! ID tokens (`OpenID` Connect Core §2): who has signed in. Their signature is a text in its place, and
 //! proves nothing: a client that gets them from the token endpoint itself may go without (§3.1.3.7,
 //! point 6).
 
@@ -65,7 +65,7 @@ pub(super) fn made(
     json!(format!("{}.{}.{signature}", part(&header), part(&claims)))
 }
 
-/// "OpenID Connect", "An ID token's payload".
+/// "`OpenID` Connect", "An ID token's payload".
 fn google(claims: &mut Value, about: &About<'_>, promise: &Promise) {
     claims["azp"] = json!(about.client);
     claims["sub"] = json!(about.subject);

@@ -48,7 +48,7 @@ const OF_GRAPH: &[(&str, &[Power])] = &[
     ("mail.read", &[]),
 ];
 
-/// The scopes of OpenID Connect (Core §5.4) that are told as they are.
+/// The scopes of `OpenID` Connect (Core §5.4) that are told as they are.
 const OF_OPENID: [&str; 3] = ["openid", "profile", "email"];
 
 /// A scope as the provider calls it, if there is such a one.

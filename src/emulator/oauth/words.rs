@@ -170,32 +170,33 @@ fn google(refused: &Refused) -> (u16, &'static str, String) {
         Refused::Missing { name } => {
             (400, "invalid_request", format!("Missing required parameter: {name}"))
         }
-        Refused::GrantType => (400, "unsupported_grant_type", own("Invalid grant_type")),
+        // Google has a device flow of its own, and no scope of a calendar in it.
+        Refused::GrantType
+        | Refused::UnknownDevice
+        | Refused::OldDevice
+        | Refused::Pending
+        | Refused::SlowDown
+        | Refused::Declined => (400, "unsupported_grant_type", own("Invalid grant_type")),
         Refused::NoTenant { .. } => (404, "invalid_request", own("Not Found")),
         Refused::NoClient { .. } => (401, "invalid_client", own("The OAuth client was not found.")),
         Refused::NoSecret => (400, "invalid_request", own("client_secret is missing.")),
         Refused::WrongSecret | Refused::PublicClient => {
             (401, "invalid_client", own("Unauthorized"))
         }
-        Refused::UnknownGrant => (400, "invalid_grant", own("Bad Request")),
+        Refused::UnknownGrant | Refused::SpentCode | Refused::OldCode => {
+            (400, "invalid_grant", own("Bad Request"))
+        }
         Refused::AnothersGrant => (401, "unauthorized_client", own("Unauthorized")),
         Refused::Revoked => (400, "invalid_grant", own("Token has been expired or revoked.")),
         Refused::Scope => (400, "invalid_scope", own("Bad Request")),
         Refused::UnknownCode | Refused::AnothersCode => {
             (400, "invalid_grant", own("Malformed auth code."))
         }
-        Refused::SpentCode | Refused::OldCode => (400, "invalid_grant", own("Bad Request")),
         Refused::OtherRedirect | Refused::OtherTenant => {
             (400, "redirect_uri_mismatch", own("Bad Request"))
         }
         Refused::NoVerifier => (400, "invalid_grant", own("Missing code verifier.")),
         Refused::WrongVerifier => (400, "invalid_grant", own("Invalid code verifier.")),
-        // Google has a device flow of its own, and no scope of a calendar in it.
-        Refused::UnknownDevice
-        | Refused::OldDevice
-        | Refused::Pending
-        | Refused::SlowDown
-        | Refused::Declined => (400, "unsupported_grant_type", own("Invalid grant_type")),
         Refused::Assertion(unproven) => {
             let (status, error, description) = unproven.words();
             (status, error, own(description))
@@ -204,6 +205,7 @@ fn google(refused: &Refused) -> (u16, &'static str, String) {
 }
 
 /// Status, error, number and description.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn microsoft(refused: &Refused) -> (u16, &'static str, u32, String) {
     let own = |text: &str| text.to_owned();
     let missing = |name: &str| {
@@ -258,73 +260,49 @@ fn microsoft(refused: &Refused) -> (u16, &'static str, u32, String) {
         Refused::Scope => {
             (400, "invalid_scope", 70_011, own("The provided value for 'scope' is not valid."))
         }
-        Refused::UnknownCode
-        | Refused::AnothersCode
-        | Refused::SpentCode
-        | Refused::OldCode
-        | Refused::OtherRedirect
-        | Refused::OtherTenant
-        | Refused::NoVerifier
-        | Refused::WrongVerifier => microsoft_code(refused),
-        Refused::UnknownDevice
-        | Refused::OldDevice
-        | Refused::Pending
-        | Refused::SlowDown
-        | Refused::Declined => microsoft_device(refused),
+        Refused::UnknownCode | Refused::AnothersCode | Refused::OtherTenant => {
+            (400, "invalid_grant", 70_000, own("Provided grant is invalid or malformed."))
+        }
+        Refused::SpentCode => {
+            let text = "OAuth2 Authorization code was already redeemed, please retry with a new valid \
+                        code or use an existing refresh token.";
+            (400, "invalid_grant", 54_005, own(text))
+        }
+        Refused::OldCode => {
+            let text = "The provided authorization code or refresh token has expired due to \
+                        inactivity.";
+            (400, "invalid_grant", 70_008, own(text))
+        }
+        Refused::OtherRedirect => {
+            let text = "The reply address does not match the reply address provided when requesting \
+                        Authorization code.";
+            (400, "invalid_grant", 500_112, own(text))
+        }
+        Refused::NoVerifier | Refused::WrongVerifier => {
+            let text = "The Code_Verifier does not match the code_challenge supplied in the \
+                        authorization request.";
+            (400, "invalid_grant", 501_481, own(text))
+        }
+        // RFC 8628 §3.5, in Microsoft's words.
+        Refused::Pending => {
+            let text = "OAuth 2.0 device flow error. Authorization is pending. Continue polling.";
+            (400, "authorization_pending", 70_016, own(text))
+        }
+        Refused::SlowDown => {
+            (400, "slow_down", 70_016, own("Authorization is pending. Poll less often."))
+        }
+        Refused::Declined => {
+            let text = "User declined to consent to access the app.";
+            (400, "authorization_declined", 65_004, own(text))
+        }
+        Refused::OldDevice => (400, "expired_token", 70_020, own("This device code has expired.")),
+        Refused::UnknownDevice => {
+            let text = "Bad verification code received from user or client.";
+            (400, "bad_verification_code", 70_018, own(text))
+        }
         // Such a grant is Google's.
         Refused::Assertion(_) => {
             (400, "invalid_grant", 50_013, own("Assertion failed signature validation."))
         }
     }
-}
-
-/// Of authorization codes.
-fn microsoft_code(refused: &Refused) -> (u16, &'static str, u32, String) {
-    let (code, text) = match refused {
-        Refused::SpentCode => (
-            54_005,
-            "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use \
-             an existing refresh token.",
-        ),
-        Refused::OldCode => (
-            70_008,
-            "The provided authorization code or refresh token has expired due to inactivity.",
-        ),
-        Refused::OtherRedirect => (
-            500_112,
-            "The reply address does not match the reply address provided when requesting \
-             Authorization code.",
-        ),
-        Refused::NoVerifier => (
-            501_481,
-            "The Code_Verifier is missing, and the authorization request had a code_challenge.",
-        ),
-        Refused::WrongVerifier => (
-            501_481,
-            "The Code_Verifier does not match the code_challenge supplied in the authorization \
-             request.",
-        ),
-        _ => (70_000, "Provided grant is invalid or malformed."),
-    };
-    (400, "invalid_grant", code, text.to_owned())
-}
-
-/// Of device codes: RFC 8628 §3.5, in Microsoft's words.
-fn microsoft_device(refused: &Refused) -> (u16, &'static str, u32, String) {
-    let (error, code, text) = match refused {
-        Refused::Pending => (
-            "authorization_pending",
-            70_016,
-            "OAuth 2.0 device flow error. Authorization is pending. Continue polling.",
-        ),
-        Refused::SlowDown => ("slow_down", 70_016, "Authorization is pending. Poll less often."),
-        Refused::Declined => {
-            ("authorization_declined", 65_004, "User declined to consent to access the app.")
-        }
-        Refused::OldDevice => ("expired_token", 70_020, "This device code has expired."),
-        _ => {
-            ("bad_verification_code", 70_018, "Bad verification code received from user or client.")
-        }
-    };
-    (400, error, code, text.to_owned())
 }

@@ -89,7 +89,7 @@ async fn nothing_is_left(parts: Parts, fact: &'static str) {
 }
 
 /// Where a secret stands in these bytes: as it is, in hex or in base64 at the start of a group.
-fn found_in(bytes: &[u8], secret: &str) -> Option<usize> {
+pub(super) fn found_in(bytes: &[u8], secret: &str) -> Option<usize> {
     let forms = [
         secret.to_owned(),
         data_encoding::HEXLOWER.encode(secret.as_bytes()),
@@ -218,7 +218,7 @@ fn answers(environment: &[(&str, &str)]) -> String {
 }
 
 /// All that the database holds: its files, or every row of every table.
-async fn dump(world: &World) -> Vec<(&'static str, Vec<u8>)> {
+pub(super) async fn dump(world: &World) -> Vec<(&'static str, Vec<u8>)> {
     const TABLES: &str = "
         SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables
          WHERE schemaname IN ('public', 'calendar_sync')";

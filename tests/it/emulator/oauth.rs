@@ -1,4 +1,9 @@
-//! The emulators' token endpoints, through real HTTP: what they refuse, and what they give.
+//! The emulators' authorisation servers, through real HTTP: what they refuse, and what they give. Here,
+//! what renews access; in `consent` and `service_account`, how it is got.
+
+mod consent;
+
+mod service_account;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,29 +21,29 @@ const SECRET: (&str, &str) = ("client_secret", "s3cret");
 const REFRESH: (&str, &str) = ("grant_type", "refresh_token");
 const TOKEN: (&str, &str) = ("refresh_token", "first");
 
-pub(super) struct Got {
-    pub(super) status: u16,
-    pub(super) body: Value,
+struct Got {
+    status: u16,
+    body: Value,
     cache: Option<String>,
 }
 
 impl Got {
-    pub(super) fn said(&self) -> (u16, &str) {
+    fn said(&self) -> (u16, &str) {
         (self.status, self.body["error"].as_str().unwrap_or_default())
     }
 
     /// Microsoft's number.
-    pub(super) fn code(&self) -> u64 {
+    fn code(&self) -> u64 {
         self.body["error_codes"][0].as_u64().unwrap_or_default()
     }
 
-    pub(super) fn text(&self, name: &str) -> String {
+    fn text(&self, name: &str) -> String {
         self.body[name].as_str().unwrap_or_default().to_owned()
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "this test is a client of its own")]
-pub(super) async fn send(request: reqwest::RequestBuilder) -> Got {
+async fn send(request: reqwest::RequestBuilder) -> Got {
     let answer = request.timeout(Duration::from_secs(20)).send().await.expect("an answer");
     let cache = answer.headers().get("cache-control").and_then(|it| it.to_str().ok());
     let (status, cache) = (answer.status().as_u16(), cache.map(ToOwned::to_owned));
@@ -46,7 +51,7 @@ pub(super) async fn send(request: reqwest::RequestBuilder) -> Got {
     Got { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null), cache }
 }
 
-pub(super) fn client() -> reqwest::Client {
+fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().expect("a client")
 }
 
@@ -61,14 +66,14 @@ async fn post(url: &str, form: &[(&str, &str)]) -> Got {
     send(posted(url, form)).await
 }
 
-pub(super) struct Google {
-    pub(super) emulator: GoogleEmulator,
-    pub(super) clock: Arc<HandClock>,
+struct Google {
+    emulator: GoogleEmulator,
+    clock: Arc<HandClock>,
     url: String,
 }
 
 impl Google {
-    pub(super) async fn start() -> Self {
+    async fn start() -> Self {
         let clock = Arc::new(HandClock(Mutex::new(at(8))));
         let options = Options::strict(clock.clone());
         let emulator = GoogleEmulator::start(options).await.expect("a port is free");
@@ -84,7 +89,7 @@ impl Google {
     }
 
     /// Whether a token opens the account's calendar.
-    pub(super) async fn opens(&self, token: &str) -> u16 {
+    async fn opens(&self, token: &str) -> u16 {
         let url = format!("{}/calendars/primary", self.emulator.base_url());
         send(client().get(url).bearer_auth(token)).await.status
     }

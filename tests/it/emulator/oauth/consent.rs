@@ -8,8 +8,8 @@ use data_encoding::BASE64URL_NOPAD;
 use serde_json::Value;
 use url::Url;
 
-use super::oauth::{Google, Got, client, send};
-use super::{ACCOUNT, HandClock, at};
+use super::{Google, Got, client, send};
+use crate::emulator::{ACCOUNT, HandClock, at};
 
 /// RFC 7636, appendix B.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";

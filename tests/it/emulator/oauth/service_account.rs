@@ -5,8 +5,8 @@ use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use serde_json::{Value, json};
 
-use super::oauth::{Google, Got, client, send};
-use super::{ACCOUNT, at};
+use super::{Google, Got, client, send};
+use crate::emulator::{ACCOUNT, at};
 
 const ROBOT: &str = "robot@project.iam.gserviceaccount.com";
 const EVENTS: &str = "https://www.googleapis.com/auth/calendar.events";
