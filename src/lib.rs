@@ -12,10 +12,10 @@
 //!    call, makes it through a [`calendar`], understands the answer ([`emit::outcome`]), and
 //!    records what was acknowledged. While nothing is due it reads the calendar through, and finds
 //!    what is otherwise than it was left ([`emit::drift`]).
-//! 4. [`ops`] is what operators and the booking application ask over HTTP: counters, and a booking
-//!    to be sent again.
-//! 5. [`cli`] builds all of this from the [`config`]; [`connection`] names accounts, seals their
-//!    credentials, and renews access that expires.
+//! 4. [`ops`] is what operators and the booking application ask over HTTP: counters, a booking to be
+//!    sent again, and links by which hosts connect their calendars.
+//! 5. [`cli`] builds all of this from the [`config`]; [`connection`] asks accounts' owners, names
+//!    accounts, seals their credentials, and renews access that expires.
 //!
 //! The protocol's rules have numbers (R1 to R22), which comments and tests name.
 //!
@@ -49,10 +49,14 @@
 //! | what vanished without a trace is missed in the end (R20) | `it`: `end_to_end`, `what_got_lost_without_a_trace_comes_back_in_the_end` |
 //! | what a host has put into an event survives every update and repair, and is no drift (R20) | `it`: `end_to_end`, `kept`; `calendar`: `all_of_hers_stays_beside_our_content` and `notes_survive_any_updates`; `simulate`: the oracle |
 //! | what a host did by hand is overruled, or left and told, as the policy says; what is hers alone is never touched (R20) | `it`: `end_to_end`, `repair`; `simulate`: the oracle, and `afterwards` |
-//! | no calendar is asked more often than its limit says, whoever asks; one tenant's flood is nobody else's wait (L16) | `emit`: `limits`, `in_no_minute_there_are_more_than_the_rate`; `it`: `end_to_end`, `limits`; `store_contract`, `budgets` |
+//! | no calendar is asked more often than its limit says, whoever asks; one tenant's flood is nobody else's wait (L16) | `emit`: `limits`, `in_no_minute_there_are_more_than_the_rate` and `a_mark_that_is_lost_lets_no_more_than_a_burst_through`; `it`: `end_to_end`, `limits`; `store_contract`, `budgets` and `a_pace_is_kept_with_its_lane` |
+//! | a new connection is filled with the upcoming bookings, once, and what is asked for meanwhile goes first (R8, R21) | `it`: `end_to_end`, `filling`; `store_contract`, `what_an_event_asks_for_goes_before_a_fill` and `what_stands_already_is_not_filled_again` |
 //! | only the lane's holder renews access, and what was renewed is stored before it is used; a stale token overwrites nothing, nor what was connected again meanwhile (R10) | `it`: `store_contract`, `credentials`; `accounts`, `two_workers_renew_once` and `crossing` |
 //! | only a grant that is no good asks for its owner; a wrong client secret or a token endpoint's trouble parks nobody (L7) | `connection`: `refresh`; `it`: `accounts`, `refused` and `trouble` |
-//! | a leaked database, log or metric gives no credential | `it`: `accounts`, `secrets` |
+//! | only the same account renews a connection, whatever its address (R17); what only reads is refused before it is stored (L28) | `connection`: `connecting`, `id_token` and `scopes`; `it`: `accounts`, `linked`, `connecting` and `by_device` |
+//! | what one browser began no other one ends, and nothing is stored before a calendar is chosen | `connection`: `pass`; `it`: `accounts`, `linked` |
+//! | a service account's key is used at the token endpoint of the settings alone, and nothing is stored before it has opened a calendar that can be written to (L28) | `it`: `accounts`, `delegated` |
+//! | a leaked database, log or metric gives no credential | `it`: `accounts`, `secrets` (codes and passes too) and `delegated` |
 //! | `external_calendar_events` says what stands in the calendar | `it`: `store_contract`, `records`; `simulate`: the oracle |
 //! | no calendar is asked at an address that is not open, whatever its name led to before, and nothing goes unencrypted | `calendar`: `http::networks`; `it`: `calendars`, `reach` |
 //! | whatever a server answers instead, the wait is bounded, its connection says why, and nothing is lost | `it`: `end_to_end`, `bad_input` and `tls` |

@@ -1,10 +1,12 @@
 //! Which calendars an account has, where the provider's API lists them: the walk through the pages. Who
 //! is asked what, and how a page is read, is each adapter's (`google`, `microsoft`).
 
+use reqwest::Method;
+use reqwest::header::HeaderName;
 use url::Url;
 
-use super::Answer;
-use super::http::Response;
+use super::http::{Http, Request, Response};
+use super::{Answer, Credentials};
 
 /// An account may have so many calendars.
 pub const CALENDARS_MAX: usize = 500;
@@ -24,6 +26,8 @@ pub struct ListedCalendar {
     pub name: Option<String>,
     /// Whether the account can write to it; of another's calendar, that is for the other to say.
     pub is_writable: bool,
+    /// Whether it is the one that Google also calls `primary`.
+    pub is_primary: bool,
 }
 
 impl ListedCalendar {
@@ -32,7 +36,7 @@ impl ListedCalendar {
         let is_id = (1..=ID_LEN_MAX).contains(&id.len())
             && !id.chars().any(|c| c.is_whitespace() || c.is_control());
         let name = name.map(|name| name.chars().take(NAME_LEN_MAX).collect());
-        is_id.then_some(Self { id, name, is_writable })
+        is_id.then_some(Self { id, name, is_writable, is_primary: false })
     }
 }
 
@@ -81,17 +85,36 @@ pub(super) fn address(base_url: &str, path: &[&str]) -> Result<Url, ListError> {
     Ok(url)
 }
 
+/// Who is asked for pages, and by which access.
+pub(super) struct Asked<'a> {
+    pub(super) http: &'a Http,
+    pub(super) credentials: &'a Credentials,
+    /// What goes with each question.
+    pub(super) header: Option<(HeaderName, &'static str)>,
+}
+
+impl Asked<'_> {
+    async fn page(&self, url: Url) -> Result<Response, Answer> {
+        let Self { http, credentials, header } = self;
+        let headers = header.iter().map(|(name, value)| (name.clone(), (*value).to_owned()));
+        let headers = headers.collect();
+        let credentials = Some(*credentials);
+        let request = Request { method: Method::GET, url, credentials, headers, body: &[] };
+        http.exchange(request).await.whole()
+    }
+}
+
 /// Reads all pages from `first` on, in the API's order. `read` answers `None` for what is no page.
 pub(super) async fn walk(
     first: Url,
-    ask: impl AsyncFn(Url) -> Result<Response, Answer>,
+    asked: Asked<'_>,
     read: impl Fn(&[u8]) -> Option<Page>,
     refusal: impl Fn(Response) -> Answer,
 ) -> Result<Vec<ListedCalendar>, ListError> {
     let mut found = Vec::new();
     let mut next = first;
     for _ in 0..PAGES_MAX {
-        let response = ask(next).await.map_err(why)?;
+        let response = asked.page(next).await.map_err(why)?;
         if response.status != 200 {
             return Err(why(refusal(response)));
         }

@@ -13,6 +13,8 @@ mod list;
 
 pub mod discovery;
 
+pub mod user;
+
 use async_trait::async_trait;
 use booking::{CalendarKind, ConnectionId, Content, Digest, IcalUid, Marker, Verb};
 use chrono::{DateTime, SecondsFormat, Utc};

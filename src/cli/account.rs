@@ -1,13 +1,18 @@
 //! An account of a calendar, and the connection that a provider has to it.
 
-use booking::{CalendarKind, ProviderId};
+use std::io::Write;
+
+use anyhow::Context as _;
+use booking::{CalendarKind, ConnectionId, ProviderId};
 #[cfg(feature = "demo")]
 use data_encoding::BASE64;
 #[cfg(feature = "demo")]
 use secrecy::SecretString;
+use serde_json::json;
 #[cfg(feature = "demo")]
 use sha2::{Digest as _, Sha256};
 
+use super::out::Out;
 #[cfg(feature = "demo")]
 use crate::calendar::Credentials;
 use crate::clock::Dice;
@@ -16,7 +21,7 @@ use crate::connection::seal::SealError;
 use crate::connection::{Kept, Sealer, connection_id};
 #[cfg(feature = "demo")]
 use crate::emulator::GoogleEmulator;
-use crate::store::{Installation, NewConnection};
+use crate::store::{Installation, NewConnection, PutConnection, Store};
 
 /// An account, before it has a name.
 pub(super) struct Account {
@@ -65,6 +70,43 @@ impl Account {
             base_url: google.base_url(),
             kept: Kept::Fixed(Credentials::Bearer { token: SecretString::from(token) }),
         }
+    }
+}
+
+/// Stores it.
+pub(super) async fn put(
+    store: &dyn Store,
+    connection: &NewConnection,
+) -> anyhow::Result<PutConnection> {
+    store.put_connection(connection).await.context("cannot store the connection")
+}
+
+/// What became of it.
+pub(super) fn tell_added(
+    id: ConnectionId,
+    put: &PutConnection,
+    as_json: bool,
+    out: &mut Out<impl Write>,
+) -> std::io::Result<()> {
+    let PutConnection { created, destination, bookings_due } = *put;
+    if as_json {
+        return out.json(&json!({
+            "connection_id": id,
+            "created": created,
+            "destination": destination,
+            "bookings_due": bookings_due,
+        }));
+    }
+    let what = if created { "added" } else { "its credentials are renewed" };
+    writeln!(out, "connection {id}: {what}")?;
+    if destination {
+        writeln!(out, "  it takes its provider's bookings; {bookings_due} became due on it")
+    } else {
+        writeln!(
+            out,
+            "  another connection takes its provider's bookings; add it again with \
+             --make-destination to change that"
+        )
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use booking::{CalendarKind, ConnectionId, ProviderId};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -11,20 +11,24 @@ use url::Url;
 use uuid::Uuid;
 
 use super::UsageError;
-use super::account::Account;
+use super::account::{Account, put, tell_added};
 use super::columns::{Columns, printable};
+use super::connect::ConnectCommand;
 use super::discover::DiscoverCommand;
+use super::fill;
 use super::open::open_installation;
 use super::out::Out;
 use super::repair::{self, DriftArgs, ResumeArgs};
 use super::reseal::ResealArgs;
 use super::secret_input::{GrantArgs, LoginArgs};
-use super::work::sealer;
+use super::service_account::{EXAMPLE, ServiceAccountArgs};
+use super::work::{limits, sealer};
 use crate::clock::Surroundings;
 use crate::config::{OauthSettings, Settings};
 use crate::connection::kept::{ANY_TENANT, Tenant};
 use crate::connection::{Issuer, Kept, calendar_name};
-use crate::store::{ConnectionRow, ConnectionState, CountedConnection, PutConnection, Store};
+use crate::emit::limits::Limits;
+use crate::store::{ConnectionRow, ConnectionState, CountedConnection, Store};
 
 /// Adds, finds, lists and removes calendar accounts.
 #[derive(Debug, Subcommand)]
@@ -32,6 +36,9 @@ pub enum ConnectionsCommand {
     /// Add a calendar, or renew the credentials of one that is there
     #[command(subcommand)]
     Add(AddCommand),
+    /// Ask an account's owner, and add the calendar that is chosen, or connect it again
+    #[command(subcommand)]
+    Connect(ConnectCommand),
     /// Show which calendars an account has, and add none
     #[command(subcommand)]
     Discover(DiscoverCommand),
@@ -82,6 +89,9 @@ the client of oauth.microsoft.client_id), access is renewed for as long as the a
 it:
   calendar-sync connections add microsoft … --refresh-token-file /run/secrets/anna")]
     Microsoft(MicrosoftArgs),
+    /// A Google calendar of an organisation that lets a service account act for its users
+    #[command(after_help = EXAMPLE)]
+    GoogleServiceAccount(ServiceAccountArgs),
 }
 
 /// What every kind of calendar needs.
@@ -121,9 +131,9 @@ pub struct GoogleArgs {
     /// The account's immutable subject: `sub` in its ID token, not its address
     #[arg(long, value_name = "SUBJECT")]
     subject: String,
-    /// The API's address
-    #[arg(long, value_name = "URL", default_value = "https://www.googleapis.com/calendar/v3")]
-    base_url: String,
+    /// The API's address, if it is not that of `oauth.google.api_url`
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
     #[command(flatten)]
     tokens: GrantArgs,
 }
@@ -139,9 +149,12 @@ pub struct MicrosoftArgs {
     /// The account's immutable subject: the user's object id (`oid` in its token), not its address
     #[arg(long, value_name = "SUBJECT")]
     subject: String,
-    /// The API's address, up to the mailbox: `…/me`, or `…/users/ID` with an application's token
-    #[arg(long, value_name = "URL", default_value = "https://graph.microsoft.com/v1.0/me")]
-    base_url: String,
+    #[arg(long, value_name = "URL")]
+    #[arg(
+        help = "The API's address, up to the mailbox, if it is not that of oauth.microsoft.api_url: \
+                `…/me`, or `…/users/ID` with an application's token"
+    )]
+    base_url: Option<String>,
     /// Whose user it is, where access is renewed: the id of a directory, or a domain of it
     #[arg(long, value_name = "TENANT", default_value = ANY_TENANT)]
     tenant: String,
@@ -193,10 +206,15 @@ impl ConnectionsCommand {
                 let account = args.account(settings)?;
                 add(&args.common, account, settings, surroundings, out).await
             }
+            Self::Connect(command) => Box::pin(command.run(settings, surroundings, out)).await,
+            Self::Add(AddCommand::GoogleServiceAccount(args)) => {
+                let account = args.account(settings, surroundings).await?;
+                add(&args.common, account, settings, surroundings, out).await
+            }
             Self::Discover(command) => command.run(settings, surroundings, out).await,
             Self::List(args) => {
                 let (store, _) = open_installation(settings, surroundings).await?;
-                list(&args, &store.connections().await?, out)
+                list(&args, &store.connections().await?, &limits(settings), out)
             }
             Self::Remove(args) => {
                 let (store, _) = open_installation(settings, surroundings).await?;
@@ -234,7 +252,7 @@ impl CaldavArgs {
 impl GoogleArgs {
     fn account(&self, settings: &Settings) -> anyhow::Result<Account> {
         let Self { calendar_id, subject, base_url, tokens, .. } = self;
-        let base_url = api_address(base_url, settings)?;
+        let base_url = api_address(base_url.as_deref(), CalendarKind::Google, settings)?;
         account(calendar_id, subject, base_url, tokens, Issuer::Google)
     }
 }
@@ -242,7 +260,7 @@ impl GoogleArgs {
 impl MicrosoftArgs {
     fn account(&self, settings: &Settings) -> anyhow::Result<Account> {
         let Self { calendar_id, subject, base_url, tenant, tokens, .. } = self;
-        let base_url = api_address(base_url, settings)?;
+        let base_url = api_address(base_url.as_deref(), CalendarKind::Microsoft, settings)?;
         let tenant =
             Tenant::parse(tenant).map_err(|error| UsageError(format!("--tenant: {error}")))?;
         account(calendar_id, subject, base_url, tokens, Issuer::Microsoft(tenant))
@@ -281,11 +299,18 @@ fn check_client(kept: &Kept, settings: &OauthSettings) -> Result<(), UsageError>
     }
 }
 
-/// The value of `--base-url`, without a slash at its end.
-pub(super) fn api_address(base_url: &str, settings: &Settings) -> Result<String, UsageError> {
-    let base_url = crate::config::value::http_url(base_url)
-        .map_err(|problem| UsageError(format!("--base-url {problem}")))?;
-    let base_url = base_url.as_str().trim_end_matches('/').to_owned();
+/// The value of `--base-url`, or else the setting's, without a slash at its end.
+pub(super) fn api_address(
+    given: Option<&str>,
+    kind: CalendarKind,
+    settings: &Settings,
+) -> Result<String, UsageError> {
+    let url = match given {
+        Some(given) => crate::config::value::http_url(given)
+            .map_err(|problem| UsageError(format!("--base-url {problem}")))?,
+        None => settings.oauth.api_url(kind).clone(),
+    };
+    let base_url = url.as_str().trim_end_matches('/').to_owned();
     admit("--base-url", &base_url, settings)?;
     Ok(base_url)
 }
@@ -329,47 +354,20 @@ async fn add(
     let mut connection =
         account.connection(provider, &installation, settings, &sealer, &*surroundings.dice)?;
     connection.make_destination = common.make_destination;
-    let put = store.put_connection(&connection).await.context("cannot store the connection")?;
+    let put = put(&*store, &connection).await?;
     tell_added(connection.id, &put, common.json, out)?;
     Ok(())
-}
-
-fn tell_added(
-    id: ConnectionId,
-    put: &PutConnection,
-    as_json: bool,
-    out: &mut Out<impl Write>,
-) -> std::io::Result<()> {
-    let PutConnection { created, destination, bookings_due } = *put;
-    if as_json {
-        return out.json(&json!({
-            "connection_id": id,
-            "created": created,
-            "destination": destination,
-            "bookings_due": bookings_due,
-        }));
-    }
-    let what = if created { "added" } else { "its credentials are renewed" };
-    writeln!(out, "connection {id}: {what}")?;
-    if destination {
-        writeln!(out, "  it takes its provider's bookings; {bookings_due} became due on it")
-    } else {
-        writeln!(
-            out,
-            "  another connection takes its provider's bookings; add it again with \
-             --make-destination to change that"
-        )
-    }
 }
 
 fn list(
     args: &ListArgs,
     connections: &[CountedConnection],
+    limits: &Limits,
     out: &mut Out<impl Write>,
 ) -> anyhow::Result<()> {
     if args.json {
         for connection in connections {
-            out.json(&to_json(connection))?;
+            out.json(&to_json(connection, limits))?;
         }
         return Ok(());
     }
@@ -378,10 +376,11 @@ fn list(
         return Ok(());
     }
     let mut columns = Columns::new([
-        "ID", "PROVIDER", "KIND", "ACCOUNT", "CALENDAR", "STATE", "DEST", "DUE", "LIVE", "DRIFT",
+        "ID", "PROVIDER", "KIND", "ACCOUNT", "CALENDAR", "STATE", "DEST", "DUE", "LIVE", "FILL",
+        "DRIFT",
     ]);
     for counted in connections {
-        let CountedConnection { connection: one, pending, live, drift, .. } = counted;
+        let CountedConnection { connection: one, pending, live, drift, fill, .. } = counted;
         columns.row([
             one.id.to_string(),
             one.provider.to_string(),
@@ -392,13 +391,16 @@ fn list(
             if one.destination { "yes" } else { "-" }.to_owned(),
             pending.to_string(),
             live.to_string(),
+            fill::cell(fill.as_ref()),
             drift.to_string(),
         ]);
     }
     for line in columns.lines() {
         writeln!(out, "{line}")?;
     }
-    for CountedConnection { connection: one, last_error, .. } in connections {
+    for counted in connections {
+        let CountedConnection { connection: one, last_error, .. } = counted;
+        fill::tell(counted, limits, out)?;
         repair::tell_halted(one, out)?;
         tell_unrenewed(one, out)?;
         if let Some(error) = last_error {
@@ -433,8 +435,8 @@ fn tell_unrenewed(one: &ConnectionRow, out: &mut Out<impl Write>) -> std::io::Re
 }
 
 /// All but the credentials.
-fn to_json(counted: &CountedConnection) -> serde_json::Value {
-    let CountedConnection { connection, pending, live, drift, swept, last_error } = counted;
+fn to_json(counted: &CountedConnection, limits: &Limits) -> serde_json::Value {
+    let CountedConnection { connection, pending, live, drift, swept, last_error, .. } = counted;
     json!({
         "connection_id": connection.id,
         "provider_id": connection.provider,
@@ -450,6 +452,7 @@ fn to_json(counted: &CountedConnection) -> serde_json::Value {
         "last_error": last_error,
         "pending": pending,
         "live": live,
+        "fill": fill::to_json(counted, limits),
         "drift": drift,
         "halted": connection.halted,
         "swept": swept,

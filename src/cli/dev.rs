@@ -94,7 +94,7 @@ pub async fn run(
     store.put_connection(&connection).await.context("cannot connect the calendar")?;
 
     let shared = Shared::default();
-    let (listener, ops) = ops(&settings, &store, &shared).await?;
+    let (listener, ops) = ops(&settings, &store, &installation, surroundings, &shared).await?;
     let customer_token = surroundings.dice.token().simple().to_string();
     let tokens = Tokens { customer: customer_token.clone(), calendar: calendar_token };
     let url = format!("http://{}", listener.local_addr()?);

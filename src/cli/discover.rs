@@ -3,6 +3,7 @@
 
 use std::io::Write;
 
+use booking::CalendarKind;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -63,9 +64,9 @@ pub struct DiscoverCaldavArgs {
 /// `connections discover google`.
 #[derive(Debug, Args)]
 pub struct DiscoverGoogleArgs {
-    /// The API's address
-    #[arg(long, value_name = "URL", default_value = "https://www.googleapis.com/calendar/v3")]
-    base_url: String,
+    /// The API's address, if it is not that of `oauth.google.api_url`
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
     #[command(flatten)]
     token: TokenArgs,
     /// One JSON object a line
@@ -76,9 +77,12 @@ pub struct DiscoverGoogleArgs {
 /// `connections discover microsoft`.
 #[derive(Debug, Args)]
 pub struct DiscoverMicrosoftArgs {
-    /// The API's address, up to the mailbox: `…/me`, or `…/users/ID` with an application's token
-    #[arg(long, value_name = "URL", default_value = "https://graph.microsoft.com/v1.0/me")]
-    base_url: String,
+    #[arg(long, value_name = "URL")]
+    #[arg(
+        help = "The API's address, up to the mailbox, if it is not that of oauth.microsoft.api_url: \
+                `…/me`, or `…/users/ID` with an application's token"
+    )]
+    base_url: Option<String>,
     #[command(flatten)]
     token: TokenArgs,
     /// One JSON object a line
@@ -97,13 +101,15 @@ impl DiscoverCommand {
         match self {
             Self::Caldav(args) => args.run(settings, surroundings, out).await,
             Self::Google(DiscoverGoogleArgs { base_url, token, json }) => {
-                let (base_url, credentials) = (api_address(base_url, settings)?, token.read()?);
+                let base_url = api_address(base_url.as_deref(), CalendarKind::Google, settings)?;
+                let credentials = token.read()?;
                 let http = http(settings, surroundings)?;
                 let found = google::discovery::discover(&http, &base_url, &credentials).await?;
                 Ok(tell_listed(&found, *json, out)?)
             }
             Self::Microsoft(DiscoverMicrosoftArgs { base_url, token, json }) => {
-                let (base_url, credentials) = (api_address(base_url, settings)?, token.read()?);
+                let base_url = api_address(base_url.as_deref(), CalendarKind::Microsoft, settings)?;
+                let credentials = token.read()?;
                 let http = http(settings, surroundings)?;
                 let found = microsoft::discovery::discover(&http, &base_url, &credentials).await?;
                 Ok(tell_listed(&found, *json, out)?)
@@ -165,7 +171,7 @@ fn tell_listed(
     out: &mut Out<impl Write>,
 ) -> std::io::Result<()> {
     if as_json {
-        for ListedCalendar { id, name, is_writable } in found {
+        for ListedCalendar { id, name, is_writable, .. } in found {
             out.json(&json!({"calendar_id": id, "name": name, "writable": is_writable}))?;
         }
         return Ok(());
@@ -174,7 +180,7 @@ fn tell_listed(
         return writeln!(out, "the account has no calendars");
     }
     let mut columns = Columns::new(["ACCESS", "NAME", "ID"]);
-    for ListedCalendar { id, name, is_writable } in found {
+    for ListedCalendar { id, name, is_writable, .. } in found {
         let access = if *is_writable { "writable" } else { "read-only" };
         let name = or_dash(name.as_deref().map(printable));
         columns.row([access.to_owned(), name, id.clone()]);

@@ -34,11 +34,17 @@ pub mod dev;
 
 mod dead_letter_text;
 
+mod service_account;
+
 pub mod open;
 
 pub mod out;
 
 mod account;
+
+mod connect;
+
+mod fill;
 
 mod repair;
 

@@ -42,7 +42,7 @@ pub async fn run(
         "started"
     );
     let shared = Shared::default();
-    let (listener, ops) = ops(&settings, &store, &shared).await?;
+    let (listener, ops) = ops(&settings, &store, &installation, &surroundings, &shared).await?;
     tracing::info!(address = %listener.local_addr()?, "metrics and endpoints are served");
     let serving = crate::ops::serve(listener, crate::ops::router(ops), stop.clone());
     let work = work(&settings, store, &installation, &surroundings, shared, stop.clone());

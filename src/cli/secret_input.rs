@@ -15,6 +15,7 @@ use super::UsageError;
 use super::connections::one_line;
 use crate::calendar::Credentials;
 use crate::connection::kept::{Access, Lifetime, REFRESH_MARGIN};
+use crate::connection::scopes::judge_writing;
 use crate::connection::seal::SECRET_LEN_MAX;
 use crate::connection::{Grant, Issuer, Kept};
 
@@ -139,7 +140,7 @@ impl GrantArgs {
             Some(token) => Some(Access { token: carried(token)?, lifetime }),
             None => None,
         };
-        let scopes = self.scopes.as_deref().map(scopes).transpose()?;
+        let scopes = self.scopes.as_deref().map(|text| scopes(&issuer, text)).transpose()?;
         Ok(Kept::Grant(Grant { issuer, refresh_token: carried(refresh_token)?, access, scopes }))
     }
 }
@@ -148,8 +149,8 @@ fn margin() -> chrono::TimeDelta {
     chrono::TimeDelta::from_std(REFRESH_MARGIN).expect("it is some minutes")
 }
 
-/// RFC 6749 §3.3: visible ASCII, with blanks between.
-fn scopes(text: &str) -> Result<String, UsageError> {
+/// RFC 6749 §3.3: visible ASCII, with blanks between. What only reads is refused (L28).
+fn scopes(issuer: &Issuer, text: &str) -> Result<String, UsageError> {
     let is_one =
         |byte: u8| (byte.is_ascii_graphic() || byte == b' ') && !matches!(byte, b'"' | b'\\');
     match text.trim() {
@@ -160,7 +161,10 @@ fn scopes(text: &str) -> Result<String, UsageError> {
              {SCOPES_LEN_MAX} bytes"
             )))
         }
-        text => Ok(text.to_owned()),
+        text => match judge_writing(issuer, text) {
+            Ok(()) => Ok(text.to_owned()),
+            Err(error) => Err(UsageError(format!("--scopes: {error}"))),
+        },
     }
 }
 

@@ -16,11 +16,13 @@ use crate::clock::Surroundings;
 use crate::config::{self, Settings};
 use crate::connection::Sealer;
 use crate::connection::accounts::SealedAccounts;
+use crate::connection::connecting::Connecting;
 use crate::consumer::{self, Consumer, ConsumerOptions, KafkaOptions, Status};
 use crate::emit::backoff::Backoff;
 use crate::emit::drift::Policy;
 use crate::emit::limits::{Limit, Limits, Rate};
 use crate::emit::{EmitOptions, Emitter, RepairOptions};
+use crate::ops::connect::{Addresses, Connect};
 use crate::ops::metrics::Metrics;
 use crate::ops::{self, Ops};
 use crate::store::{Gate, Installation, Store};
@@ -48,6 +50,8 @@ pub struct Shared {
 pub async fn ops(
     settings: &Settings,
     store: &Arc<dyn Store>,
+    installation: &Installation,
+    surroundings: &Surroundings,
     shared: &Shared,
 ) -> anyhow::Result<(TcpListener, Ops)> {
     let listener = ops::listen(settings.ops.listen).await.context(
@@ -58,9 +62,32 @@ pub async fn ops(
         metrics: Arc::clone(&shared.metrics),
         gate: settings.emit.gate.clone(),
         admin_token: settings.ops.admin_token.clone().map(Arc::new),
+        connect: connect(settings, installation, surroundings)?.map(Arc::new),
         wake: Arc::clone(&shared.wake),
     };
     Ok((listener, ops))
+}
+
+/// What hosts connect their calendars by, where browsers can reach it.
+fn connect(
+    settings: &Settings,
+    installation: &Installation,
+    surroundings: &Surroundings,
+) -> anyhow::Result<Option<Connect>> {
+    let Some(public_url) = settings.connect.public_url.clone() else {
+        return Ok(None);
+    };
+    let (http, oauth) = (http(settings, surroundings)?, settings.oauth.clone());
+    let connecting = Connecting::new(http, oauth, surroundings.clone());
+    let horizon = settings.content.horizon_of(installation.installed_at);
+    let return_origins = settings.connect.return_origins.clone();
+    Ok(Some(Connect::new(
+        connecting,
+        sealer(&settings.secrets)?,
+        (installation.clone(), horizon),
+        Addresses { public_url, return_origins },
+        surroundings.clone(),
+    )))
 }
 
 /// Reads the topic and serves lanes until `stop` is cancelled, and ends when both have finished
@@ -179,11 +206,16 @@ fn emit_options(settings: &Settings) -> EmitOptions {
             halt_share: settings.repair.halt_share,
             listing_lag: LISTING_LAG,
         },
-        limits: Limits {
-            google: limit(settings.limits.google),
-            microsoft: limit(settings.limits.microsoft),
-            caldav: limit(settings.limits.caldav),
-        },
+        limits: limits(settings),
+    }
+}
+
+/// How often calendars are asked.
+pub(super) fn limits(settings: &Settings) -> Limits {
+    Limits {
+        google: limit(settings.limits.google),
+        microsoft: limit(settings.limits.microsoft),
+        caldav: limit(settings.limits.caldav),
     }
 }
 

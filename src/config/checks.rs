@@ -50,6 +50,13 @@ pub(super) fn across(reader: &mut Reader<'_>, settings: &Settings) {
         let because = "emit.enabled (CALENDAR_SYNC_ENABLED) is on, and the calendars' credentials \
                        are sealed; or give secrets.key_file";
         reader.complain(SettingError::Needed { key: "secrets.key", because });
+    } else if settings.connect.public_url.is_some()
+        && settings.secrets.key.is_none()
+        && reader.sound(&["secrets.key", "secrets.key_file"])
+    {
+        let because = "connect.public_url is set, and what hosts connect is sealed; or give \
+                       secrets.key_file";
+        reader.complain(SettingError::Needed { key: "secrets.key", because });
     }
 }
 

@@ -28,6 +28,8 @@ pub mod limits;
 
 pub mod oauth;
 
+pub mod connect;
+
 pub mod settings;
 
 mod checks;
@@ -37,6 +39,7 @@ mod markdown;
 #[cfg(test)]
 mod tests;
 
+pub use connect::ConnectSettings;
 pub use error::{SettingError, SettingErrors};
 pub use given::{CONFIG_VARIABLE, Effective, Given, Source, environment, variable};
 pub use http::HttpSettings;

@@ -225,6 +225,16 @@ impl<'a> Reader<'a> {
         self.read(name, |text, _| value::secure_url(text)).unwrap_or_else(nobody)
     }
 
+    /// The same, where it need not be given.
+    pub fn optional_secure_url(&mut self, name: &'static str) -> Option<Url> {
+        self.read(name, |text, _| value::secure_url(text))
+    }
+
+    /// Origins.
+    pub fn origins(&mut self, name: &'static str) -> Vec<Url> {
+        self.read(name, |text, _| value::origins(text)).unwrap_or_default()
+    }
+
     /// Where to listen.
     pub fn listen(&mut self, name: &'static str) -> SocketAddr {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));

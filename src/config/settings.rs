@@ -10,6 +10,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::checks;
+use super::connect::ConnectSettings;
 use super::error::SettingErrors;
 use super::given::Given;
 use super::http::HttpSettings;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub secrets: SecretSettings,
     /// As whom access is renewed.
     pub oauth: OauthSettings,
+    /// Where browsers go while hosts connect their calendars.
+    pub connect: ConnectSettings,
     /// What is served over HTTP.
     pub ops: OpsSettings,
     /// How long a stopping worker may take.
@@ -249,6 +252,7 @@ impl Settings {
             installation: reader.uuid("installation.id"),
             secrets: SecretSettings::read(reader),
             oauth: OauthSettings::read(reader),
+            connect: ConnectSettings::read(reader),
             ops: OpsSettings {
                 listen: reader.listen("ops.listen"),
                 admin_token: reader.token("ops.admin_token"),

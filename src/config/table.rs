@@ -1,8 +1,10 @@
 //! The one list of settings: each key, its environment variable, its default, what it means and
 //! what it may hold. Whoever adds a setting adds a line here and a field in [`super::settings`].
 
+use super::connect::CONNECT;
 use super::http::HTTP;
 use super::limits::LIMITS;
+use super::oauth::OAUTH;
 
 /// One setting.
 #[derive(Debug)]
@@ -78,6 +80,8 @@ pub enum Allowed {
     Token,
     /// Networks in CIDR notation.
     Networks,
+    /// Origins of `https://` URLs, or of `http://` ones of this machine.
+    Origins,
 }
 
 impl Key {
@@ -94,7 +98,11 @@ impl Key {
     /// absent, as compose files write `KEY=${KEY:-}`.
     pub fn may_be_empty(&self) -> bool {
         match self.allowed {
-            Allowed::Uuids | Allowed::OnlyTrue | Allowed::Template | Allowed::Networks => true,
+            Allowed::Uuids
+            | Allowed::OnlyTrue
+            | Allowed::Template
+            | Allowed::Networks
+            | Allowed::Origins => true,
             Allowed::Text
             | Allowed::Number { .. }
             | Allowed::Rising { .. }
@@ -120,7 +128,7 @@ impl Key {
         self
     }
 
-    const fn secret(mut self) -> Self {
+    pub(super) const fn secret(mut self) -> Self {
         self.secret = true;
         self
     }
@@ -151,7 +159,7 @@ pub const PROPERTIES: &str = "kafka.properties.";
 pub const PROPERTIES_VARIABLE: &str = "KAFKA_PROPERTIES_";
 
 /// The settings of one concern, in the order of the README.
-pub const SECTIONS: [&[Key]; 14] = [
+pub const SECTIONS: [&[Key]; 15] = [
     KAFKA,
     REGISTRY,
     STORE,
@@ -164,6 +172,7 @@ pub const SECTIONS: [&[Key]; 14] = [
     INSTALLATION,
     SECRETS,
     OAUTH,
+    CONNECT,
     OPS,
     LIVING,
 ];
@@ -407,43 +416,6 @@ const SECRETS: &[Key] = &[
     )
     .secret(),
     key("secrets.old_keys_file", Allowed::File, None, "A file that holds them instead, one a line."),
-];
-
-const OAUTH: &[Key] = &[
-    key(
-        "oauth.google.client_id",
-        Allowed::Text,
-        None,
-        "As whom Google knows us: the OAuth client that accounts have granted access to.",
-    ),
-    key("oauth.google.client_secret", Allowed::Text, None, "What proves that.").secret(),
-    key("oauth.google.client_secret_file", Allowed::File, None, "A file that holds it instead."),
-    key(
-        "oauth.google.token_url",
-        Allowed::SecureUrl,
-        Some("https://oauth2.googleapis.com/token"),
-        "Where Google renews access.",
-    ),
-    key(
-        "oauth.microsoft.client_id",
-        Allowed::Text,
-        None,
-        "As whom Microsoft knows us: the application that accounts have granted access to.",
-    ),
-    key(
-        "oauth.microsoft.client_secret",
-        Allowed::Text,
-        None,
-        "What proves that; a public client has none.",
-    )
-    .secret(),
-    key("oauth.microsoft.client_secret_file", Allowed::File, None, "A file that holds it instead."),
-    key(
-        "oauth.microsoft.authority",
-        Allowed::SecureUrl,
-        Some("https://login.microsoftonline.com"),
-        "Where Microsoft renews access, at `/{tenant}/oauth2/v2.0/token`; a national cloud has another.",
-    ),
 ];
 
 const OPS: &[Key] = &[

@@ -68,6 +68,10 @@ impl fmt::Display for Allowed {
             Self::Networks => f.write_str(
                 "networks with commas, as in `10.1.0.0/16`, `192.0.2.7/32` or `fd12:3456::/32`",
             ),
+            Self::Origins => f.write_str(
+                "origins with commas, as in `https://bookings.example.com`, or `http://` ones of this \
+                 machine",
+            ),
             Self::File => f.write_str("the path of a file"),
             Self::LogFilter => f.write_str(
                 "`error`, `warn`, `info`, `debug`, `trace`, or a list of `module=level`",
@@ -220,6 +224,30 @@ pub fn secure_url(value: &str) -> Result<Url, Problem> {
         return Err("is neither encrypted nor of this machine".to_owned());
     }
     Ok(url)
+}
+
+/// The longest list of origins.
+const ORIGINS_MAX: usize = 100;
+
+/// Origins (RFC 6454), with commas between: nothing stands behind the port.
+pub fn origins(value: &str) -> Result<Vec<Url>, Problem> {
+    if value.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut origins = Vec::new();
+    for (at, item) in value.split(',').enumerate() {
+        let at = at + 1;
+        let url = secure_url(item.trim());
+        let url = url.map_err(|problem| format!("has at place {at} what {problem}"))?;
+        if url.path() != "/" {
+            return Err(format!("has a path at place {at}: an origin ends with the host or port"));
+        }
+        origins.push(url);
+        if origins.len() > ORIGINS_MAX {
+            return Err(format!("has more than {ORIGINS_MAX} origins"));
+        }
+    }
+    Ok(origins)
 }
 
 /// Whether a URL's host is this machine by its name: nothing is asked.

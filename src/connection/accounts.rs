@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use secrecy::ExposeSecret as _;
 
-use super::kept::{Access, Grant, Kept};
+use super::kept::{Access, Grant, Kept, Lifetime};
 use super::refresh::Denied;
 use super::seal::{SealError, Sealer};
 use super::token_endpoint::TokenEndpoints;
@@ -50,6 +50,12 @@ fn is_of_process(error: &SealError) -> bool {
     }
 }
 
+/// The access of now, as a calendar takes it.
+fn carried(access: Option<Access>) -> Result<(Credentials, Option<Lifetime>), Unopened> {
+    let Access { token, lifetime } = access.ok_or(Unopened::Stale)?;
+    Ok((Credentials::Bearer { token }, lifetime))
+}
+
 #[async_trait]
 impl Accounts for SealedAccounts {
     async fn open(&self, connection: &ConnectionRow) -> Result<Opened, Unopened> {
@@ -60,10 +66,8 @@ impl Accounts for SealedAccounts {
         })?;
         let (credentials, lifetime) = match kept {
             Kept::Fixed(credentials) => (credentials, None),
-            Kept::Grant(Grant { access: Some(Access { token, lifetime }), .. }) => {
-                (Credentials::Bearer { token }, lifetime)
-            }
-            Kept::Grant(Grant { access: None, .. }) => return Err(Unopened::Stale),
+            Kept::Grant(Grant { access, .. }) => carried(access)?,
+            Kept::Delegated(delegated) => carried(delegated.access)?,
         };
         let account = Account {
             connection: connection.id,
@@ -81,15 +85,19 @@ impl Accounts for SealedAccounts {
             let of_process = is_of_process(&error);
             if of_process { Unrenewed::Process(reason) } else { Unrenewed::Person(reason) }
         })?;
-        let Kept::Grant(grant) = kept else {
-            return Err(Unrenewed::Lasting);
+        let renewed = match kept {
+            Kept::Fixed(_) => return Err(Unrenewed::Lasting),
+            Kept::Grant(grant) => self.endpoints.refresh(&grant).await.map(Kept::Grant),
+            Kept::Delegated(delegated) => {
+                let renewed = self.endpoints.assert(&delegated).await;
+                renewed.map(|renewed| Kept::Delegated(Box::new(renewed)))
+            }
         };
-        let renewed = self.endpoints.refresh(&grant).await.map_err(|denied| match denied {
+        let kept = renewed.map_err(|denied| match denied {
             Denied::Refused { reason } => Unrenewed::Person(reason),
             Denied::Misconfigured { reason } => Unrenewed::Process(reason),
             Denied::Later { after, reason } => Unrenewed::Later { after, reason },
         })?;
-        let kept = Kept::Grant(renewed);
         let sealed = self.sealer.seal(connection.id, &kept, &*self.surroundings.dice);
         sealed.map_err(|error| Unrenewed::Process(error.to_string()))
     }
@@ -98,6 +106,10 @@ impl Accounts for SealedAccounts {
         match (self.kept(one), self.kept(other)) {
             (Ok(Kept::Grant(one)), Ok(Kept::Grant(other))) => {
                 one.refresh_token.expose_secret() == other.refresh_token.expose_secret()
+            }
+            (Ok(Kept::Delegated(one)), Ok(Kept::Delegated(other))) => {
+                one.user == other.user
+                    && one.key.private_key.expose_secret() == other.key.private_key.expose_secret()
             }
             (Ok(_) | Err(_), Ok(_) | Err(_)) => false,
         }

@@ -10,6 +10,7 @@ use booking::CalendarKind;
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
+use super::delegated::Delegated;
 use crate::calendar::Credentials;
 
 /// So long before an access token expires it is renewed: longer than a drain takes as a rule, and than
@@ -29,6 +30,8 @@ pub enum Kept {
     Fixed(Credentials),
     /// Access that is renewed.
     Grant(Grant),
+    /// Access that a service account is given by leave of an organisation.
+    Delegated(Box<Delegated>),
 }
 
 /// What an account's owner has granted us (RFC 6749).
@@ -121,6 +124,11 @@ pub struct Tenant(String);
 pub struct TenantError;
 
 impl Tenant {
+    /// Any.
+    pub fn any() -> Self {
+        Self(ANY_TENANT.to_owned())
+    }
+
     /// Reads a name.
     pub fn parse(text: &str) -> Result<Self, TenantError> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');

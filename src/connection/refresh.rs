@@ -1,4 +1,5 @@
-//! PURE: what a token endpoint's answer to a refresh means (RFC 6749 §§5 and 6), as one total table.
+//! PURE: what a token endpoint's answer to a refresh (RFC 6749 §§5 and 6) or to an assertion (RFC 7523)
+//! means, as total tables.
 //!
 //! Only what says plainly that the grant itself is no good asks for its owner: parked accounts are the
 //! work of people. What says that *we* are not who we should be is an error of this process, whatever
@@ -12,6 +13,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
+use super::delegated::{Delegated, ServiceKey};
 use super::kept::Issuer;
 use super::seal::{SECRET_LEN_MAX, Wiped};
 
@@ -48,6 +50,8 @@ pub struct Granted {
     pub refresh_token: Option<SecretString>,
     /// What is granted; `None`: as before.
     pub scopes: Option<String>,
+    /// Whose account it is, where that was asked for ([`super::id_token`]).
+    pub id_token: Option<SecretString>,
 }
 
 /// A whole answer.
@@ -72,44 +76,87 @@ const REQUEST_LOOP: u32 = 50_196;
 /// The longest list of scopes that is kept, in bytes.
 const SCOPES_LEN_MAX: usize = 4_000;
 
+/// What kind of answer it is.
+pub(super) enum Read {
+    /// A success (RFC 6749 §5.1).
+    Granted(Granted),
+    /// A refusal (§5.2).
+    Refused(Refusal),
+    /// The endpoint is elsewhere.
+    Moved,
+    /// It does not answer now.
+    Away,
+    /// No answer of a token endpoint.
+    Nothing,
+}
+
+/// Reads an answer.
+pub(super) fn read(told: Told<'_>) -> Read {
+    match told.status {
+        200 => match serde_json::from_slice::<Success>(told.body).ok().and_then(granted) {
+            Some(granted) => Read::Granted(granted),
+            None => Read::Nothing,
+        },
+        301 | 302 | 303 | 307 | 308 => Read::Moved,
+        400 | 401 | 403 => match serde_json::from_slice::<Refusal>(told.body) {
+            Ok(refusal) => Read::Refused(refusal),
+            // A proxy's page, or another API's error.
+            Err(_) => Read::Nothing,
+        },
+        429 | 500..=599 => Read::Away,
+        _ => Read::Nothing,
+    }
+}
+
 /// What an answer to a refresh means.
 pub fn refreshed(issuer: &Issuer, told: Told<'_>) -> Result<Granted, Denied> {
-    let Told { status, retry_after: after, body } = told;
     let name = issuer.name();
-    Err(match status {
-        200 => match serde_json::from_slice::<Success>(body).ok().and_then(granted) {
-            Some(granted) => return Ok(granted),
-            None => not_understood(name, status, after),
-        },
-        301 | 302 | 303 | 307 | 308 => Denied::Misconfigured {
-            reason: format!("{name}'s token endpoint has moved ({status}): its address is wrong"),
-        },
-        400 | 401 | 403 => match serde_json::from_slice::<Refusal>(body) {
-            Ok(refusal) => refused(name, &refusal, after),
-            // A proxy's page, or another API's error.
-            Err(_) => not_understood(name, status, after),
-        },
-        429 | 500..=599 => Denied::Later {
-            after,
-            reason: format!("{name}'s token endpoint does not answer now ({status})"),
-        },
-        _ => not_understood(name, status, after),
+    answered(name, told, |refusal, after| refused(name, refusal, after))
+}
+
+/// What an answer to a service account's assertion means (RFC 7523 §3.1).
+pub fn asserted(delegated: &Delegated, told: Told<'_>) -> Result<Granted, Denied> {
+    answered(Issuer::Google.name(), told, |refusal, after| unproven(delegated, refusal, after))
+}
+
+fn answered(
+    name: &str,
+    told: Told<'_>,
+    refused: impl FnOnce(&Refusal, Option<Duration>) -> Denied,
+) -> Result<Granted, Denied> {
+    let Told { status, retry_after: after, body: _ } = told;
+    Err(match read(told) {
+        Read::Granted(granted) => return Ok(granted),
+        Read::Refused(refusal) => refused(&refusal, after),
+        Read::Moved => Denied::Misconfigured { reason: moved(name, status) },
+        Read::Away => Denied::Later { after, reason: away(name, status) },
+        Read::Nothing => Denied::Later { after, reason: nothing(name, status) },
     })
 }
 
-fn not_understood(name: &str, status: u16, after: Option<Duration>) -> Denied {
-    let reason = format!("{name}'s token endpoint gave an answer that is none ({status})");
-    Denied::Later { after, reason }
+/// The endpoint has moved, in words.
+pub(super) fn moved(name: &str, status: u16) -> String {
+    format!("{name}'s token endpoint has moved ({status}): its address is wrong")
+}
+
+/// It does not answer, in words.
+pub(super) fn away(name: &str, status: u16) -> String {
+    format!("{name}'s token endpoint does not answer now ({status})")
+}
+
+/// The answer is none, in words.
+pub(super) fn nothing(name: &str, status: u16) -> String {
+    format!("{name}'s token endpoint gave an answer that is none ({status})")
 }
 
 fn refused(name: &str, refusal: &Refusal, after: Option<Duration>) -> Denied {
     let said = said(refusal);
     let later =
         || Denied::Later { after, reason: format!("{name} does not renew access now ({said})") };
-    let is_ours = refusal.error_codes.iter().any(|code| OUR_FAULT.contains(code));
+    let misconfigured = || Denied::Misconfigured { reason: misconfigured(name, &said) };
     match refusal.error.as_str() {
         _ if refusal.error_codes.contains(&REQUEST_LOOP) => later(),
-        _ if is_ours => misconfigured(name, &said),
+        _ if refusal.is_our_fault() => misconfigured(),
         "invalid_grant"
         | "interaction_required"
         | "consent_required"
@@ -131,22 +178,72 @@ fn refused(name: &str, refusal: &Refusal, after: Option<Duration>) -> Denied {
         | "invalid_request"
         | "invalid_resource"
         | "invalid_scope"
-        | "unsupported_grant_type" => misconfigured(name, &said),
+        | "unsupported_grant_type" => misconfigured(),
         // `temporarily_unavailable`, `server_error`, and whatever else there may be.
         _ => later(),
     }
 }
 
-fn misconfigured(name: &str, said: &str) -> Denied {
-    let reason = format!(
+/// Google, "Using OAuth 2.0 for Server to Server Applications", "JWT error codes". Its descriptions are
+/// looked at, and never told: they tell apart what one word stands for.
+fn unproven(delegated: &Delegated, refusal: &Refusal, after: Option<Duration>) -> Denied {
+    let said = said(refusal);
+    let ServiceKey { client_email, client_id, key_id, .. } = &delegated.key;
+    let description = refusal.error_description.as_deref().unwrap_or_default();
+    let describes = |words: &str| description.contains(words);
+    let person = |what: String| Denied::Refused {
+        reason: format!("Google does not let {client_email} act for the user ({said}): {what}"),
+    };
+    match refusal.error.as_str() {
+        "unauthorized_client" | "access_denied" => person(format!(
+            "an administrator of the organisation has to grant domain-wide delegation to the client ID \
+             {client_id}, for the scopes {}",
+            delegated.scopes.replace(' ', ",")
+        )),
+        "invalid_grant" if describes("short-lived token") || describes("timeframe") => {
+            Denied::Misconfigured {
+                reason: format!(
+                    "Google takes a fresh assertion for an old or a future one ({said}): see to this \
+                     machine's clock"
+                ),
+            }
+        }
+        "invalid_grant" if describes("Invalid JWT Signature") => person(format!(
+            "its key {key_id} was deleted, disabled, or has expired; connect with another key"
+        )),
+        "invalid_grant" if describes("account not found") => {
+            person("the service account was deleted; connect with another one".to_owned())
+        }
+        "invalid_grant" if describes("email or User ID") || describes("Not a valid email") => {
+            person("the user is not there any more, or is suspended".to_owned())
+        }
+        "invalid_grant" => person("the user, or the service account's key, is no good".to_owned()),
+        "invalid_client" | "deleted_client" | "disabled_client" => person(format!(
+            "the service account, or its key {key_id}, was deleted or disabled; connect with another key"
+        )),
+        "admin_policy_enforced" | "org_internal" => {
+            person("a policy of the organisation stands in the way".to_owned())
+        }
+        "invalid_request" | "invalid_scope" | "unsupported_grant_type" => Denied::Misconfigured {
+            reason: format!(
+                "Google's token endpoint does not take an assertion as it is made here ({said}): see to \
+                 oauth.google.token_url"
+            ),
+        },
+        _ => Denied::Later { after, reason: format!("Google gives no access now ({said})") },
+    }
+}
+
+/// We are not who we should be, in words.
+pub(super) fn misconfigured(name: &str, said: &str) -> String {
+    format!(
         "{name} does not take us for its client ({said}): see to oauth.{}.client_id and its secret",
         name.to_ascii_lowercase()
-    );
-    Denied::Misconfigured { reason }
+    )
 }
 
 /// The words and numbers alone: a description can hold names.
-fn said(refusal: &Refusal) -> String {
+pub(super) fn said(refusal: &Refusal) -> String {
     let word = crate::calendar::http::reason(&refusal.error);
     let mut said = vec![word.unwrap_or_else(|| "an error without a name".to_owned())];
     let codes = refusal.error_codes.iter().take(CODES_MAX);
@@ -158,7 +255,7 @@ fn said(refusal: &Refusal) -> String {
 const CODES_MAX: usize = 3;
 
 /// In plain words, where it is known.
-fn why(refusal: &Refusal) -> Option<&'static str> {
+pub(super) fn why(refusal: &Refusal) -> Option<&'static str> {
     let of_number = |code: &u32| match code {
         50_173 => Some("the password was changed, or all access was revoked"),
         70_008 | 700_082 | 700_084 => Some("it was not used for too long"),
@@ -177,12 +274,28 @@ fn why(refusal: &Refusal) -> Option<&'static str> {
 
 /// RFC 6749 §5.2, Microsoft's numbers, and Google's further word.
 #[derive(Deserialize)]
-struct Refusal {
-    error: String,
+pub(super) struct Refusal {
+    pub(super) error: String,
     #[serde(default, deserialize_with = "numbers")]
     error_codes: Vec<u32>,
     #[serde(default)]
     error_subtype: Option<String>,
+    /// For people, and can hold names: never told.
+    #[serde(default, deserialize_with = "text")]
+    error_description: Option<String>,
+}
+
+/// A text; what is none is left out.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.as_str().map(ToOwned::to_owned))
+}
+
+impl Refusal {
+    /// Whether Microsoft's numbers say so.
+    pub(super) fn is_our_fault(&self) -> bool {
+        self.error_codes.iter().any(|code| OUR_FAULT.contains(code))
+    }
 }
 
 /// The numbers of a list; what is none is left out.
@@ -203,14 +316,27 @@ struct Success {
     refresh_token: Option<Wiped>,
     #[serde(default)]
     scope: Option<String>,
+    #[serde(default)]
+    id_token: Option<Wiped>,
 }
 
 /// A number, or a text that is one.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Seconds {
+pub(super) enum Seconds {
     Number(u64),
     Text(String),
+}
+
+impl Seconds {
+    /// `None`: the text is no number.
+    pub(super) fn time(&self) -> Option<Duration> {
+        let seconds = match self {
+            Self::Number(seconds) => *seconds,
+            Self::Text(text) => text.parse().ok()?,
+        };
+        Some(Duration::from_secs(seconds))
+    }
 }
 
 /// `None`: it is not what it should be, whatever it is.
@@ -219,7 +345,7 @@ fn granted(success: Success) -> Option<Granted> {
         (1..=SECRET_LEN_MAX).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_graphic())
     };
     let secret = |text: &Wiped| SecretString::from(text.as_str());
-    let Success { access_token, token_type, expires_in, refresh_token, scope } = success;
+    let Success { access_token, token_type, expires_in, refresh_token, scope, id_token } = success;
     let refresh_token = refresh_token.filter(|token| !token.as_str().is_empty());
     if !token_type.eq_ignore_ascii_case("bearer")
         || !is_token(access_token.as_str())
@@ -229,14 +355,14 @@ fn granted(success: Success) -> Option<Granted> {
     }
     let good_for = match expires_in {
         None => None,
-        Some(Seconds::Number(seconds)) => Some(Duration::from_secs(seconds)),
-        Some(Seconds::Text(text)) => Some(Duration::from_secs(text.parse().ok()?)),
+        Some(seconds) => Some(seconds.time()?),
     };
     Some(Granted {
         access_token: secret(&access_token),
         good_for,
         refresh_token: refresh_token.as_ref().map(secret),
         scopes: scope.filter(|scope| (1..=SCOPES_LEN_MAX).contains(&scope.len())),
+        id_token: id_token.as_ref().map(secret),
     })
 }
 

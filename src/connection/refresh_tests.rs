@@ -177,3 +177,63 @@ fn a_token_that_no_header_can_carry_is_none() {
         assert!(success(&body).is_none(), "{body}");
     }
 }
+
+/// Google, "JWT error codes": what an organisation, a person or we can mend is told apart.
+#[test]
+fn only_what_a_person_can_mend_of_a_delegation_asks_for_one() {
+    let delegated = Delegated {
+        key: ServiceKey {
+            client_email: "robot@project.iam.gserviceaccount.com".to_owned(),
+            client_id: "1137622".to_owned(),
+            key_id: "key-7".to_owned(),
+            private_key: "never to be seen".into(),
+        },
+        user: "anna@example.com".to_owned(),
+        scopes: "scope.one scope.two".to_owned(),
+        access: None,
+    };
+    let old = "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable \
+               timeframe. Check your iat and exp values in the JWT claim.";
+    for (status, error, description, expected, says) in [
+        (401, "unauthorized_client", "Client is unauthorized", "refused", "1137622"),
+        (403, "access_denied", "", "refused", "scope.one,scope.two"),
+        (400, "invalid_grant", "Invalid JWT Signature.", "refused", "key-7 was deleted"),
+        (
+            400,
+            "invalid_grant",
+            "Invalid grant: account not found",
+            "refused",
+            "service account was",
+        ),
+        (400, "invalid_grant", "Invalid email or User ID", "refused", "user is not there"),
+        (400, "invalid_grant", "Not a valid email.", "refused", "user is not there"),
+        (400, "invalid_grant", old, "misconfigured", "clock"),
+        (400, "invalid_grant", "something new", "refused", "no good"),
+        (401, "invalid_client", "", "refused", "another key"),
+        (401, "disabled_client", "", "refused", "another key"),
+        (400, "admin_policy_enforced", "", "refused", "policy"),
+        (400, "invalid_scope", "", "misconfigured", "oauth.google.token_url"),
+        (400, "something_new", "", "later", "something_new"),
+    ] {
+        let body = json!({ "error": error, "error_description": description }).to_string();
+        let told = Told { status, retry_after: None, body: body.as_bytes() };
+        let answer = asserted(&delegated, told);
+        assert_eq!(name(&answer), expected, "{error} {description}");
+        let Err(
+            Denied::Refused { reason }
+            | Denied::Misconfigured { reason }
+            | Denied::Later { reason, .. },
+        ) = answer
+        else {
+            panic!("{error} gives no access");
+        };
+        assert!(reason.contains(says), "{reason}");
+        assert!(!reason.contains("anna@") && !reason.contains("never"), "{reason}");
+    }
+    let body = br#"{"error":"unauthorized_client","error_description":7}"#;
+    let odd = asserted(&delegated, Told { status: 401, retry_after: None, body });
+    assert_eq!(name(&odd), "refused");
+    let body = br#"{"access_token":"ya29.a","token_type":"Bearer","expires_in":3599}"#;
+    let good = asserted(&delegated, Told { status: 200, retry_after: None, body });
+    assert_eq!(name(&good), "granted");
+}

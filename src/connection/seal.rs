@@ -12,10 +12,12 @@ use booking::ConnectionId;
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use chrono::{DateTime, Utc};
+use data_encoding::BASE64URL_NOPAD;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::delegated::{Delegated, ServiceKey};
 use super::kept::{Access, Grant, Issuer, Kept, Lifetime, Tenant};
 use crate::calendar::Credentials;
 use crate::clock::Dice;
@@ -77,13 +79,14 @@ pub enum SealError {
     },
 }
 
-/// What is sealed, as JSON: `{"basic":{…}}`, `{"bearer":{…}}` or `{"oauth":{…}}`.
+/// What is sealed, as JSON: `{"basic":{…}}`, `{"bearer":{…}}`, `{"oauth":{…}}` or `{"delegated":{…}}`.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Plain {
     Basic { username: String, password: Wiped },
     Bearer { token: Wiped },
     Oauth(PlainGrant),
+    Delegated(Box<PlainDelegated>),
 }
 
 /// Times are in seconds since the epoch. What is `None` is left out.
@@ -101,6 +104,23 @@ struct PlainGrant {
     scopes: Option<String>,
 }
 
+/// The same of times and of what is `None`.
+#[derive(Serialize, Deserialize)]
+struct PlainDelegated {
+    client_email: String,
+    client_id: String,
+    key_id: String,
+    private_key: Wiped,
+    user: String,
+    scopes: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    access_token: Option<Wiped>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refresh_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<i64>,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum PlainIssuer {
@@ -113,6 +133,11 @@ enum PlainIssuer {
 pub(super) struct Wiped(Zeroizing<String>);
 
 impl Wiped {
+    /// A copy of a secret.
+    pub(super) fn new(text: &SecretString) -> Self {
+        Self(Zeroizing::new(text.expose_secret().to_owned()))
+    }
+
     /// The text.
     pub(super) fn as_str(&self) -> &str {
         &self.0
@@ -146,6 +171,18 @@ impl Key {
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new(&(*self.key.expose_secret()).into())
     }
+}
+
+/// Why sealed bytes do not open.
+enum Shut {
+    Malformed,
+    OtherKey { sealed_with: String },
+    WrongKey { key_id: String },
+}
+
+/// What a pass is bound to; longer than a connection's 16 bytes, so that neither passes for the other.
+fn pass_bound(purpose: &str) -> Vec<u8> {
+    [b"calendar-sync pass: ", purpose.as_bytes()].concat()
 }
 
 /// Seals and opens credentials.
@@ -198,13 +235,13 @@ impl Sealer {
         dice: &dyn Dice,
     ) -> Result<Vec<u8>, SealError> {
         let plain = plain(kept)?;
-        Ok(self.seal_plain(connection, &plain, dice))
+        Ok(self.seal_plain(connection.0.as_bytes(), &plain, dice))
     }
 
-    fn seal_plain(&self, connection: ConnectionId, plain: &[u8], dice: &dyn Dice) -> Vec<u8> {
+    fn seal_plain(&self, bound_to: &[u8], plain: &[u8], dice: &dyn Dice) -> Vec<u8> {
         let head = head(&self.key.id);
         let nonce = nonce(dice);
-        let aad = associated(&head, connection);
+        let aad = associated(&head, bound_to);
         let sealed = self
             .key
             .cipher()
@@ -229,7 +266,7 @@ impl Sealer {
     ) -> Result<Option<Vec<u8>>, SealError> {
         let plain = self.open_plain(connection, sealed)?;
         let is_done = split(sealed).is_some_and(|(key_id, ..)| key_id == self.key.id);
-        Ok((!is_done).then(|| self.seal_plain(connection, &plain, dice)))
+        Ok((!is_done).then(|| self.seal_plain(connection.0.as_bytes(), &plain, dice)))
     }
 
     fn open_plain(
@@ -240,19 +277,39 @@ impl Sealer {
         if sealed.is_empty() {
             return Err(SealError::Empty { connection });
         }
-        let malformed = || SealError::Malformed { connection };
-        let (key_id, head, rest) = split(sealed).ok_or_else(malformed)?;
+        self.unseal(connection.0.as_bytes(), sealed).map_err(|shut| match shut {
+            Shut::Malformed => SealError::Malformed { connection },
+            Shut::OtherKey { sealed_with } => {
+                SealError::OtherKey { connection, sealed_with, key_id: self.key.id.clone() }
+            }
+            Shut::WrongKey { key_id } => SealError::WrongKey { connection, key_id },
+        })
+    }
+
+    fn unseal(&self, bound_to: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Shut> {
+        let (key_id, head, rest) = split(sealed).ok_or(Shut::Malformed)?;
         let mut keys = std::iter::once(&self.key).chain(&self.old);
         let Some(key) = keys.find(|key| key.id == key_id) else {
-            let (sealed_with, key_id) = (key_id.to_owned(), self.key.id.clone());
-            return Err(SealError::OtherKey { connection, sealed_with, key_id });
+            return Err(Shut::OtherKey { sealed_with: key_id.to_owned() });
         };
-        let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>().ok_or_else(malformed)?;
-        let aad = associated(head, connection);
+        let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>().ok_or(Shut::Malformed)?;
+        let aad = associated(head, bound_to);
         key.cipher()
             .decrypt(&XNonce::from(*nonce), Payload { msg: text, aad: &aad })
             .map(Zeroizing::new)
-            .map_err(|_| SealError::WrongKey { connection, key_id: key.id.clone() })
+            .map_err(|_| Shut::WrongKey { key_id: key.id.clone() })
+    }
+
+    /// Seals what is handed out and comes back, as a text that a URL can carry. What is sealed for one
+    /// purpose opens for no other one, and not as a connection's credentials.
+    pub(super) fn seal_pass(&self, purpose: &str, plain: &[u8], dice: &dyn Dice) -> String {
+        BASE64URL_NOPAD.encode(&self.seal_plain(&pass_bound(purpose), plain, dice))
+    }
+
+    /// Opens it. `None`: we have not sealed it for that, or with a key that is no more.
+    pub(super) fn open_pass(&self, purpose: &str, pass: &str) -> Option<Zeroizing<Vec<u8>>> {
+        let sealed = BASE64URL_NOPAD.decode(pass.as_bytes()).ok()?;
+        self.unseal(&pass_bound(purpose), &sealed).ok()
     }
 }
 
@@ -260,8 +317,17 @@ fn secret(text: &Wiped) -> SecretString {
     SecretString::from(text.0.as_str())
 }
 
-fn wiped(text: &SecretString) -> Wiped {
-    Wiped(Zeroizing::new(text.expose_secret().to_owned()))
+/// An access token with its times; `None` in all: they are no times.
+#[expect(clippy::option_option, reason = "no access is sound, and times that are none are not")]
+fn access(token: Option<Wiped>, times: Option<(i64, i64)>) -> Option<Option<Access>> {
+    let moment = |seconds| DateTime::<Utc>::from_timestamp_secs(seconds);
+    let lifetime = match times {
+        None => None,
+        Some((refresh_at, expires_at)) => {
+            Some(Lifetime { refresh_at: moment(refresh_at)?, expires_at: moment(expires_at)? })
+        }
+    };
+    Some(token.map(|token| Access { token: secret(&token), lifetime }))
 }
 
 /// What was sealed, if it is something that we write.
@@ -272,15 +338,7 @@ fn kept(plain: Plain) -> Option<Kept> {
         }
         Plain::Bearer { token } => Kept::Fixed(Credentials::Bearer { token: secret(&token) }),
         Plain::Oauth(plain) => {
-            let moment = |seconds| DateTime::<Utc>::from_timestamp_secs(seconds);
-            let lifetime = match plain.refresh_at.zip(plain.expires_at) {
-                None => None,
-                Some((refresh_at, expires_at)) => Some(Lifetime {
-                    refresh_at: moment(refresh_at)?,
-                    expires_at: moment(expires_at)?,
-                }),
-            };
-            let access = plain.access_token.as_ref();
+            let access = access(plain.access_token, plain.refresh_at.zip(plain.expires_at))?;
             Kept::Grant(Grant {
                 issuer: match plain.issuer {
                     PlainIssuer::Google => Issuer::Google,
@@ -289,9 +347,20 @@ fn kept(plain: Plain) -> Option<Kept> {
                     }
                 },
                 refresh_token: secret(&plain.refresh_token),
-                access: access.map(|token| Access { token: secret(token), lifetime }),
+                access,
                 scopes: plain.scopes,
             })
+        }
+        Plain::Delegated(plain) => {
+            let access = access(plain.access_token, plain.refresh_at.zip(plain.expires_at))?;
+            let key = ServiceKey {
+                client_email: plain.client_email,
+                client_id: plain.client_id,
+                key_id: plain.key_id,
+                private_key: secret(&plain.private_key),
+            };
+            let (user, scopes) = (plain.user, plain.scopes);
+            Kept::Delegated(Box::new(Delegated { key, user, scopes, access }))
         }
     })
 }
@@ -301,12 +370,21 @@ fn plain(kept: &Kept) -> Result<Zeroizing<Vec<u8>>, SealError> {
     let (len, plain) = match kept {
         Kept::Fixed(Credentials::Basic { username, password }) => (
             username.len() + password.expose_secret().len(),
-            Plain::Basic { username: username.clone(), password: wiped(password) },
+            Plain::Basic { username: username.clone(), password: Wiped::new(password) },
         ),
         Kept::Fixed(Credentials::Bearer { token }) => {
-            (token.expose_secret().len(), Plain::Bearer { token: wiped(token) })
+            (token.expose_secret().len(), Plain::Bearer { token: Wiped::new(token) })
         }
         Kept::Grant(grant) => (len_of(grant), Plain::Oauth(plain_grant(grant))),
+        Kept::Delegated(delegated) => {
+            let plain = plain_delegated(delegated);
+            let parts = [&plain.client_email, &plain.client_id, &plain.key_id, &plain.user];
+            let len = parts.iter().map(|part| part.len()).sum::<usize>()
+                + plain.scopes.len()
+                + plain.private_key.as_str().len()
+                + plain.access_token.as_ref().map_or(0, |token| token.as_str().len());
+            (len, Plain::Delegated(Box::new(plain)))
+        }
     };
     if len > SECRET_LEN_MAX {
         return Err(SealError::TooLong { len });
@@ -337,11 +415,27 @@ fn plain_grant(grant: &Grant) -> PlainGrant {
             Issuer::Google => PlainIssuer::Google,
             Issuer::Microsoft(tenant) => PlainIssuer::Microsoft(tenant.as_str().to_owned()),
         },
-        refresh_token: wiped(&grant.refresh_token),
-        access_token: grant.access.as_ref().map(|access| wiped(&access.token)),
+        refresh_token: Wiped::new(&grant.refresh_token),
+        access_token: grant.access.as_ref().map(|access| Wiped::new(&access.token)),
         refresh_at: lifetime.map(|it| it.refresh_at.timestamp()),
         expires_at: lifetime.map(|it| it.expires_at.timestamp()),
         scopes: grant.scopes.clone(),
+    }
+}
+
+fn plain_delegated(delegated: &Delegated) -> PlainDelegated {
+    let Delegated { key, user, scopes, access } = delegated;
+    let lifetime = access.as_ref().and_then(|access| access.lifetime);
+    PlainDelegated {
+        client_email: key.client_email.clone(),
+        client_id: key.client_id.clone(),
+        key_id: key.key_id.clone(),
+        private_key: Wiped::new(&key.private_key),
+        user: user.clone(),
+        scopes: scopes.clone(),
+        access_token: access.as_ref().map(|access| Wiped::new(&access.token)),
+        refresh_at: lifetime.map(|it| it.refresh_at.timestamp()),
+        expires_at: lifetime.map(|it| it.expires_at.timestamp()),
     }
 }
 
@@ -360,8 +454,8 @@ fn head(key_id: &str) -> Vec<u8> {
     [&[VERSION, len], key_id.as_bytes()].concat()
 }
 
-fn associated(head: &[u8], connection: ConnectionId) -> Vec<u8> {
-    [head, connection.0.as_bytes()].concat()
+fn associated(head: &[u8], bound_to: &[u8]) -> Vec<u8> {
+    [head, bound_to].concat()
 }
 
 /// The key id, all that stands before the nonce, and the rest.

@@ -72,6 +72,42 @@ fn a_grant_opens_as_it_was() {
     }
 }
 
+#[test]
+fn a_service_accounts_key_opens_as_it_was() {
+    let keeper = sealer("1", 7);
+    let pem = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    let key = ServiceKey {
+        client_email: "robot@project.iam.gserviceaccount.com".to_owned(),
+        client_id: "1137622".to_owned(),
+        key_id: "abc".to_owned(),
+        private_key: pem.into(),
+    };
+    let lifetime = Lifetime::of(
+        DateTime::from_timestamp_secs(100).unwrap(),
+        std::time::Duration::from_hours(1),
+    );
+    let access = Access { token: "ya29.now".into(), lifetime: Some(lifetime) };
+    for access in [None, Some(access)] {
+        let (user, scopes) = ("anna@example.com".to_owned(), "a b".to_owned());
+        let given = Delegated { key: key.clone(), user, scopes, access };
+        let kept = Kept::Delegated(Box::new(given.clone()));
+        let sealed = keeper.seal(ANNA, &kept, &SystemDice).unwrap();
+        let Kept::Delegated(opened) = keeper.open(ANNA, &sealed).unwrap() else {
+            panic!("a key opens as a key");
+        };
+        assert_eq!(opened.key.private_key.expose_secret(), pem);
+        let names = |it: &Delegated| {
+            let ServiceKey { client_email, client_id, key_id, .. } = it.key.clone();
+            (client_email, client_id, key_id, it.user.clone(), it.scopes.clone())
+        };
+        assert_eq!(names(&opened), names(&given));
+        let access = |it: &Delegated| {
+            it.access.as_ref().map(|it| (it.token.expose_secret().to_owned(), it.lifetime))
+        };
+        assert_eq!(access(&opened), access(&given));
+    }
+}
+
 /// What an earlier version has sealed is in the databases: bytes of its making, with key 7.
 #[test]
 fn what_an_earlier_version_sealed_still_opens() {

@@ -1,4 +1,4 @@
-//! Asking a provider's token endpoint for new access (RFC 6749 §6): one form, one answer.
+//! Asking a provider's token endpoint for new access (RFC 6749 §6, RFC 7523): one form, one answer.
 
 use std::sync::Arc;
 
@@ -7,8 +7,9 @@ use secrecy::zeroize::Zeroizing;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use super::kept::{Access, Grant, Issuer, Lifetime};
-use super::refresh::{Denied, Granted, Told, refreshed};
+use super::delegated::Delegated;
+use super::kept::{Access, Grant, Issuer, Lifetime, Tenant};
+use super::refresh::{Denied, Granted, Told, asserted, refreshed};
 use crate::calendar::http::{Exchanged, Http};
 use crate::clock::Clock;
 use crate::config::{OauthClient, OauthSettings};
@@ -18,6 +19,9 @@ pub const ANSWER_LEN_MAX: usize = 64 * 1024;
 
 /// Microsoft's scope without which there is no new refresh token.
 const OFFLINE: &str = "offline_access";
+
+/// RFC 7523 §2.1.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// The token endpoints of all providers.
 pub struct TokenEndpoints {
@@ -49,20 +53,10 @@ impl TokenEndpoints {
         };
         let form = form(client, grant);
         let asked_at = self.clock.now();
-        let exchanged = self.http.post_form(self.url(&grant.issuer), &form, ANSWER_LEN_MAX).await;
-        let answer = match exchanged {
-            Exchanged::Answered(answer) => answer,
-            Exchanged::Lost { sent: _, message } => {
-                let name = grant.issuer.name();
-                let reason = format!("{name}'s token endpoint gave no answer: {message}");
-                return Err(Denied::Later { after: None, reason });
-            }
-        };
-        let (status, retry_after) = (answer.status, answer.retry_after);
-        let body = Zeroizing::new(answer.body);
-        let told = Told { status, retry_after, body: &body };
-        let granted = refreshed(&grant.issuer, told)?;
-        let Granted { access_token, good_for, refresh_token, scopes } = granted;
+        let issuer = &grant.issuer;
+        let url = self.url(issuer);
+        let granted = self.ask(url, issuer.name(), &form, |told| refreshed(issuer, told)).await?;
+        let Granted { access_token, good_for, refresh_token, scopes, id_token: _ } = granted;
         let lifetime = good_for.map(|good_for| Lifetime::of(asked_at, good_for));
         Ok(Grant {
             issuer: grant.issuer.clone(),
@@ -72,37 +66,94 @@ impl TokenEndpoints {
         })
     }
 
-    fn url(&self, issuer: &Issuer) -> Url {
+    /// Asks once for access by a service account's key; answers what is kept of it then.
+    ///
+    /// An answer that is lost has changed nothing.
+    pub async fn assert(&self, delegated: &Delegated) -> Result<Delegated, Denied> {
+        let Delegated { key, user, scopes, access: _ } = delegated;
+        let url = &self.settings.google_token_url;
+        let asked_at = self.clock.now();
+        let signed = key.assertion(user, scopes, url, asked_at);
+        // It was looked at before it was kept.
+        let assertion = signed.map_err(|error| Denied::Refused { reason: error.to_string() })?;
+        let form = asserting(&assertion);
+        let means = |told: Told<'_>| asserted(delegated, told);
+        let granted = self.ask(url.clone(), Issuer::Google.name(), &form, means).await?;
+        let lifetime = granted.good_for.map(|good_for| Lifetime::of(asked_at, good_for));
+        let access = Some(Access { token: granted.access_token, lifetime });
+        Ok(Delegated { access, ..delegated.clone() })
+    }
+
+    async fn ask(
+        &self,
+        url: Url,
+        name: &str,
+        form: &str,
+        means: impl FnOnce(Told<'_>) -> Result<Granted, Denied>,
+    ) -> Result<Granted, Denied> {
+        let answer = match self.http.post_form(url, form, ANSWER_LEN_MAX).await {
+            Exchanged::Answered(answer) => answer,
+            Exchanged::Lost { sent: _, message } => {
+                let reason = format!("{name}'s token endpoint gave no answer: {message}");
+                return Err(Denied::Later { after: None, reason });
+            }
+        };
+        let (status, retry_after) = (answer.status, answer.retry_after);
+        let body = Zeroizing::new(answer.body);
+        means(Told { status, retry_after, body: &body })
+    }
+
+    /// Where an issuer's token endpoint is.
+    pub(super) fn url(&self, issuer: &Issuer) -> Url {
         match issuer {
             Issuer::Google => self.settings.google_token_url.clone(),
-            Issuer::Microsoft(tenant) => {
-                let mut url = self.settings.microsoft_authority.clone();
-                if let Ok(mut path) = url.path_segments_mut() {
-                    path.pop_if_empty().extend([tenant.as_str(), "oauth2", "v2.0", "token"]);
-                }
-                url
-            }
+            Issuer::Microsoft(tenant) => self.of_tenant(tenant, "token"),
         }
+    }
+
+    /// Where one of Microsoft's endpoints is, for a tenant's users.
+    pub(super) fn of_tenant(&self, tenant: &Tenant, endpoint: &str) -> Url {
+        let mut url = self.settings.microsoft_authority.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend([tenant.as_str(), "oauth2", "v2.0", endpoint]);
+        }
+        url
     }
 }
 
-/// The client proves itself in the form, which both providers take (RFC 6749 §2.3.1).
-fn form(client: &OauthClient, grant: &Grant) -> Zeroizing<String> {
+/// The key proves who asks: no client is named.
+fn asserting(assertion: &str) -> Zeroizing<String> {
     let mut form = Serializer::new(String::new());
-    form.append_pair("grant_type", "refresh_token")
-        .append_pair("refresh_token", grant.refresh_token.expose_secret())
-        .append_pair("client_id", &client.id);
+    form.append_pair("grant_type", JWT_BEARER).append_pair("assertion", assertion);
+    Zeroizing::new(form.finish())
+}
+
+/// A form in which the client proves itself, which both providers take (RFC 6749 §2.3.1), after what is
+/// asked.
+pub(super) fn proof<const N: usize>(
+    client: &OauthClient,
+    asked: [(&str, &str); N],
+) -> Zeroizing<String> {
+    let mut form = Serializer::new(String::new());
+    form.extend_pairs(asked).append_pair("client_id", &client.id);
     if let Some(secret) = &client.secret {
         form.append_pair("client_secret", secret.expose_secret());
     }
+    Zeroizing::new(form.finish())
+}
+
+fn form(client: &OauthClient, grant: &Grant) -> Zeroizing<String> {
+    let asked =
+        [("grant_type", "refresh_token"), ("refresh_token", grant.refresh_token.expose_secret())];
+    let form = proof(client, asked);
     match (&grant.issuer, &grant.scopes) {
         // Without a scope Microsoft answers for the resource that the grant began with.
         (Issuer::Microsoft(_), Some(scopes)) => {
             let is_named = scopes.split(' ').any(|scope| scope == OFFLINE);
             let scopes = if is_named { scopes.clone() } else { format!("{scopes} {OFFLINE}") };
-            form.append_pair("scope", &scopes);
+            let scope = Serializer::new(String::new()).append_pair("scope", &scopes).finish();
+            Zeroizing::new(format!("{}&{scope}", *form))
         }
-        (Issuer::Microsoft(_), None) | (Issuer::Google, _) => {}
+        (Issuer::Microsoft(_), None) | (Issuer::Google, _) => form,
     }
-    Zeroizing::new(form.finish())
 }

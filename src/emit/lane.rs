@@ -68,6 +68,20 @@ pub(super) enum Leave {
     Lost,
 }
 
+/// How a lane is given back.
+struct Given {
+    rest: Duration,
+    /// What its pace has used ahead; `None`: as it was.
+    ahead: Option<Duration>,
+}
+
+impl From<Duration> for Given {
+    /// A rest; nothing was asked for.
+    fn from(rest: Duration) -> Self {
+        Self { rest, ahead: None }
+    }
+}
+
 #[derive(Default)]
 struct State {
     troubles: u32,
@@ -99,13 +113,17 @@ impl Emitter {
             calendar_provider = tracing::field::Empty,
         );
         let drained = self.drain_lane(lease.clone(), before, stop).instrument(span.clone()).await;
-        let rest = drained.unwrap_or_else(|error| span.in_scope(|| ended_early(&error)));
+        let given = drained.unwrap_or_else(|error| span.in_scope(|| ended_early(&error)).into());
         crate::crash::point!("r15.releasing");
-        if let Err(error) = self.store.release(&lease, rest).await {
+        if let Err(error) = self.store.release(&lease, given.rest, given.ahead).await {
             // Not released, it runs out by itself.
             tracing::debug!(error = &error as &dyn std::error::Error, "a lane was not given back");
         }
         crate::crash::point!("r15.released");
+        if given.rest.is_zero() {
+            // What became due here since it was looked last has found the lane taken.
+            self.wake.notify_one();
+        }
     }
 
     async fn drain_lane(
@@ -113,11 +131,11 @@ impl Emitter {
         lease: LaneLease,
         before: Duration,
         stop: &CancellationToken,
-    ) -> Result<Duration> {
+    ) -> Result<Given> {
         crate::crash::point!("r10.leased");
         let started = self.surroundings.clock.elapsed();
         let Some(connection) = self.store.connection(lease.connection).await? else {
-            return Ok(Duration::ZERO);
+            return Ok(Duration::ZERO.into());
         };
         let span = tracing::Span::current();
         span.record("provider_id", tracing::field::display(connection.provider));
@@ -127,7 +145,7 @@ impl Emitter {
         let lifetime = opened.as_ref().ok().and_then(|opened| opened.lifetime);
         let verify_after = self.verify_after(lifetime).unwrap_or_default();
         match self.store.take_over(&lease, verify_after).await? {
-            Taken::Refused => return Ok(Duration::ZERO),
+            Taken::Refused => return Ok(Duration::ZERO.into()),
             Taken::Over(0) => {}
             Taken::Over(rows) => {
                 tracing::info!(rows, "took over what an earlier holder left in flight");
@@ -136,13 +154,15 @@ impl Emitter {
         crate::crash::point!("r10.taken_over");
         let (is_removing, is_halted) =
             (connection.state == ConnectionState::Removing, connection.halted.is_some());
-        let pace = Pace::new(self.options.limits.of(connection.kind).connection);
+        let Some(pace) = self.pace(&lease, connection.kind).await? else {
+            return Ok(Duration::ZERO.into());
+        };
         let hold = Hold::new(lease, before);
         let (access, rest) = match self.enter(&hold, connection, opened).await? {
             Entered::In { connection, opened, rest } => {
                 (Access::new(*connection, opened, rest.is_some()), rest.unwrap_or_default())
             }
-            Entered::Out { rest } => return Ok(rest),
+            Entered::Out { rest } => return Ok(rest.into()),
         };
         let drain = Drain {
             emitter: self,
@@ -159,8 +179,7 @@ impl Emitter {
         let State { applied, failed, due, rest: asked, .. } = *drain.state();
         let now = self.surroundings.clock.elapsed();
         let duration = now.saturating_sub(started);
-        // Whoever leases the lane next begins with a pace of its own.
-        let asked = asked.max(drain.pace().ahead(now));
+        let pace = *drain.pace();
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(applied, failed, duration_ms, "drained a lane");
         if due > 0
@@ -168,7 +187,18 @@ impl Emitter {
         {
             meter.ran(Run { applied, failed, duration });
         }
-        Ok(rest.max(asked))
+        let rest = rest.max(asked).max(pace.closed_for(now));
+        Ok(Given { rest, ahead: pace.ahead(now) })
+    }
+
+    /// The pace of a leased connection, as its last holder left it; `None`: the lease is lost.
+    async fn pace(&self, lease: &LaneLease, kind: CalendarKind) -> Result<Option<Pace>> {
+        let Some(rate) = self.options.limits.of(kind).connection else {
+            return Ok(Some(Pace::unlimited()));
+        };
+        let ahead = self.store.pace(lease).await?;
+        let now = self.surroundings.clock.elapsed();
+        Ok(ahead.map(|ahead| Pace::resumed(rate, now, ahead)))
     }
 
     /// Parks a connection, and says so where a person will look. One that is being removed stays
@@ -218,7 +248,9 @@ impl Drain<'_> {
             if !self.keep_access().await? {
                 break;
             }
-            let due = self.emitter.store.due(&self.hold.lease, options.claim_batch).await?;
+            // No more than can be sent at once: what becomes due meanwhile may go before the rest.
+            let limit = options.claim_batch.min(self.pace().at_once());
+            let due = self.emitter.store.due(&self.hold.lease, limit).await?;
             crate::crash::point!("r10.due");
             if due.is_empty() {
                 // Only now, so that nothing that is due waits for it (rule R20). A lane that had work is

@@ -1,9 +1,17 @@
 //! How often calendars are asked: what their providers' quotas leave to one connection, and to all of
 //! an application's together.
 //!
-//! A connection's pace is its drain's alone: a lane is one worker's at a time, and what a drain has used
-//! ahead of time its lane rests afterwards, so that whoever leases it next begins anew. An application's
-//! budget is in the database, drawn in small parts by every process that needs some; within a process it
+//! A connection's pace goes with its lane, which is one worker's at a time: what a drain has used ahead of
+//! time is kept in the database when the lane is given back, and whoever leases it next goes on from
+//! there. Clocks are never compared: each side is told for how long, and reads its own, and as either
+//! reads it after the other did, what is on the way only makes a pace slower.
+//!
+//! A drain that ends without giving its lane back leaves no mark. Its lease outlasts its last call by a
+//! call's time-out and more, and so what it was ahead (a burst): whoever waits for that exceeds nothing.
+//! Only where a lane is fenced at once (its connection is removed, and added again), or where the
+//! database has lost its tail, another burst can be used beside the first, and never more than that one.
+//!
+//! An application's budget is in the database, drawn in small parts by every process that needs some; within a process it
 //! is given to whoever asked first, so that a tenant with much to send gets no more of it than one with
 //! little. (GCRA: ITU-T I.371, Annex A.)
 
@@ -28,6 +36,9 @@ const HAND_AGE_MAX: Duration = Duration::from_secs(2);
 const BUDGET_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long a lane rests for which there is no budget soon.
 pub(super) const BUDGET_REST: Duration = Duration::from_secs(2);
+/// No pace is taken up further ahead than this: the dearest call at the slowest rate, and what waits with
+/// it. More is the word of a clock that was set back since.
+const PACE_AHEAD_MAX: Duration = Duration::from_mins(10);
 
 /// A budget is never used further ahead than this: the dearest call at the slowest rate, and the wait.
 const BUDGET_AHEAD_MAX: Duration = Duration::from_mins(10);
@@ -45,7 +56,7 @@ impl Rate {
     }
 
     /// How much of its time so many requests use: in a minute, and what a pace is ahead, all of them.
-    fn time_of(self, requests: u32) -> Duration {
+    pub(crate) fn time_of(self, requests: u32) -> Duration {
         (WINDOW + BURST).saturating_mul(requests) / self.per_minute.get()
     }
 
@@ -77,7 +88,7 @@ pub struct PerKind<T> {
 }
 
 impl<T> PerKind<T> {
-    pub(super) fn of(&self, kind: CalendarKind) -> &T {
+    pub(crate) fn of(&self, kind: CalendarKind) -> &T {
         match kind {
             CalendarKind::Google => &self.google,
             CalendarKind::Microsoft => &self.microsoft,
@@ -108,8 +119,14 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(rate: Option<Rate>) -> Self {
-        Self { rate, used_until: Duration::ZERO }
+    /// A pace that is so much of its time ahead by now.
+    pub(super) fn resumed(rate: Rate, now: Duration, ahead: Duration) -> Self {
+        Self { rate: Some(rate), used_until: now + ahead.min(PACE_AHEAD_MAX) }
+    }
+
+    /// What is asked as often as one likes.
+    pub(super) fn unlimited() -> Self {
+        Self { rate: None, used_until: Duration::ZERO }
     }
 
     /// Uses so many requests; answers how long they have to wait.
@@ -119,12 +136,26 @@ impl Pace {
         };
         let time = rate.time_of(requests);
         self.used_until = self.used_until.max(now) + time;
-        self.ahead(now).saturating_sub(BURST.max(time))
+        self.used_until.saturating_sub(now + BURST.max(time))
     }
 
-    /// How much of its time is used already.
-    pub(super) fn ahead(&self, now: Duration) -> Duration {
-        self.used_until.saturating_sub(now)
+    /// How much of its time is used already; `None`: it has no limit.
+    pub(super) fn ahead(&self, now: Duration) -> Option<Duration> {
+        self.rate.map(|_| self.used_until.saturating_sub(now))
+    }
+
+    /// How many requests it lets through in so short a time that nobody minds waiting for it.
+    pub(super) fn at_once(&self) -> u32 {
+        let Some(rate) = self.rate else {
+            return u32::MAX;
+        };
+        let each = rate.time_of(1).as_nanos().max(1);
+        u32::try_from(BURST.as_nanos() / each).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// For how long it lets nothing through: nobody needs to hold a lane meanwhile.
+    pub(super) fn closed_for(&self, now: Duration) -> Duration {
+        self.ahead(now).unwrap_or_default().saturating_sub(BURST)
     }
 }
 
@@ -186,51 +217,129 @@ mod tests {
 
     use super::*;
 
+    const START: Duration = Duration::from_hours(1);
+
     fn pace(per_minute: u32) -> Pace {
-        Pace::new(Rate::per_minute(per_minute))
+        Pace::resumed(Rate::per_minute(per_minute).expect("a limit"), START, Duration::ZERO)
     }
 
     #[test]
-    fn without_a_limit_nothing_waits() {
-        let mut pace = pace(0);
-        assert!((0..10_000).all(|_| pace.take(Duration::ZERO, 3) == Duration::ZERO));
-        assert_eq!(pace.ahead(Duration::ZERO), Duration::ZERO);
+    fn without_a_limit_nothing_waits_and_nothing_is_kept() {
+        let mut pace = Pace::unlimited();
+        assert!((0..10_000).all(|_| pace.take(START, 3) == Duration::ZERO));
+        assert_eq!((pace.ahead(START), pace.closed_for(START)), (None, Duration::ZERO));
     }
 
     #[test]
     fn the_first_requests_wait_for_nothing_and_the_next_for_their_time() {
         let mut pace = pace(610);
-        let waits: Vec<_> = (0..12).map(|_| pace.take(Duration::ZERO, 1)).collect();
+        let waits: Vec<_> = (0..12).map(|_| pace.take(START, 1)).collect();
         assert_eq!(waits[..10], [Duration::ZERO; 10]);
         assert_eq!(waits[10..], [100, 200].map(Duration::from_millis));
-        assert_eq!(pace.ahead(Duration::from_millis(200)), Duration::from_secs(1));
+        let later = START + Duration::from_millis(200);
+        assert_eq!(pace.ahead(later), Some(Duration::from_secs(1)));
+        assert_eq!((pace.closed_for(START), pace.closed_for(later)), (waits[11], Duration::ZERO));
     }
 
     #[test]
     fn what_is_dearer_than_a_burst_is_made_all_the_same() {
         let mut pace = pace(1);
-        assert_eq!(pace.take(Duration::ZERO, 3), Duration::ZERO);
-        assert!(pace.take(Duration::ZERO, 1) > Duration::from_mins(1));
+        assert_eq!(pace.take(START, 3), Duration::ZERO);
+        assert!(pace.take(START, 1) > Duration::from_mins(1));
+    }
+
+    #[test]
+    fn a_mark_that_no_pace_can_have_left_is_not_believed() {
+        let rate = Rate::per_minute(600).expect("a limit");
+        let mut pace = Pace::resumed(rate, START, Duration::from_hours(24));
+        assert!(pace.take(START, 1) <= PACE_AHEAD_MAX);
+    }
+
+    /// How a lane comes to its next holder.
+    #[derive(Debug, Clone, Copy)]
+    enum Handover {
+        /// It does not.
+        None,
+        /// It was given back, and what is told is so many milliseconds old on either side.
+        Given(u64),
+        /// Its lease ran out so many milliseconds after its last call: no mark was left.
+        RanOut(u64),
+    }
+
+    /// A handover, and a request after so many milliseconds.
+    fn steps() -> impl Strategy<Value = Vec<(Handover, u64, u32)>> {
+        let handover = prop_oneof![
+            8 => Just(Handover::None),
+            4 => (0_u64..50).prop_map(Handover::Given),
+            1 => (1_000_u64..3_000).prop_map(Handover::RanOut),
+        ];
+        prop::collection::vec((handover, 0_u64..400, 1_u32..4), 1..600)
+    }
+
+    /// What was asked for when, by holders of which each goes on from what the one before has left.
+    fn made(rate: Rate, steps: &[(Handover, u64, u32)]) -> Vec<(Duration, u32)> {
+        let mut pace = Pace::resumed(rate, START, Duration::ZERO);
+        // As the database has it, on its own clock: an hour behind.
+        let (mut now, mut mark, mut made) = (START, Duration::ZERO, Vec::new());
+        let theirs = |now: Duration| now.saturating_sub(START);
+        for (handover, later, requests) in steps {
+            match *handover {
+                Handover::None => {}
+                Handover::Given(age_ms) => {
+                    let ahead = pace.ahead(now).expect("it has a limit");
+                    now += Duration::from_millis(age_ms);
+                    mark = theirs(now) + ahead;
+                    let ahead = mark.saturating_sub(theirs(now));
+                    now += Duration::from_millis(age_ms);
+                    pace = Pace::resumed(rate, now, ahead);
+                }
+                Handover::RanOut(after_ms) => {
+                    now += Duration::from_millis(after_ms);
+                    pace = Pace::resumed(rate, now, mark.saturating_sub(theirs(now)));
+                }
+            }
+            now += Duration::from_millis(*later);
+            now += pace.take(now, *requests);
+            made.push((now, *requests));
+        }
+        made
+    }
+
+    /// The most that was asked for in a minute.
+    fn most(made: &[(Duration, u32)]) -> u32 {
+        let within = |first: usize| {
+            let (from, _) = made[first];
+            let those = made[first..].iter().take_while(move |(at, _)| *at < from + WINDOW);
+            those.map(|(_, requests)| requests).sum()
+        };
+        (0..made.len()).map(within).max().unwrap_or_default()
     }
 
     proptest! {
-        /// Fails with: `Rate::time_of`: without `+ BURST`.
+        /// Whoever holds the lane, and whether or not it was given back.
+        ///
+        /// Fails with: `Rate::time_of`: without `+ BURST`; `Pace::resumed`: without `+ ahead`.
         #[test]
         fn in_no_minute_there_are_more_than_the_rate(
             per_minute in 183_u32..20_000,
-            asks in prop::collection::vec((0_u64..400, 1_u32..4), 1..600),
+            steps in steps(),
         ) {
-            let mut pace = pace(per_minute);
-            let (mut now, mut made) = (Duration::from_hours(1), Vec::new());
-            for (later, requests) in asks {
-                now += Duration::from_millis(later);
-                now += pace.take(now, requests);
-                made.push((now, requests));
-            }
-            for (first, (from, _)) in made.iter().enumerate() {
-                let within = made[first..].iter().take_while(|(at, _)| *at < *from + WINDOW);
-                prop_assert!(within.map(|(_, requests)| requests).sum::<u32>() <= per_minute);
-            }
+            let rate = Rate::per_minute(per_minute).expect("a limit");
+            prop_assert!(most(&made(rate, &steps)) <= per_minute);
+        }
+
+        /// Where a lane is fenced at once, its mark is lost: that lets one burst through beside the rate.
+        #[test]
+        fn a_mark_that_is_lost_lets_no_more_than_a_burst_through(
+            per_minute in 183_u32..20_000,
+            before in prop::collection::vec((Just(Handover::None), 0_u64..400, 1_u32..4), 1..300),
+            after in steps(),
+        ) {
+            let rate = Rate::per_minute(per_minute).expect("a limit");
+            let lost = (Handover::RanOut(0), 0, 1);
+            let steps = [before, vec![lost], after].concat();
+            let burst = per_minute.div_ceil(61);
+            prop_assert!(most(&made(rate, &steps)) <= per_minute + burst);
         }
     }
 }

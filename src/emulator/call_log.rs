@@ -29,9 +29,13 @@ pub enum Verb {
     CalendarList,
     /// Read what has changed since (Microsoft's `delta`; Google's is a [`Self::List`]).
     Changes,
-    /// Read the account itself (Microsoft's `me`).
+    /// Read the account itself (Microsoft's `me`, Google's `userinfo`).
     Account,
-    /// Renew access: of a token endpoint.
+    /// A person's browser asks for access: of an authorisation endpoint.
+    Authorize,
+    /// Ask for a code that a person enters elsewhere (RFC 8628).
+    DeviceCode,
+    /// Get or renew access: of a token endpoint.
     Token,
     /// Nothing that the emulator knows.
     Other,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::{ConnectInfo, Request as HttpRequest, State};
-use axum::http::header::IF_MATCH;
+use axum::http::header::{HOST, IF_MATCH};
 use axum::http::{HeaderMap, HeaderName, Method};
 use axum::response::Response;
 use bytes::Bytes;
@@ -53,6 +53,11 @@ impl<R> Request<R> {
     /// The first header of a name, if it is a text.
     pub(super) fn header(&self, name: HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// What stands before the path in an address of this server.
+    pub(super) fn origin(&self) -> String {
+        format!("http://{}", self.header(HOST).unwrap_or("localhost"))
     }
 }
 

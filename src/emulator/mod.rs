@@ -37,5 +37,5 @@ pub use call_log::{Answered, CallRecord, Calls, Effect, Tally, Verb};
 pub use faults::{Fault, Moment, Ordered, Refusal, Rule};
 pub use google::{GoogleEmulator, Options};
 pub use microsoft::MicrosoftEmulator;
-pub use oauth::{OauthSwitches, Rotation};
+pub use oauth::{Consent, OauthSwitches, Oddity, Person, Rotation};
 pub use throttle::{Limits, Quota};

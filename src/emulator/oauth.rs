@@ -1,28 +1,57 @@
-//! Token endpoints, as far as a grant is renewed by them (RFC 6749 §6): `POST /token` of Google, and
-//! `POST /{tenant}/oauth2/v2.0/token` of Microsoft. Both are strict: a form, one value a parameter, a
-//! client that proves itself, and errors as each of them says them.
+//! Authorisation servers: of Google `GET /o/oauth2/v2/auth` and `POST /token`, of Microsoft `authorize`,
+//! `devicecode` and `token` under `/{tenant}/oauth2/v2.0/`. Both are strict: a form, one value a
+//! parameter, a client that proves itself, and errors as each of them says them.
 //!
-//! Nothing else is granted here: what an application has been granted is told to the emulator.
+//! Nobody clicks: who sits at the browser, and what they say, is told to the emulator
+//! ([`Person`]); so is, if a test wants it shorter, what an application has been granted already.
 
 mod form;
 
 mod words;
 
+mod switches;
+
+mod clients;
+
+mod scopes;
+
+mod person;
+
+mod authorize;
+
+mod code;
+
+mod id_token;
+
+mod device;
+
+mod assertion;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
+use self::assertion::ServiceAccount;
+use self::clients::Clients;
+use self::code::Code;
+use self::device::Device;
 use self::form::Form;
 use self::words::Refused;
 use super::faults::Refusal;
 use super::life::Turn;
 use super::reply::Reply;
-use super::tokens::{Access, Tokens};
+use super::tokens::Tokens;
+
+pub use self::person::{Consent, Person};
+pub use self::switches::{OauthSwitches, Oddity, Rotation};
+
+/// The path of Google's token endpoint.
+pub(super) const GOOGLE_TOKEN: &str = "/token";
 
 /// Whose token endpoint it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,45 +60,24 @@ pub(super) enum Dialect {
     Microsoft,
 }
 
-/// What becomes of a refresh token that was used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rotation {
-    /// It stays, and no other one is given: Google ("Using OAuth 2.0 for Web Server Applications").
-    Stays,
-    /// Another one is given, and it is good still: Microsoft "doesn't revoke old refresh tokens when
-    /// used to fetch new access tokens" ("Refresh tokens in the Microsoft identity platform").
-    FormerStays,
-    /// Another one is given, and it is good no more: what RFC 6749 §10.4 recommends. Neither provider
-    /// says that it does so.
-    FormerEnds,
+/// A request to an endpoint.
+pub(super) struct Posted<'a> {
+    /// As the path names it.
+    tenant: Option<&'a str>,
+    /// What stands before the path.
+    origin: &'a str,
+    headers: &'a HeaderMap,
+    body: Option<&'a Bytes>,
 }
 
-/// Where the documents differ, or leave it open.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OauthSwitches {
-    /// Of refresh tokens.
-    pub rotation: Rotation,
-    /// How long access tokens are good: an hour; Microsoft's are good for 60 to 90 minutes.
-    pub access_lifetime: Duration,
-    /// Whether that is told: RFC 6749 §5.1 recommends it.
-    pub tells_lifetime: bool,
-    /// Whether the granted scopes are told: needed only if they differ from what was asked for
-    /// (RFC 6749 §5.1).
-    pub tells_scope: bool,
-}
-
-impl OauthSwitches {
-    fn of(dialect: Dialect) -> Self {
-        let rotation = match dialect {
-            Dialect::Google => Rotation::Stays,
-            Dialect::Microsoft => Rotation::FormerStays,
-        };
-        Self {
-            rotation,
-            access_lifetime: Duration::from_hours(1),
-            tells_lifetime: true,
-            tells_scope: true,
-        }
+impl<'a> Posted<'a> {
+    pub(super) fn new(
+        tenant: Option<&'a str>,
+        origin: &'a str,
+        headers: &'a HeaderMap,
+        body: Option<&'a Bytes>,
+    ) -> Self {
+        Self { tenant, origin, headers, body }
     }
 }
 
@@ -78,29 +86,45 @@ impl OauthSwitches {
 struct Grant {
     account: String,
     client: String,
-    scopes: String,
-    access: Access,
+    scopes: Vec<String>,
     is_revoked: bool,
 }
 
-/// All that a token endpoint knows.
+/// All that an authorisation server knows.
 pub(super) struct Oauth {
     dialect: Dialect,
     pub(super) switches: OauthSwitches,
-    /// Clients and their secrets.
-    clients: BTreeMap<String, Option<String>>,
+    pub(super) clients: Clients,
     tenants: BTreeSet<String>,
+    /// Accounts of people.
+    users: BTreeSet<String>,
+    /// Immutable ids that were said by hand.
+    subjects: BTreeMap<String, String>,
+    /// Who sits at the browser.
+    pub(super) person: Option<Person>,
+    /// What was agreed to, by client and account.
+    consents: BTreeMap<(String, String), BTreeSet<String>>,
+    codes: BTreeMap<String, Code>,
+    devices: BTreeMap<String, Device>,
+    service_accounts: BTreeMap<String, ServiceAccount>,
     /// By refresh token.
     grants: BTreeMap<String, Grant>,
     issued: u64,
 }
 
 /// The scopes of what an account grants, unless it is said otherwise.
-fn scopes(dialect: Dialect) -> &'static str {
-    match dialect {
+fn usual_scopes(dialect: Dialect) -> Vec<String> {
+    scopes::split(match dialect {
         Dialect::Google => "https://www.googleapis.com/auth/calendar",
         Dialect::Microsoft => "Calendars.ReadWrite User.Read",
-    }
+    })
+}
+
+/// An id that looks like Google's: 21 digits.
+fn user_id(account: &str) -> String {
+    let hash = Sha256::digest(account.as_bytes());
+    let digits: String = hash.iter().take(20).map(|byte| char::from(b'0' + byte % 10)).collect();
+    format!("1{digits}")
 }
 
 impl Oauth {
@@ -109,16 +133,18 @@ impl Oauth {
         Self {
             dialect,
             switches: OauthSwitches::of(dialect),
-            clients: BTreeMap::new(),
+            clients: Clients::default(),
             tenants: tenants.map(ToOwned::to_owned).into(),
+            users: BTreeSet::new(),
+            subjects: BTreeMap::new(),
+            person: None,
+            consents: BTreeMap::new(),
+            codes: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            service_accounts: BTreeMap::new(),
             grants: BTreeMap::new(),
             issued: 0,
         }
-    }
-
-    /// Adds a client, or says its secret anew.
-    pub(super) fn set_client(&mut self, id: &str, secret: Option<&str>) {
-        self.clients.insert(id.to_owned(), secret.map(ToOwned::to_owned));
     }
 
     /// Adds a tenant, beside those that stand for several.
@@ -126,13 +152,37 @@ impl Oauth {
         self.tenants.insert(name.to_owned());
     }
 
+    /// Adds somebody's account.
+    pub(super) fn add_user(&mut self, account: &str) {
+        self.users.insert(account.to_owned());
+    }
+
+    /// Says an account's immutable id.
+    pub(super) fn set_subject(&mut self, account: &str, subject: &str) {
+        self.subjects.insert(account.to_owned(), subject.to_owned());
+    }
+
+    /// An account's immutable id: `sub` at Google, `oid` at Microsoft.
+    pub(super) fn subject_of(&self, account: &str) -> String {
+        self.subjects.get(account).cloned().unwrap_or_else(|| match self.dialect {
+            Dialect::Google => user_id(account),
+            Dialect::Microsoft => {
+                Uuid::new_v5(&Uuid::NAMESPACE_OID, account.as_bytes()).to_string()
+            }
+        })
+    }
+
+    /// What Google says about an account (`OpenID` Connect Core §5.3.2).
+    pub(super) fn user_info(&self, account: &str) -> Value {
+        json!({ "sub": self.subject_of(account), "email": account, "email_verified": true })
+    }
+
     /// An account has granted a client everything, renewed by this token.
     pub(super) fn grant(&mut self, refresh_token: &str, account: &str, client: &str) {
         let grant = Grant {
             account: account.to_owned(),
             client: client.to_owned(),
-            scopes: scopes(self.dialect).to_owned(),
-            access: Access::Full,
+            scopes: usual_scopes(self.dialect),
             is_revoked: false,
         };
         self.grants.insert(refresh_token.to_owned(), grant);
@@ -143,45 +193,63 @@ impl Oauth {
         self.grants.get_mut(refresh_token).map(|grant| grant.is_revoked = true).is_some()
     }
 
+    /// What was agreed to is forgotten, too.
     pub(super) fn revoke_all_of(&mut self, account: &str) {
         for grant in self.grants.values_mut().filter(|grant| grant.account == account) {
             grant.is_revoked = true;
         }
+        self.consents.retain(|(_, of), _| of != account);
     }
 
-    /// Answers a request to the endpoint; a new access token is good from then on.
-    pub(super) fn answer(
-        &mut self,
-        tenant: Option<&str>,
-        (headers, body): (&HeaderMap, Option<&Bytes>),
-        tokens: &mut Tokens,
-        turn: Turn,
-    ) -> Reply {
-        let form = Form::read(headers, body);
-        let answered = form.and_then(|form| self.refresh(tenant, headers, &form, tokens, turn.now));
+    /// Answers a request to the token endpoint; a new access token is good from then on.
+    pub(super) fn answer(&mut self, posted: &Posted<'_>, tokens: &mut Tokens, turn: Turn) -> Reply {
+        let form = Form::read(posted.headers, posted.body);
+        let answered = form.and_then(|form| self.give(posted, &form, tokens, turn.now));
         match answered {
             Ok(granted) => words::success(granted),
             Err(refused) => words::refusal(self.dialect, &refused, turn),
         }
     }
 
-    fn refresh(
+    fn give(
         &mut self,
-        tenant: Option<&str>,
-        headers: &HeaderMap,
+        posted: &Posted<'_>,
         form: &Form,
         tokens: &mut Tokens,
         now: DateTime<Utc>,
     ) -> Result<Value, Refused> {
-        if let Some(tenant) = tenant.filter(|tenant| !self.tenants.contains(*tenant)) {
-            return Err(Refused::NoTenant { name: tenant.to_owned() });
+        const DEVICE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+        const ASSERTION: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+        self.check_tenant(posted.tenant)?;
+        let kind = form.one("grant_type").ok_or(Refused::Missing { name: "grant_type" })?;
+        match (kind, self.dialect) {
+            // A service account proves itself by its key.
+            (ASSERTION, Dialect::Google) => return self.assert(form, posted, tokens, now),
+            ("refresh_token" | "authorization_code", _) | (DEVICE, Dialect::Microsoft) => {}
+            (_, _) => return Err(Refused::GrantType),
         }
-        match form.one("grant_type") {
-            None => return Err(Refused::Missing { name: "grant_type" }),
-            Some("refresh_token") => {}
-            Some(_) => return Err(Refused::GrantType),
+        let client = self.clients.prove(posted.headers, form)?;
+        match kind {
+            "refresh_token" => self.refresh(&client, form, tokens, now),
+            "authorization_code" => self.redeem(&client, form, posted, tokens, now),
+            _ => self.poll(&client, form, posted, tokens, now),
         }
-        let client = self.client(headers, form)?;
+    }
+
+    fn check_tenant(&self, tenant: Option<&str>) -> Result<(), Refused> {
+        match tenant.filter(|tenant| !self.tenants.contains(*tenant)) {
+            Some(name) => Err(Refused::NoTenant { name: name.to_owned() }),
+            None => Ok(()),
+        }
+    }
+
+    fn refresh(
+        &mut self,
+        client: &str,
+        form: &Form,
+        tokens: &mut Tokens,
+        now: DateTime<Utc>,
+    ) -> Result<Value, Refused> {
         let used = form.one("refresh_token").ok_or(Refused::Missing { name: "refresh_token" })?;
         let grant = self.grants.get(used).cloned().ok_or(Refused::UnknownGrant)?;
         if grant.client != client {
@@ -192,54 +260,39 @@ impl Oauth {
         }
         // Google takes no scope here; Microsoft takes some of what was granted.
         let asked = form.one("scope").filter(|_| self.dialect == Dialect::Microsoft);
-        let is_granted = |scope: &str| {
-            scope == "offline_access" || grant.scopes.split(' ').any(|granted| granted == scope)
-        };
-        if asked.is_some_and(|asked| !asked.split(' ').all(is_granted)) {
+        let mut asked = asked.map_or_else(|| grant.scopes.clone(), scopes::split);
+        let is_offline =
+            form.one("scope").is_none() || asked.iter().any(|it| it == scopes::OFFLINE);
+        asked.retain(|scope| scope != scopes::OFFLINE);
+        let is_granted =
+            |scope: &String| grant.scopes.iter().any(|it| scopes::is_same(self.dialect, it, scope));
+        if !asked.iter().all(is_granted) {
             return Err(Refused::Scope);
         }
-        let is_offline =
-            asked.is_none_or(|asked| asked.split(' ').any(|scope| scope == "offline_access"));
-        let new = self.issue(&grant, used, is_offline);
-        let (access_token, refresh_token) = new;
-        tokens.set(&access_token, &grant.account, grant.access);
-        let lifetime = self.switches.access_lifetime;
-        tokens.expire_at(&access_token, now + lifetime);
-        Ok(self.granted(&grant, &access_token, refresh_token.as_deref()))
+        let (access_token, refresh_token) = self.renew(&grant, used, is_offline);
+        self.open(&access_token, &Grant { scopes: asked.clone(), ..grant }, tokens, now);
+        Ok(self.granted(&asked, &access_token, refresh_token.as_deref()))
     }
 
-    /// Who asks, proven (RFC 6749 §2.3.1): in the form, or by Basic authentication.
-    fn client(&self, headers: &HeaderMap, form: &Form) -> Result<String, Refused> {
-        let basic = headers.get(AUTHORIZATION).map(form::basic).transpose()?;
-        let (id, secret) = match basic {
-            Some(_) if form.one("client_secret").is_some() => return Err(Refused::TwoProofs),
-            Some((id, secret)) => (id, Some(secret)),
-            None => {
-                let id = form.one("client_id").ok_or(Refused::Missing { name: "client_id" })?;
-                (id.to_owned(), form.one("client_secret").map(ToOwned::to_owned))
-            }
-        };
-        let known = self.clients.get(&id).ok_or_else(|| Refused::NoClient { id: id.clone() })?;
-        match (known, secret) {
-            (Some(_), None) => Err(Refused::NoSecret),
-            (Some(known), Some(given)) if *known != given => Err(Refused::WrongSecret),
-            (None, Some(_)) => Err(Refused::PublicClient),
-            (Some(_), Some(_)) | (None, None) => Ok(id),
+    /// Names for a new access token and a new refresh token.
+    fn names_of(&mut self, client: &str) -> (String, String) {
+        self.issued += 1;
+        let number = self.issued;
+        match self.dialect {
+            Dialect::Google => (
+                format!("ya29.emulated-{client}-{number}"),
+                format!("1//emulated-{client}-{number}"),
+            ),
+            Dialect::Microsoft => (
+                format!("EwB.emulated-{client}-{number}"),
+                format!("M.C.emulated-{client}-{number}"),
+            ),
         }
     }
 
     /// A new access token, and what it is renewed by, if that is told.
-    fn issue(&mut self, grant: &Grant, used: &str, is_offline: bool) -> (String, Option<String>) {
-        self.issued += 1;
-        let (number, client) = (self.issued, &grant.client);
-        let access_token = match self.dialect {
-            Dialect::Google => format!("ya29.emulated-{client}-{number}"),
-            Dialect::Microsoft => format!("EwB.emulated-{client}-{number}"),
-        };
-        let refresh_token = match self.dialect {
-            Dialect::Google => format!("1//emulated-{client}-{number}"),
-            Dialect::Microsoft => format!("M.C.emulated-{client}-{number}"),
-        };
+    fn renew(&mut self, grant: &Grant, used: &str, is_offline: bool) -> (String, Option<String>) {
+        let (access_token, refresh_token) = self.names_of(&grant.client);
         match self.switches.rotation {
             Rotation::Stays => return (access_token, None),
             Rotation::FormerStays | Rotation::FormerEnds if !is_offline => {
@@ -254,7 +307,14 @@ impl Oauth {
         (access_token, Some(refresh_token))
     }
 
-    fn granted(&self, grant: &Grant, access_token: &str, refresh_token: Option<&str>) -> Value {
+    /// From now on an access token opens what its scopes say.
+    fn open(&self, access_token: &str, grant: &Grant, tokens: &mut Tokens, now: DateTime<Utc>) {
+        let access = scopes::access(self.dialect, &grant.scopes);
+        tokens.set(access_token, &grant.account, access);
+        tokens.expire_at(access_token, now + self.switches.access_lifetime);
+    }
+
+    fn granted(&self, scopes: &[String], access_token: &str, refresh_token: Option<&str>) -> Value {
         let mut granted = json!({ "access_token": access_token, "token_type": "Bearer" });
         if self.switches.tells_lifetime {
             granted["expires_in"] = json!(self.switches.access_lifetime.as_secs());
@@ -263,7 +323,12 @@ impl Oauth {
             }
         }
         if self.switches.tells_scope {
-            granted["scope"] = json!(grant.scopes);
+            let is_whole =
+                self.dialect == Dialect::Microsoft && self.switches.tells_whole_scope_names;
+            let told = |scope: &String| {
+                if is_whole { scopes::with_resource(scope) } else { scope.clone() }
+            };
+            granted["scope"] = json!(scopes.iter().map(told).collect::<Vec<_>>().join(" "));
         }
         if let Some(refresh_token) = refresh_token {
             granted["refresh_token"] = json!(refresh_token);

@@ -8,12 +8,13 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 use crate::emit::{Notice, Renewal, Run, RunMeter};
-use crate::store::DriftKind;
+use crate::store::{DriftKind, Fills};
 
 /// What [`Metrics::prometheus`] is: the text format of `OpenMetrics` 1.0, which Prometheus reads.
 pub const PROMETHEUS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -36,6 +37,8 @@ pub struct Metrics {
     sweeps_halted: Counter,
     renewals: Family<Outcome, Counter>,
     parked: Counter,
+    filling: Gauge,
+    fill_left: Gauge,
 }
 
 /// What came of asking for new access.
@@ -116,6 +119,7 @@ impl Default for Metrics {
             "Connections that began to wait for a person",
             parked.clone(),
         );
+        let (filling, fill_left) = fills(&mut registry);
         Self {
             registry,
             runs,
@@ -127,11 +131,35 @@ impl Default for Metrics {
             sweeps_halted,
             renewals,
             parked,
+            filling,
+            fill_left,
         }
     }
 }
 
+/// How many connections are being filled, and what they lack.
+fn fills(registry: &mut Registry) -> (Gauge, Gauge) {
+    let (filling, left) = (Gauge::default(), Gauge::default());
+    registry.register(
+        "calendar_sync_connections_filling",
+        "Connections that still lack some of the upcoming events that they are filled with",
+        filling.clone(),
+    );
+    registry.register(
+        "calendar_sync_fill_events_left",
+        "Upcoming events that they lack",
+        left.clone(),
+    );
+    (filling, left)
+}
+
 impl Metrics {
+    /// What the database says of fills: every process tells the same of them.
+    pub fn counted(&self, fills: Fills) {
+        self.filling.set(fills.connections);
+        self.fill_left.set(fills.left);
+    }
+
     /// For Prometheus: see [`PROMETHEUS_TYPE`].
     pub fn prometheus(&self) -> String {
         let mut text = String::new();
@@ -153,6 +181,8 @@ impl Metrics {
             "calendar_sync_sweeps_halted_total": self.sweeps_halted.get(),
             "calendar_sync_renewals_total": self.renewals_json(),
             "calendar_sync_connections_parked_total": self.parked.get(),
+            "calendar_sync_connections_filling": self.filling.get(),
+            "calendar_sync_fill_events_left": self.fill_left.get(),
         })
     }
 
@@ -290,6 +320,7 @@ mod tests {
         metrics.noticed(Notice::Halted);
         metrics.noticed(Notice::Parked);
         metrics.noticed(Notice::Renewal(Renewal::Later));
+        metrics.counted(Fills { connections: 2, left: 70 });
         let text = metrics.prometheus();
         for line in [
             "calendar_sync_drift_total{kind=\"copy\"} 2",
@@ -297,6 +328,8 @@ mod tests {
             "calendar_sync_sweeps_halted_total 1",
             "calendar_sync_connections_parked_total 1",
             "calendar_sync_renewals_total{outcome=\"later\"} 1",
+            "calendar_sync_connections_filling 2",
+            "calendar_sync_fill_events_left 70",
         ] {
             assert!(text.lines().any(|it| it == line), "`{line}` is not in:\n{text}");
         }
@@ -306,6 +339,8 @@ mod tests {
         assert_eq!(json["calendar_sync_sweeps_halted_total"], 1);
         assert_eq!(json["calendar_sync_renewals_total"], json!({ "later": 1 }));
         assert_eq!(json["calendar_sync_connections_parked_total"], 1);
+        assert_eq!(json["calendar_sync_connections_filling"], 2);
+        assert_eq!(json["calendar_sync_fill_events_left"], 70);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the service answers over HTTP: to operators, to Prometheus, to the booking application.
 //!
-//! [`metrics`] counts; [`sync`] sends one booking again; [`answer`] says how anything is refused.
+//! [`metrics`] counts; [`sync`] sends one booking again; [`connect`] lets
+//! hosts connect their calendars; [`answer`] says how anything is refused.
 //! No answer waits for a calendar. Bodies are JSON whatever their `Content-Type` says, because the
 //! runbook's commands send none.
 
@@ -9,6 +10,8 @@ pub mod answer;
 pub mod metrics;
 
 pub mod sync;
+
+pub mod connect;
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +30,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::answer::{Refusal, bearer};
+use self::connect::Connect;
 use self::metrics::{Metrics, PROMETHEUS_TYPE};
 use crate::store::{Gate, Store};
 
@@ -44,6 +48,8 @@ pub struct Ops {
     pub gate: Gate,
     /// What opens the administrator's endpoints; `None` opens them to nobody.
     pub admin_token: Option<Arc<SecretString>>,
+    /// How hosts connect their calendars; `None`: not by links.
+    pub connect: Option<Arc<Connect>>,
     /// Is told when something became due.
     pub wake: Arc<Notify>,
 }
@@ -54,6 +60,7 @@ pub fn router(ops: Ops) -> Router {
         .route("/api/ops/metrics/calendar", get(calendar_metrics))
         .route("/metrics", get(prometheus))
         .route("/api/calendar/sync/outbound", post(outbound))
+        .merge(connect::router())
         .fallback(async || Refusal::not_found("there is no such page"))
         .method_not_allowed_fallback(async || Refusal::method())
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
@@ -102,14 +109,33 @@ struct Format {
 /// JSON, or with `?format=prometheus` what `/metrics` answers. No token is asked for.
 async fn calendar_metrics(State(ops): State<Ops>, Query(query): Query<Format>) -> Response {
     match query.format.as_deref() {
-        None | Some("json") => axum::Json(ops.metrics.json()).into_response(),
+        None | Some("json") => {
+            count(&ops).await;
+            axum::Json(ops.metrics.json()).into_response()
+        }
         Some("prometheus") => prometheus(State(ops)).await,
         Some(_) => Refusal::field("format", "is neither json nor prometheus").into_response(),
     }
 }
 
 async fn prometheus(State(ops): State<Ops>) -> Response {
+    count(&ops).await;
     ([(CONTENT_TYPE, PROMETHEUS_TYPE)], ops.metrics.prometheus()).into_response()
+}
+
+/// The longest that metrics wait for the database. What it said last stands until it answers again:
+/// counters are told though it is away.
+const COUNT_MAX: Duration = Duration::from_secs(1);
+
+async fn count(ops: &Ops) {
+    match tokio::time::timeout(COUNT_MAX, ops.store.fills()).await {
+        Ok(Ok(fills)) => ops.metrics.counted(fills),
+        Ok(Err(error)) => tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "what is left to fill was not counted"
+        ),
+        Err(_) => tracing::debug!("what is left to fill was not counted in time"),
+    }
 }
 
 /// Sends a booking again, now: nothing if every calendar has it already.

@@ -27,12 +27,15 @@ pub mod sending;
 
 pub mod sweeping;
 
+pub mod filling;
+
 pub mod postgres;
 
 #[cfg(feature = "demo")]
 pub mod sqlite;
 
 pub use connect::{connect, migrate};
+pub use filling::*;
 pub use sending::*;
 pub use sweeping::*;
 pub use types::*;
@@ -183,7 +186,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Adds a connection, or renews the credentials of the same one (rule R17); it becomes its
     /// provider's destination if that has none or `make_destination`. The provider's upcoming
-    /// bookings become due at a new destination, in one transaction (rule R8).
+    /// bookings become due at a new destination, in one transaction (rule R8): it is filled with them.
     async fn put_connection(&self, connection: &NewConnection) -> Result<PutConnection>;
 
     /// Every connection, sorted by provider and id, with its counts.
@@ -249,16 +252,26 @@ pub trait Store: Send + Sync + 'static {
     /// Extends a lease that is still ours, though it may have run out.
     async fn renew(&self, lane: &LaneLease, lease: Duration) -> Result<Fenced>;
 
-    /// Gives a lease back. `rest` keeps everyone from leasing this connection for that long.
-    async fn release(&self, lane: &LaneLease, rest: Duration) -> Result<Fenced>;
+    /// How much of its time the pace of a lane's connection has used ahead, as was left at the last
+    /// [`Store::release`]. `None`: the lane is not ours.
+    async fn pace(&self, lane: &LaneLease) -> Result<Option<Duration>>;
+
+    /// Gives a lease back. `rest` keeps everyone from leasing this connection for that long; `ahead` is
+    /// how much of its time its pace has used ahead by now, and `None` leaves that as it is.
+    async fn release(
+        &self,
+        lane: &LaneLease,
+        rest: Duration,
+        ahead: Option<Duration>,
+    ) -> Result<Fenced>;
 
     /// Takes over what an earlier holder left in flight: restamps its rows with our token and
     /// leaves its attempts open (rules R10 and R14): each is to be verified after `verify_after`.
     /// Answers how many.
     async fn take_over(&self, lane: &LaneLease, verify_after: Duration) -> Result<Taken>;
 
-    /// What is due on this lane now, oldest first, at most `limit`; settling what is in flight
-    /// comes first.
+    /// What is due on this lane now, at most `limit`: settling what is in flight comes first, then what
+    /// events have asked for, then what the connection is filled with; each oldest first.
     async fn due(&self, lane: &LaneLease, limit: u32) -> Result<Vec<Owed>>;
 
     /// Before any call: stores what will be sent, with the lane's token, if the lane is still
@@ -319,7 +332,10 @@ pub trait Store: Send + Sync + 'static {
     /// nor one whose access could not be renewed, and none counts for more than a share of `limit`: one that is slow or dead holds up nobody.
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32>;
 
-    /// Ends the backoff of what is owed about a booking, and tells how far each calendar is with
+    /// How much is left to fill connections with, of all of them.
+    async fn fills(&self) -> Result<Fills>;
+
+    /// Ends the backoff of what is owed about a booking, lets it go before any fill, and tells how far each calendar is with
     /// it: somebody has asked. `None`: there is no such booking.
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>>;
 

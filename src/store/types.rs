@@ -10,6 +10,8 @@ use booking::{
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::Fill;
+
 /// Who we are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installation {
@@ -436,6 +438,8 @@ pub struct CountedConnection {
     pub swept: Option<String>,
     /// Why something that is due on it has not gone through: of what waits longest for its next try.
     pub last_error: Option<String>,
+    /// How far it is filled; `None`: there was nothing to fill it with.
+    pub fill: Option<Fill>,
 }
 
 /// The state of a connection.

@@ -1,5 +1,6 @@
 //! How long a booking takes from its record to its calendar, while another tenant's flood is sent: in one
-//! run beside the same without any flood, so that the figures can be compared.
+//! run beside the same without any flood, so that the figures can be compared. And the same on a
+//! connection that is being filled with its provider's bookings of before.
 //!
 //! `TEST_POSTGRES_URL=… cargo bench --bench fairness -- [FLOOD] [BOOKINGS]`. On PostgreSQL with fsync and
 //! our emulator of Google, one worker with the default settings; and once more without limits, so that the
@@ -43,15 +44,18 @@ use database::{Start, in_new_database, say, start};
 const TOPIC: &str = "bookings";
 const BATCH: usize = 1_000;
 const TOKEN: &str = "a-token";
+/// What is booked one by one.
+const FRESH: &str = "Haircut";
 /// How often it is looked whether a booking is there.
 const LOOK: Duration = Duration::from_millis(1);
 /// The longest that one may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// The first hour of all: 2030-01-01.
 const BEGINNING_S: i64 = 1_893_456_000;
-/// Whose flood it is, and who would not notice.
+/// Whose flood it is, who would not notice, and who is connected after the bookings.
 const BUSY: u128 = 1;
 const OTHER: u128 = 2;
+const LATE: u128 = 3;
 
 fn main() {
     let Some(Start { words, url, runtime }) = start("fairness") else {
@@ -71,6 +75,10 @@ fn main() {
             bench.measure(name, flood, bookings).await;
         }));
     }
+    runtime.block_on(in_new_database(&url, async |store| {
+        let mut bench = Bench::start(store, default_limits()).await;
+        bench.fill(flood, bookings).await;
+    }));
 }
 
 /// What the settings say if nobody says otherwise.
@@ -101,10 +109,12 @@ impl Bench {
         };
         let google = GoogleEmulator::start(options).await.expect("a free port");
         google.add_account(TOKEN, "anna@example.com");
-        for provider in [BUSY, OTHER] {
+        for provider in [BUSY, OTHER, LATE] {
             google.create_calendar("anna@example.com", &calendar_of(provider));
             let new = connection(provider, &google.base_url());
-            store.put_connection(&new).await.expect("it is connected");
+            if provider != LATE {
+                store.put_connection(&new).await.expect("it is connected");
+            }
         }
         let store: Arc<dyn Store> = Arc::new(store.clone());
         let wake = Arc::new(Notify::new());
@@ -127,10 +137,7 @@ impl Bench {
     }
 
     async fn measure(&mut self, name: &str, flood: usize, bookings: usize) {
-        for chunk in 0..flood.div_ceil(BATCH) {
-            let count = BATCH.min(flood - chunk * BATCH);
-            self.tell(BUSY, count).await;
-        }
+        self.tell_many(BUSY, flood).await;
         let stop = CancellationToken::new();
         let mut sending = JoinSet::new();
         sending.spawn(Arc::clone(&self.emitter).run(stop.clone()));
@@ -140,7 +147,7 @@ impl Bench {
         let began = self.clock.elapsed();
         let mut took = Vec::new();
         for number in 1..=bookings {
-            took.push(self.one(number).await);
+            took.push(self.one(OTHER, number).await);
         }
         let seconds = self.clock.elapsed().saturating_sub(began).as_secs_f64();
         let rows = self.store.connections().await.expect("PostgreSQL answers");
@@ -148,25 +155,55 @@ impl Bench {
         stop.cancel();
         sending.join_all().await;
         let sent = self.google.events(&calendar_of(BUSY)).len();
-        took.sort_unstable();
-        let at = |share: usize| took[(took.len() - 1) * share / 100].as_secs_f64() * 1e3;
         say(&format!(
-            "{name:<24} │ median {:>7.1} ms, 95 % {:>7.1} ms, longest {:>7.1} ms │ of the flood \
-             {sent} sent in {seconds:.1} s, {left} left",
-            at(50),
-            at(95),
-            at(100)
+            "{name:<24} │ {} │ of the flood {sent} sent in {seconds:.1} s, {left} left",
+            spread(&mut took)
         ));
         assert!(flood == 0 || left > 0, "the flood has ended before: ask for a greater one");
         self.google.stop().await;
     }
 
-    /// Tells of one booking, and waits until it is in its calendar.
-    async fn one(&mut self, number: usize) -> Duration {
+    /// Connects a provider that has so many bookings, and tells of new ones while it is being filled.
+    async fn fill(&mut self, upcoming: usize, bookings: usize) {
+        self.tell_many(LATE, upcoming).await;
+        let new = connection(LATE, &self.google.base_url());
         let began = self.clock.elapsed();
-        self.tell(OTHER, 1).await;
+        let put = self.store.put_connection(&new).await.expect("it is connected");
+        let connected = self.clock.elapsed().saturating_sub(began);
+        assert_eq!(put.bookings_due, upcoming as u64);
+        let stop = CancellationToken::new();
+        let mut sending = JoinSet::new();
+        sending.spawn(Arc::clone(&self.emitter).run(stop.clone()));
+        while self.google.events(&calendar_of(LATE)).is_empty() {
+            tokio::time::sleep(LOOK).await;
+        }
+        let began = self.clock.elapsed();
+        let mut took = Vec::new();
+        for number in 1..=bookings {
+            took.push(self.one(LATE, number).await);
+        }
+        let seconds = self.clock.elapsed().saturating_sub(began).as_secs_f64();
+        let left = self.store.fills().await.expect("PostgreSQL answers").left;
+        stop.cancel();
+        sending.join_all().await;
+        say(&format!(
+            "its own fill             │ {} │ connected in {:.2} s, filled with {} in {seconds:.1} s, \
+             {left} left",
+            spread(&mut took),
+            connected.as_secs_f64(),
+            i64::try_from(upcoming).expect("few") - left,
+        ));
+        assert!(left > 0, "the fill has ended before: ask for a greater one");
+        self.google.stop().await;
+    }
+
+    /// Tells of one booking, and waits until it is in its calendar, as the so many-th of its kind.
+    async fn one(&mut self, provider: u128, number: usize) -> Duration {
+        let began = self.clock.elapsed();
+        self.tell_as(FRESH, provider, 1).await;
+        let calendar = calendar_of(provider);
         let is_there = async {
-            while self.google.events(&calendar_of(OTHER)).len() < number {
+            while self.fresh(&calendar) < number {
                 tokio::time::sleep(LOOK).await;
             }
         };
@@ -174,10 +211,23 @@ impl Bench {
         self.clock.elapsed().saturating_sub(began)
     }
 
+    /// How many events of bookings that were told of one by one a calendar holds.
+    fn fresh(&self, calendar: &str) -> usize {
+        let events = self.google.events(calendar);
+        events.iter().filter(|event| event.summary.contains(FRESH)).count()
+    }
+
+    async fn tell_many(&mut self, provider: u128, count: usize) {
+        for chunk in 0..count.div_ceil(BATCH) {
+            self.tell_as("Massage", provider, BATCH.min(count - chunk * BATCH)).await;
+        }
+    }
+
     /// Has so many new bookings of a provider folded.
-    async fn tell(&mut self, provider: u128, count: usize) {
+    async fn tell_as(&mut self, service: &str, provider: u128, count: usize) {
         let first = self.offset;
-        let records: Vec<_> = (first..).take(count).map(|at| record(at, provider)).collect();
+        let records: Vec<_> =
+            (first..).take(count).map(|at| record(at, service, provider)).collect();
         self.offset = first + i64::try_from(records.len()).expect("few");
         let taken = self.pipeline.take(&self.place, records, &CancellationToken::new()).await;
         assert_eq!(taken, Taken::To(self.offset));
@@ -235,7 +285,15 @@ fn rules() -> Rules {
     }
 }
 
-fn record(offset: i64, provider: u128) -> RawRecord {
+/// The middle, nearly the end and the end of what took so long.
+fn spread(took: &mut [Duration]) -> String {
+    took.sort_unstable();
+    let at = |share: usize| took[(took.len() - 1) * share / 100].as_secs_f64() * 1e3;
+    let (median, most, longest) = (at(50), at(95), at(100));
+    format!("median {median:>7.1} ms, 95 % {most:>7.1} ms, longest {longest:>7.1} ms")
+}
+
+fn record(offset: i64, service: &str, provider: u128) -> RawRecord {
     let name = format!("bk-{offset}");
     let start = beginning() + TimeDelta::hours(24 + offset % 8_000);
     let details = Details {
@@ -243,7 +301,7 @@ fn record(offset: i64, provider: u128) -> RawRecord {
         start,
         end: start + TimeDelta::hours(1),
         zone: chrono_tz::Tz::Europe__Berlin,
-        service_name: "Massage".to_owned(),
+        service_name: service.to_owned(),
         title: None,
         description: Some("Please come five minutes early.".to_owned()),
         location: Some("Room 1".to_owned()),

@@ -20,6 +20,20 @@ mod resealing;
 
 mod importing;
 
+mod site;
+
+mod linked;
+
+mod relinked;
+
+mod followed;
+
+mod connecting;
+
+mod by_device;
+
+mod delegated;
+
 /// The facts about every provider that grants access.
 macro_rules! every_fact {
     ($make:ident) => {
@@ -38,6 +52,31 @@ macro_rules! every_fact {
                 a_renewed_refresh_token_is_kept_over_a_restart,
                 a_worker_that_dies_before_new_access_is_stored_costs_a_moment,
                 two_workers_renew_once,
+            ]
+        );
+        facts!(
+            $make,
+            accounts,
+            linked,
+            [
+                who_follows_a_link_has_a_connected_calendar,
+                what_one_browser_began_no_other_ends,
+                who_says_no_is_sent_back_and_nothing_is_stored,
+                a_scope_that_was_not_granted_is_named,
+                a_calendar_that_can_only_be_read_is_neither_offered_nor_taken,
+                a_parked_connection_is_opened_again_by_its_own_account_alone,
+                a_link_is_given_to_the_booking_application_alone_and_only_if_it_can_be_followed,
+                what_is_no_link_of_ours_leads_nowhere,
+            ]
+        );
+        facts!(
+            $make,
+            accounts,
+            relinked,
+            [
+                who_opens_a_connection_again_takes_nobodys_bookings,
+                a_calendar_that_is_gone_is_not_opened_again,
+                what_was_removed_is_not_brought_back_by_a_link_from_before,
             ]
         );
         facts!(
@@ -76,17 +115,34 @@ macro_rules! every_fact {
     };
 }
 
+/// The facts about Google alone.
+macro_rules! every_google_fact {
+    ($make:ident) => {
+        facts!($make, accounts, relinked, [what_was_connected_as_primary_keeps_that_name]);
+    };
+}
+
 mod google {
     mod embedded {
         use crate::end_to_end::world::embedded as make;
 
         every_fact!(make);
+        mod named {
+            use super::make;
+
+            every_google_fact!(make);
+        }
     }
 
     mod real {
         use crate::end_to_end::world::real as make;
 
         every_fact!(make);
+        mod named {
+            use super::make;
+
+            every_google_fact!(make);
+        }
     }
 }
 

@@ -26,43 +26,26 @@ pub(crate) mod wire;
 
 pub(crate) mod story;
 
-mod answers;
-
-mod folding;
-
-mod places;
-
-mod shown;
-
-mod refusals;
-
-mod recovery;
-
-mod graph;
-
-mod mailbox;
-
-mod gates;
-
-mod asked;
-
-mod scenarios;
-
-mod quirks;
-
 mod adoption;
-
-mod repair;
-
-mod kept;
-
-mod limits;
-
+mod answers;
+mod asked;
 mod broken;
-
+mod filling;
+mod folding;
+mod gates;
+mod graph;
+mod kept;
 mod laws;
-
+mod limits;
+mod mailbox;
+mod places;
+mod quirks;
+mod recovery;
+mod refusals;
+mod repair;
+mod scenarios;
 mod service;
+mod shown;
 
 #[macro_use]
 mod front;
@@ -179,6 +162,15 @@ macro_rules! every_sweep_fact {
         facts!(
             $make,
             end_to_end,
+            filling,
+            [
+                a_connection_is_filled_with_the_upcoming_bookings_once,
+                a_booking_made_meanwhile_goes_before_the_fill,
+            ]
+        );
+        facts!(
+            $make,
+            end_to_end,
             repair,
             [
                 an_event_deleted_by_hand_is_reported_and_left,
@@ -248,6 +240,7 @@ macro_rules! every_other_fact {
             limits,
             [
                 a_connection_is_asked_no_faster_than_its_limit,
+                a_booking_that_follows_another_is_sent_at_once,
                 all_workers_share_one_budget,
                 what_no_budget_is_left_for_is_sent_later,
                 one_tenants_flood_is_nobody_elses_wait,

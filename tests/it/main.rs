@@ -29,6 +29,8 @@ mod odd_answers;
 
 mod wait;
 
+mod leash;
+
 mod process;
 
 mod broker;

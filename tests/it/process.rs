@@ -8,15 +8,17 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::NamedTempFile;
 use tokio::process::{Child, Command};
 
+use crate::leash::Leash;
 use crate::settings::{KEY, ON_THIS_MACHINE};
 use crate::wait::{PATIENCE, found};
 
 /// So many lines of a log are shown where something failed.
 const LOG_LINES_MAX: usize = 12;
 
-/// A worker; killed when it is dropped.
+/// A worker; killed when it is dropped, and when the test's own process ends, however it does.
 pub(crate) struct Worker {
     child: Child,
+    _leash: Leash,
     log: NamedTempFile,
 }
 
@@ -36,7 +38,8 @@ impl Worker {
             .kill_on_drop(true)
             .spawn()
             .expect("the program starts");
-        Self { child, log }
+        let leash = Leash::of(child.id());
+        Self { child, _leash: leash, log }
     }
 
     /// What it has logged so far. It may have been ended in the midst of a character.

@@ -12,6 +12,7 @@ use calendar_sync::emulator::recording::DIRECTORY_VARIABLE;
 use serde_json::{Value, json};
 use sqlx::{Column as _, Connection as _, PgConnection, Row as _, SqliteConnection};
 
+use crate::leash::Leash;
 use crate::services;
 use crate::settings::text;
 use crate::store_contract::postgres::Database;
@@ -23,6 +24,7 @@ const LOOKS_MAX: u32 = 1_200;
 /// `calendar-sync dev`, and what it says.
 struct Dev {
     child: Child,
+    _leash: Leash,
     out: Arc<Mutex<String>>,
     log: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
@@ -57,7 +59,15 @@ impl Dev {
             .expect("dev starts");
         let (out, out_reader) = gather(child.stdout.take().expect("a pipe"));
         let (log, log_reader) = gather(child.stderr.take().expect("a pipe"));
-        let dev = Self { child, out, log, readers: vec![out_reader, log_reader], postgres };
+        let leash = Leash::of(child.id());
+        let dev = Self {
+            child,
+            _leash: leash,
+            out,
+            log,
+            readers: vec![out_reader, log_reader],
+            postgres,
+        };
         dev.until("it is ready", || dev.said().contains("# Ready.").then_some(()));
         dev
     }

@@ -112,6 +112,10 @@ macro_rules! every_fact {
                 what_another_took_meanwhile_is_not_asked_for_twice,
                 what_waited_for_a_removed_connection_is_due_as_it_is_now,
                 an_unknown_connection_cannot_be_removed,
+                a_fill_is_seen_until_it_is_done,
+                what_an_event_asks_for_goes_before_a_fill,
+                what_stands_already_is_not_filled_again,
+                a_removal_forgets_its_fill,
             ]
         );
         facts!(
@@ -142,6 +146,8 @@ macro_rules! every_fact {
                 a_lease_that_ran_out_is_taken_by_another,
                 a_lease_that_ran_out_cannot_stamp_until_it_is_renewed,
                 a_released_lane_rests,
+                a_pace_is_kept_with_its_lane,
+                only_the_holder_reads_and_leaves_a_pace,
                 lanes_take_turns,
                 the_gate_decides_what_is_leased_and_counted,
                 a_calendar_that_does_not_answer_is_no_backlog,

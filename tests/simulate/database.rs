@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease,
+    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
     LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
     Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
@@ -332,14 +332,23 @@ impl Store for Database {
         self.call("renew", async |store| store.renew(lane, lease).await, seen).await
     }
 
-    async fn release(&self, lane: &LaneLease, rest: Duration) -> Result<Fenced> {
+    async fn pace(&self, lane: &LaneLease) -> Result<Option<Duration>> {
+        self.call("pace", async |store| store.pace(lane).await, |_| ()).await
+    }
+
+    async fn release(
+        &self,
+        lane: &LaneLease,
+        rest: Duration,
+        ahead: Option<Duration>,
+    ) -> Result<Fenced> {
         let seen = |done: &Fenced| {
             self.lane_write("release", lane, *done);
             if *done == Fenced::Written {
                 self.world.audit().released(lane);
             }
         };
-        self.call("release", async |store| store.release(lane, rest).await, seen).await
+        self.call("release", async |store| store.release(lane, rest, ahead).await, seen).await
     }
 
     async fn take_over(&self, lane: &LaneLease, verify_after: Duration) -> Result<Taken> {
@@ -452,6 +461,10 @@ impl Store for Database {
 
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {
         self.call("backlog", async |store| store.backlog(gate, limit).await, |_| {}).await
+    }
+
+    async fn fills(&self) -> Result<Fills> {
+        self.call("fills", async |store| store.fills().await, |_| ()).await
     }
 
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {

@@ -55,7 +55,7 @@ pub const ALL: &[Regression] = &[
         reaches: Some("verified: differs"),
     },
     Regression {
-        seed: 114,
+        seed: 228,
         taught: "an event that was found gone, and that nobody wanted any more, kept its host busy \
                  in the booking application's table",
         without: "tests/simulate/store/record.rs, find, Finding::Gone: without `cancelled`",

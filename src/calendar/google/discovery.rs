@@ -1,16 +1,15 @@
 //! The calendars of an account: `calendarList.list`.
 
-use reqwest::Method;
 use serde::Deserialize;
 use url::Url;
 
 use super::refusal;
 use crate::calendar::Credentials;
-use crate::calendar::discovery::{ListError, ListedCalendar, Page, address, walk};
-use crate::calendar::http::{Http, Request};
+use crate::calendar::discovery::{Asked, ListError, ListedCalendar, Page, address, walk};
+use crate::calendar::http::Http;
 
 const PAGE_LEN_MAX: &str = "250";
-const FIELDS: &str = "nextPageToken,items(id,summary,summaryOverride,accessRole)";
+const FIELDS: &str = "nextPageToken,items(id,summary,summaryOverride,accessRole,primary)";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,6 +26,7 @@ struct Entry {
     /// What the account itself calls it.
     summary_override: Option<String>,
     access_role: String,
+    primary: Option<bool>,
 }
 
 /// Lists them, with a token that may see the list (the scope `calendar.calendarlist.readonly`, or one
@@ -38,12 +38,8 @@ pub async fn discover(
 ) -> Result<Vec<ListedCalendar>, ListError> {
     let mut list = address(base_url, &["users", "me", "calendarList"])?;
     list.query_pairs_mut().append_pair("maxResults", PAGE_LEN_MAX).append_pair("fields", FIELDS);
-    let ask = async |url| {
-        let credentials = Some(credentials);
-        let request = Request { method: Method::GET, url, credentials, headers: vec![], body: &[] };
-        http.exchange(request).await.whole()
-    };
-    walk(list.clone(), ask, |body| page(body, &list), refusal).await
+    let asked = Asked { http, credentials, header: None };
+    walk(list.clone(), asked, |body| page(body, &list), refusal).await
 }
 
 fn page(body: &[u8], list: &Url) -> Option<Page> {
@@ -61,6 +57,7 @@ impl Entry {
     fn calendar(self) -> Option<ListedCalendar> {
         let is_writable = matches!(&*self.access_role, "writer" | "owner");
         let name = self.summary_override.or(self.summary);
-        ListedCalendar::new(self.id, name.as_deref(), is_writable)
+        let listed = ListedCalendar::new(self.id, name.as_deref(), is_writable)?;
+        Some(ListedCalendar { is_primary: self.primary == Some(true), ..listed })
     }
 }

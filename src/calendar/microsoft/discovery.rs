@@ -1,13 +1,12 @@
 //! The calendars of a mailbox: `GET …/calendars`.
 
-use reqwest::Method;
 use serde::Deserialize;
 use url::Url;
 
 use super::{IMMUTABLE_IDS, PREFER, encoded, refusal};
 use crate::calendar::Credentials;
-use crate::calendar::discovery::{ListError, ListedCalendar, Page, address, walk};
-use crate::calendar::http::{Http, Request};
+use crate::calendar::discovery::{Asked, ListError, ListedCalendar, Page, address, walk};
+use crate::calendar::http::Http;
 
 const PAGE_LEN_MAX: &str = "100";
 const SELECTED: &str = "id,name,canEdit";
@@ -35,13 +34,8 @@ pub async fn discover(
 ) -> Result<Vec<ListedCalendar>, ListError> {
     let mut first = address(base_url, &["calendars"])?;
     first.set_query(Some(&encoded(&[("$select", SELECTED), ("$top", PAGE_LEN_MAX)])));
-    let ask = async |url| {
-        let credentials = Some(credentials);
-        let headers = vec![(PREFER, IMMUTABLE_IDS.to_owned())];
-        let request = Request { method: Method::GET, url, credentials, headers, body: &[] };
-        http.exchange(request).await.whole()
-    };
-    walk(first.clone(), ask, |body| page(body, &first), refusal).await
+    let asked = Asked { http, credentials, header: Some((PREFER, IMMUTABLE_IDS)) };
+    walk(first.clone(), asked, |body| page(body, &first), refusal).await
 }
 
 /// A link to a page elsewhere is none: the token would go with it.

@@ -1,8 +1,8 @@
 //! Google Calendar API v3, as far as a calendar of bookings needs it.
 //!
 //! Served: `events` insert, get, update, patch, delete and list; `calendars` get; `calendarList`
-//! list; and the token endpoint, to renew access. Not there: import, batch, watch, recurrence (`recurrence` is kept as it is sent,
-//! and not expanded), notification mail. Google's reference and guides say what each does, and
+//! list; and the authorisation server: consent, tokens, service accounts, `userinfo`. Not there: import,
+//! batch, watch, recurrence (`recurrence` is kept as it is sent, and not expanded), notification mail. Google's reference and guides say what each does, and
 //! [`Switches`] holds every point on which they, or the reports about the service, disagree.
 //!
 //! A token is looked at when a call takes effect, not when it arrives: a delayed call whose token
@@ -34,7 +34,7 @@ use self::state::State;
 use super::call_log::Calls;
 use super::faults::{Ordered, Rule};
 use super::life::{Bounds, Running};
-use super::oauth::OauthSwitches;
+use super::oauth::{OauthSwitches, Person};
 use super::throttle::Limits;
 use super::tokens::Access;
 use crate::clock::Clock;
@@ -112,20 +112,20 @@ impl GoogleEmulator {
     /// for it. Also a further token for an account that is there.
     pub fn add_account(&self, token: &str, account: &str) {
         self.0.core.state().add_account(account);
-        self.set_token(token, account, Access::Full);
+        self.set_token(token, account, Access::full());
     }
 
     /// Adds a token with which an account's calendars can be read, and no more (L28).
     pub fn add_read_only_token(&self, token: &str, account: &str) {
         self.0.core.state().add_account(account);
-        self.set_token(token, account, Access::ReadOnly);
+        self.set_token(token, account, Access::read_only());
     }
 
     /// Adds a token with which an account's events can be read and written, and no calendar as
     /// such: the scope `calendar.events`.
     pub fn add_events_token(&self, token: &str, account: &str) {
         self.0.core.state().add_account(account);
-        self.set_token(token, account, Access::Events);
+        self.set_token(token, account, Access::events());
     }
 
     fn set_token(&self, token: &str, account: &str, access: Access) {
@@ -149,10 +149,64 @@ impl GoogleEmulator {
         state.oauth.revoke_all_of(account);
     }
 
-    /// Adds a client to the token endpoint, or says its secret anew; without one it is a public
-    /// client.
+    /// The authorisation endpoint, to which browsers are sent.
+    pub fn auth_url(&self) -> String {
+        format!("http://{}{}", self.0.address, routes::AUTHORIZE)
+    }
+
+    /// Where an account says who it is, to whom has a token with `openid`.
+    pub fn user_info_url(&self) -> String {
+        format!("http://{}{}", self.0.address, routes::USER_INFO)
+    }
+
+    /// Adds a client, or says its secret anew; without one it is a public client.
     pub fn set_client(&self, id: &str, secret: Option<&str>) {
-        self.0.core.state().oauth.set_client(id, secret);
+        self.0.core.state().oauth.clients.set(id, secret);
+    }
+
+    /// A client may have people sent back to this address, letter by letter.
+    pub fn add_redirect(&self, client: &str, uri: &str) {
+        self.0.core.state().oauth.clients.add_redirect(client, uri);
+    }
+
+    /// A client is one of the kind "Desktop app": people may be sent back to any port of
+    /// `127.0.0.1` and `[::1]`, and there is a refresh token each time.
+    pub fn set_desktop_client(&self, client: &str) {
+        self.0.core.state().oauth.clients.set_desktop(client);
+    }
+
+    /// Who sits at the browser from now on, and what they say; `None`: nobody, and there is a page
+    /// to sign in.
+    pub fn seat(&self, person: Option<Person>) {
+        self.0.core.state().oauth.person = person;
+    }
+
+    /// Says an account's immutable id, `sub`; else it is made up of its name.
+    pub fn set_subject(&self, account: &str, subject: &str) {
+        self.0.core.state().oauth.set_subject(account, subject);
+    }
+
+    /// An account's immutable id.
+    pub fn subject_of(&self, account: &str) -> String {
+        self.0.core.state().oauth.subject_of(account)
+    }
+
+    /// Makes a key of a service account, which is made if it is not there, and answers the file that
+    /// Google lets one download, once.
+    pub fn make_service_account_key(&self, address: &str) -> String {
+        let token_url = self.token_url();
+        self.0.core.state().oauth.make_key(address, &token_url)
+    }
+
+    /// Deletes all keys of a service account. `false`: it is unknown.
+    pub fn delete_service_account_keys(&self, address: &str) -> bool {
+        self.0.core.state().oauth.delete_keys(address)
+    }
+
+    /// The organisation's administrator lets a service account act as any of its users, for these
+    /// scopes and no others ("domain-wide delegation"). `false`: it is unknown.
+    pub fn delegate(&self, address: &str, scopes: &[&str]) -> bool {
+        self.0.core.state().oauth.delegate(address, scopes)
     }
 
     /// An account has granted a client everything, renewed by this refresh token.

@@ -10,15 +10,21 @@ use super::state::State;
 use crate::emulator::call_log::Verb;
 use crate::emulator::faults::Refusal;
 use crate::emulator::life::{Api, Applied, Asked, Request, Turn, decode};
-use crate::emulator::oauth::{Dialect, Oauth};
+use crate::emulator::oauth::{Dialect, GOOGLE_TOKEN, Oauth, Posted};
 use crate::emulator::reply::Reply;
 use crate::emulator::throttle::Over;
 
 /// Where the API begins.
 pub(super) const ROOT: &str = "/calendar/v3";
 
-/// Where access is renewed: at a host of its own, in truth.
-pub(super) const TOKEN: &str = "/token";
+/// Where a person's browser asks for access: at a host of its own, in truth, as the two that follow.
+pub(super) const AUTHORIZE: &str = "/o/oauth2/v2/auth";
+
+/// Where access is got and renewed.
+pub(super) const TOKEN: &str = GOOGLE_TOKEN;
+
+/// Where the account says who it is (`OpenID` Connect Core §5.3).
+pub(super) const USER_INFO: &str = "/v1/userinfo";
 
 /// What a method and a path mean.
 pub(super) struct Route {
@@ -52,7 +58,7 @@ impl Api for State {
     }
 
     fn is_published(route: &Route) -> bool {
-        route.verb != Verb::Token
+        !matches!(route.verb, Verb::Token | Verb::Authorize | Verb::Account)
     }
 
     fn asked(&self, request: &ApiRequest, now: DateTime<Utc>) -> Asked {
@@ -66,15 +72,32 @@ impl Api for State {
     }
 
     fn apply(&mut self, request: &ApiRequest, turn: Turn) -> Applied {
-        if request.route.verb == Verb::Token {
-            let posted = (&request.headers, request.body.as_ref());
-            return Applied::nothing(self.oauth.answer(None, posted, &mut self.tokens, turn));
+        match request.route.verb {
+            Verb::Authorize => {
+                Applied::nothing(self.oauth.authorize(None, &request.query, turn.now))
+            }
+            Verb::Token => {
+                let origin = request.origin();
+                let posted = Posted::new(None, &origin, &request.headers, request.body.as_ref());
+                Applied::nothing(self.oauth.answer(&posted, &mut self.tokens, turn))
+            }
+            Verb::Insert
+            | Verb::Get
+            | Verb::Update
+            | Verb::Patch
+            | Verb::Delete
+            | Verb::List
+            | Verb::CalendarGet
+            | Verb::CalendarList
+            | Verb::Changes
+            | Verb::Account
+            | Verb::DeviceCode
+            | Verb::Other => self.apply_at(request, turn.now),
         }
-        self.apply_at(request, turn.now)
     }
 
     fn refuse(request: &ApiRequest, refusal: &Refusal, turn: Turn) -> Reply {
-        if request.route.verb == Verb::Token {
+        if matches!(request.route.verb, Verb::Token | Verb::Authorize) {
             return Oauth::refuse(Dialect::Google, refusal, turn);
         }
         errors::refusal(refusal)
@@ -89,6 +112,11 @@ impl Api for State {
 fn route(method: &Method, path: &str) -> (Verb, Option<String>, Option<String>) {
     if *method == Method::POST && path == TOKEN {
         return (Verb::Token, None, None);
+    }
+    match path {
+        AUTHORIZE if *method == Method::GET => return (Verb::Authorize, None, None),
+        USER_INFO if *method == Method::GET => return (Verb::Account, None, None),
+        _ => {}
     }
     let segments: Option<Vec<String>> = path
         .strip_prefix(ROOT)

@@ -195,6 +195,7 @@ impl State {
 
     pub(super) fn add_account(&mut self, account: &str) {
         self.accounts.insert(account.to_owned());
+        self.oauth.add_user(account);
         self.add_calendar(account, account);
     }
 

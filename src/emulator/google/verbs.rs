@@ -12,7 +12,7 @@ use super::state::{Calendar, Collisions, LowerSequence, Stamp, State, TombstoneU
 use crate::emulator::call_log::{Effect, Verb};
 use crate::emulator::life::Applied;
 use crate::emulator::reply::Reply;
-use crate::emulator::tokens::Access;
+use crate::emulator::tokens::Power;
 
 /// Taken on single events, and without a meaning here. A partial answer (`fields`) is whole.
 const IGNORED: [&str; 12] = [
@@ -42,30 +42,33 @@ impl State {
 
     fn try_apply(&mut self, request: &ApiRequest, now: DateTime<Utc>) -> Result<Applied, ApiError> {
         let token = self.tokens.authenticate(request.header(AUTHORIZATION), now)?;
-        let (account, access) = (token.account.clone(), token.access);
+        let (account, access) = (token.account.clone(), token.access.clone());
         let Some(body) = &request.body else {
             return Err(ApiError::body_too_large());
         };
-        // Which scopes each method accepts: the discovery document.
-        let allowed = match request.route.verb {
-            Verb::CalendarList | Verb::CalendarGet => {
-                matches!(access, Access::Full | Access::ReadOnly)
-            }
-            Verb::Insert | Verb::Update | Verb::Patch | Verb::Delete => {
-                matches!(access, Access::Full | Access::Events)
-            }
-            Verb::List | Verb::Get => access != Access::Elsewhere,
-            Verb::Other | Verb::Changes | Verb::Account | Verb::Token => true,
-        };
         let name = request.route.calendar.as_deref().unwrap_or_default();
         let id = request.route.event.as_deref().unwrap_or_default();
-        match request.route.verb {
-            // These are other providers', and the token endpoint's.
-            Verb::Other | Verb::Changes | Verb::Account | Verb::Token => {
+        // Which scopes each method accepts: the discovery document.
+        let needed = match request.route.verb {
+            Verb::CalendarList => Power::ListCalendars,
+            Verb::CalendarGet => Power::ReadCalendar,
+            Verb::List | Verb::Get => Power::ReadEvents,
+            Verb::Insert | Verb::Update | Verb::Patch | Verb::Delete => Power::WriteEvents,
+            Verb::Account => Power::KnowUser,
+            // These are other providers', and the authorisation server's.
+            Verb::Other | Verb::Changes | Verb::Authorize | Verb::DeviceCode | Verb::Token => {
                 return Err(ApiError::not_found());
             }
-            Verb::CalendarList | Verb::CalendarGet | Verb::List | Verb::Get if !allowed => {
-                return Err(ApiError::insufficient_scopes());
+        };
+        let allowed = access.opens(needed);
+        let is_write = needed == Power::WriteEvents;
+        if !allowed && !is_write {
+            return Err(ApiError::insufficient_scopes());
+        }
+        match request.route.verb {
+            Verb::Account => {
+                let known = self.oauth.user_info(&account);
+                return Ok(Applied::nothing(resource(known)));
             }
             Verb::CalendarList => {
                 return self.list_calendars(&account, &request.query).map(Applied::nothing);
@@ -79,7 +82,16 @@ impl State {
                 let calendar = self.calendar(&account, name)?;
                 return query::list(calendar, &request.query, &switches, now).map(Applied::nothing);
             }
-            Verb::Get | Verb::Insert | Verb::Update | Verb::Patch | Verb::Delete => {}
+            Verb::Get
+            | Verb::Insert
+            | Verb::Update
+            | Verb::Patch
+            | Verb::Delete
+            | Verb::Other
+            | Verb::Changes
+            | Verb::Authorize
+            | Verb::DeviceCode
+            | Verb::Token => {}
         }
         let stamp = self.stamp(now);
         let is_writable = self.calendar(&account, name)?.is_writable;

@@ -2,8 +2,9 @@
 //!
 //! Served, under `/me` and `/users/{id}`: the user, `calendars` list and get, `calendar`; `events`
 //! list, create, get, update and delete, in a calendar and in the mailbox; `calendarView` and its
-//! `delta`; and the token endpoint, to renew access. Not there: `$batch`, subscriptions, meetings (`cancel`, responses, mail),
-//! recurrence (`recurrence` is kept as it is sent, and not expanded), attachments. Microsoft's
+//! `delta`; and the authorisation server: consent, device codes, tokens. Not there: `$batch`,
+//! subscriptions, meetings (`cancel`, responses, mail), recurrence (`recurrence` is kept as it is sent,
+//! and not expanded), attachments. Microsoft's
 //! reference says what each does, and [`Switches`] holds every point on which it, or the reports
 //! about the service, disagree.
 //!
@@ -56,7 +57,7 @@ use self::state::State;
 use super::call_log::Calls;
 use super::faults::{Ordered, Rule};
 use super::life::{Bounds, Running};
-use super::oauth::OauthSwitches;
+use super::oauth::{OauthSwitches, Person};
 use super::throttle::{Limits, Quota};
 use super::tokens::Access;
 use crate::calendar::zone::windows as zones;
@@ -144,18 +145,18 @@ impl MicrosoftEmulator {
     /// Adds an account with its default calendar, whose id is returned, and a token for it. Also a
     /// further token for an account that is there.
     pub fn add_account(&self, token: &str, account: &str) -> String {
-        self.add_token(token, account, Access::Full)
+        self.add_token(token, account, Access::full())
     }
 
     /// Adds a token with which an account's calendars can be read, and no more (L28): the scope
     /// `Calendars.Read`.
     pub fn add_read_only_token(&self, token: &str, account: &str) -> String {
-        self.add_token(token, account, Access::ReadOnly)
+        self.add_token(token, account, Access::read_only())
     }
 
     /// Adds a token whose scopes say who the user is, and open no calendar: `User.Read`.
     pub fn add_user_token(&self, token: &str, account: &str) -> String {
-        self.add_token(token, account, Access::Elsewhere)
+        self.add_token(token, account, Access::elsewhere())
     }
 
     fn add_token(&self, token: &str, account: &str, access: Access) -> String {
@@ -182,10 +183,42 @@ impl MicrosoftEmulator {
         state.oauth.revoke_all_of(account);
     }
 
-    /// Adds a client to the token endpoint, or says its secret anew; without one it is a public
-    /// client.
+    /// Adds a client, or says its secret anew; without one it is a public client.
     pub fn set_client(&self, id: &str, secret: Option<&str>) {
-        self.0.core.state().oauth.set_client(id, secret);
+        self.0.core.state().oauth.clients.set(id, secret);
+    }
+
+    /// A client may have people sent back to this address: letter by letter, but for the port of
+    /// `http://localhost`.
+    pub fn add_redirect(&self, client: &str, uri: &str) {
+        self.0.core.state().oauth.clients.add_redirect(client, uri);
+    }
+
+    /// Who sits at the browser from now on, and what they say; `None`: nobody, and there is a page
+    /// to sign in.
+    pub fn seat(&self, person: Option<Person>) {
+        self.0.core.state().oauth.person = person;
+    }
+
+    /// Somebody enters a code that a device has shown, and says yes or no. `false`: there is no such
+    /// code, or it was entered before.
+    pub fn enter_user_code(&self, user_code: &str, person: &Person) -> bool {
+        self.0.core.state().oauth.enter(user_code, person)
+    }
+
+    /// The codes that devices have shown and nobody has entered yet, the oldest first.
+    pub fn user_codes(&self) -> Vec<String> {
+        self.0.core.state().oauth.user_codes()
+    }
+
+    /// Says an account's immutable id, `oid`; else it is made up of its name.
+    pub fn set_subject(&self, account: &str, subject: &str) {
+        self.0.core.state().oauth.set_subject(account, subject);
+    }
+
+    /// An account's immutable id.
+    pub fn subject_of(&self, account: &str) -> String {
+        self.0.core.state().oauth.subject_of(account)
     }
 
     /// An account has granted a client everything, renewed by this refresh token.

@@ -1,7 +1,7 @@
 //! From HTTP to a call of Graph.
 
 use axum::http::Method;
-use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::header::AUTHORIZATION;
 use chrono::{DateTime, Utc};
 
 use super::errors::{self, Names};
@@ -9,7 +9,7 @@ use super::state::State;
 use crate::emulator::call_log::Verb;
 use crate::emulator::faults::Refusal;
 use crate::emulator::life::{Api, Applied, Asked, Request, Turn, decode};
-use crate::emulator::oauth::{Dialect, Oauth};
+use crate::emulator::oauth::{Dialect, Oauth, Posted};
 use crate::emulator::reply::Reply;
 use crate::emulator::throttle::Over;
 
@@ -25,8 +25,8 @@ pub(super) enum Place {
     DefaultCalendar,
     /// `/me/calendars/{id}`.
     Calendar(String),
-    /// In none: where access is renewed, at a host of its own, in truth.
-    TokenEndpoint {
+    /// In none: where access is granted and renewed, at a host of its own, in truth.
+    Authority {
         /// Whose users'.
         tenant: String,
     },
@@ -49,13 +49,6 @@ pub(super) struct Route {
 /// A request, read.
 pub(super) type ApiRequest = Request<Route>;
 
-impl ApiRequest {
-    /// What stands before the path in a link.
-    pub(super) fn origin(&self) -> String {
-        format!("http://{}", self.header(HOST).unwrap_or("localhost"))
-    }
-}
-
 impl Api for State {
     type Route = Route;
 
@@ -73,7 +66,7 @@ impl Api for State {
     }
 
     fn is_published(route: &Route) -> bool {
-        route.verb != Verb::Token
+        !is_of_authority(route)
     }
 
     fn asked(&self, request: &ApiRequest, now: DateTime<Utc>) -> Asked {
@@ -87,7 +80,7 @@ impl Api for State {
         let calendar = match (place, found) {
             (Place::Calendar(id), _) => Some(id.clone()),
             (Place::DefaultCalendar, _) => default(),
-            (Place::TokenEndpoint { .. }, _) => None,
+            (Place::Authority { .. }, _) => None,
             (Place::Mailbox, Some(event)) => Some(event.calendar.clone()),
             (Place::Mailbox, None) => match verb {
                 Verb::Insert | Verb::List | Verb::Changes => default(),
@@ -98,6 +91,8 @@ impl Api for State {
                 | Verb::CalendarGet
                 | Verb::CalendarList
                 | Verb::Account
+                | Verb::Authorize
+                | Verb::DeviceCode
                 | Verb::Token
                 | Verb::Other => None,
             },
@@ -108,16 +103,23 @@ impl Api for State {
     }
 
     fn apply(&mut self, request: &ApiRequest, turn: Turn) -> Applied {
-        if let Place::TokenEndpoint { tenant } = &request.route.place {
-            let posted = (&request.headers, request.body.as_ref());
-            let reply = self.oauth.answer(Some(tenant), posted, &mut self.tokens, turn);
-            return Applied::nothing(reply);
+        if let Place::Authority { tenant } = &request.route.place {
+            let (tenant, origin) = (Some(tenant.as_str()), request.origin());
+            let posted = Posted::new(tenant, &origin, &request.headers, request.body.as_ref());
+            let verb = request.route.verb;
+            return Applied::nothing(if verb == Verb::Authorize {
+                self.oauth.authorize(tenant, &request.query, turn.now)
+            } else if verb == Verb::DeviceCode {
+                self.oauth.device_code(&posted, turn)
+            } else {
+                self.oauth.answer(&posted, &mut self.tokens, turn)
+            });
         }
         self.apply_at(request, turn)
     }
 
     fn refuse(request: &ApiRequest, refusal: &Refusal, turn: Turn) -> Reply {
-        if request.route.verb == Verb::Token {
+        if is_of_authority(&request.route) {
             return Oauth::refuse(Dialect::Microsoft, refusal, turn);
         }
         errors::refusal(refusal, Names::of(request, turn))
@@ -133,18 +135,28 @@ impl Api for State {
     }
 }
 
-/// The tenant whose token endpoint it is.
-fn token_endpoint(method: &Method, path: &str) -> Option<String> {
-    let tenant = path.strip_prefix('/')?.strip_suffix("/oauth2/v2.0/token")?;
-    (*method == Method::POST && !tenant.contains('/')).then(|| decode(tenant))?
+fn is_of_authority(route: &Route) -> bool {
+    matches!(route.place, Place::Authority { .. })
+}
+
+/// What is asked of a tenant's authorisation server.
+fn authority(method: &Method, path: &str) -> Option<(Verb, String)> {
+    let (tenant, endpoint) = path.strip_prefix('/')?.split_once("/oauth2/v2.0/")?;
+    let verb = match (method.as_str(), endpoint) {
+        ("GET", "authorize") => Verb::Authorize,
+        ("POST", "devicecode") => Verb::DeviceCode,
+        ("POST", "token") => Verb::Token,
+        _ => return None,
+    };
+    (!tenant.contains('/')).then(|| Some((verb, decode(tenant)?)))?
 }
 
 fn route(method: &Method, path: &str) -> Option<Route> {
-    if let Some(tenant) = token_endpoint(method, path) {
+    if let Some((verb, tenant)) = authority(method, path) {
         return Some(Route {
-            verb: Verb::Token,
+            verb,
             user: None,
-            place: Place::TokenEndpoint { tenant },
+            place: Place::Authority { tenant },
             event: None,
             is_view: false,
             path: path.to_owned(),
@@ -226,13 +238,17 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_posted_to_a_tenants_token_endpoint() {
+    fn a_tenants_authorisation_server_has_three_endpoints() {
         let found = route(&Method::POST, "/contoso.example/oauth2/v2.0/token").unwrap();
-        assert_eq!(found.place, Place::TokenEndpoint { tenant: "contoso.example".to_owned() });
+        assert_eq!(found.place, Place::Authority { tenant: "contoso.example".to_owned() });
         for path in ["/oauth2/v2.0/token", "/a/b/oauth2/v2.0/token", "/a/oauth2/token"] {
             assert_eq!(route(&Method::POST, path), None, "{path}");
         }
         assert_eq!(route(&Method::GET, "/a/oauth2/v2.0/token"), None);
+        assert_eq!(route(&Method::POST, "/a/oauth2/v2.0/authorize"), None);
+        let verb = |method: &Method, path: &str| route(method, path).unwrap().verb;
+        assert_eq!(verb(&Method::GET, "/a/oauth2/v2.0/authorize"), Verb::Authorize);
+        assert_eq!(verb(&Method::POST, "/a/oauth2/v2.0/devicecode"), Verb::DeviceCode);
     }
 
     #[test]

@@ -244,6 +244,7 @@ impl State {
 
     /// Adds a mailbox, unless it is there; and says the id of its default calendar.
     pub(super) fn add_account(&mut self, account: &str) -> String {
+        self.oauth.add_user(account);
         let new = || Mailbox::new(account, self.events_max);
         let mailbox = self.mailboxes.entry(account.to_owned()).or_insert_with(new);
         mailbox.default_calendar.clone()

@@ -18,7 +18,7 @@ use super::switches::{AfterDelete, DuplicateStatus, SecondDelete};
 use crate::emulator::call_log::{Effect, Verb};
 use crate::emulator::life::{Api as _, Applied, Turn};
 use crate::emulator::reply::Reply;
-use crate::emulator::tokens::Access;
+use crate::emulator::tokens::Power;
 
 /// A call that may do what it asks for.
 struct Granted<'a> {
@@ -36,7 +36,7 @@ impl Granted<'_> {
         let id = match &self.request.route.place {
             Place::Mailbox | Place::DefaultCalendar => &mailbox.default_calendar,
             Place::Calendar(id) => id,
-            Place::TokenEndpoint { .. } => return Err(ApiError::not_found()),
+            Place::Authority { .. } => return Err(ApiError::not_found()),
         };
         match mailbox.calendars.get(id) {
             Some(calendar) => Ok(&calendar.id),
@@ -133,7 +133,7 @@ impl State {
             | Verb::CalendarList
             | Verb::Account => Applied::nothing(self.read(&granted)?),
             // No route leads to a replacement.
-            Verb::Other | Verb::Update | Verb::Token => {
+            Verb::Other | Verb::Update | Verb::Token | Verb::Authorize | Verb::DeviceCode => {
                 return Err(ApiError::bad_request("Resource not found for the segment."));
             }
         };
@@ -144,15 +144,17 @@ impl State {
     /// The account of the mailbox that the path names, if the token opens it for this verb.
     fn allow(&self, request: &ApiRequest, now: DateTime<Utc>) -> Result<String, ApiError> {
         let token = self.tokens.authenticate(request.header(AUTHORIZATION), now)?;
-        let is_allowed = match request.route.verb {
-            Verb::Insert | Verb::Update | Verb::Patch | Verb::Delete => {
-                matches!(token.access, Access::Full | Access::Events)
+        let needed = match request.route.verb {
+            Verb::Insert | Verb::Update | Verb::Patch | Verb::Delete => Power::WriteEvents,
+            Verb::Get | Verb::List | Verb::Changes => Power::ReadEvents,
+            Verb::CalendarGet => Power::ReadCalendar,
+            Verb::CalendarList => Power::ListCalendars,
+            Verb::Account => Power::KnowUser,
+            Verb::Authorize | Verb::DeviceCode | Verb::Token | Verb::Other => {
+                return Err(ApiError::bad_request("Resource not found for the segment."));
             }
-            Verb::Get | Verb::List | Verb::Changes | Verb::CalendarGet | Verb::CalendarList => {
-                token.access != Access::Elsewhere
-            }
-            Verb::Account | Verb::Token | Verb::Other => true,
         };
+        let is_allowed = token.access.opens(needed);
         if !is_allowed {
             return Err(ApiError::access_denied());
         }
@@ -213,6 +215,8 @@ impl State {
             | Verb::Patch
             | Verb::Delete
             | Verb::Token
+            | Verb::Authorize
+            | Verb::DeviceCode
             | Verb::Other => {
                 unreachable!("the caller reads by these verbs alone")
             }

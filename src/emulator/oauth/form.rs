@@ -1,4 +1,4 @@
-//! What is posted to a token endpoint: a form (RFC 6749 §3.2, appendix B).
+//! What is sent to an authorisation server: a form or a query (RFC 6749 §§3.1 and 3.2, appendix B).
 
 use std::collections::BTreeMap;
 
@@ -21,8 +21,13 @@ impl Form {
         let Some(body) = body.filter(|_| kind == "application/x-www-form-urlencoded") else {
             return Err(Refused::NoForm);
         };
+        Self::parse(body)
+    }
+
+    /// Reads a query.
+    pub(super) fn parse(text: &str) -> Result<Self, Refused> {
         let mut parameters = BTreeMap::new();
-        for (name, value) in url::form_urlencoded::parse(body.as_bytes()) {
+        for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
             if parameters.insert(name.to_string(), value.into_owned()).is_some() {
                 return Err(Refused::Twice { name: name.into_owned() });
             }

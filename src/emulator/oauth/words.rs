@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Dialect;
+use super::assertion::Unproven;
 use crate::emulator::faults::Refusal;
 use crate::emulator::life::Turn;
 use crate::emulator::reply::{Content, Reply};
@@ -43,6 +44,58 @@ pub(super) enum Refused {
     Revoked,
     /// More is asked for than was granted.
     Scope,
+    /// There is no such code.
+    UnknownCode,
+    /// It is another client's.
+    AnothersCode,
+    /// It was used before.
+    SpentCode,
+    /// Its time is over.
+    OldCode,
+    /// It was sent to another address.
+    OtherRedirect,
+    /// It was given at another tenant's endpoint.
+    OtherTenant,
+    /// What proves that it was asked for by this client is missing (RFC 7636).
+    NoVerifier,
+    /// It proves nothing.
+    WrongVerifier,
+    /// There is no such device code.
+    UnknownDevice,
+    /// Its time is over.
+    OldDevice,
+    /// Nobody has entered it yet.
+    Pending,
+    /// Nobody has, and it is asked about too often.
+    SlowDown,
+    /// Somebody has said no.
+    Declined,
+    /// An assertion proves nothing, or not enough.
+    Assertion(Unproven),
+}
+
+/// A page for somebody at a browser, who is sent nowhere.
+pub(super) fn page(status: u16, text: &str) -> Reply {
+    let text = html_escape::encode_text(text);
+    Reply::new(status, Content::Html(format!("<html><title>{text}</title></html>")))
+}
+
+/// Nobody knows who asks.
+pub(super) fn unknown_client(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Google => "invalid_client: The OAuth client was not found.",
+        Dialect::Microsoft => "AADSTS700016: Application was not found in the directory.",
+    }
+}
+
+/// Nobody has said that people may be sent there.
+pub(super) fn wrong_redirect(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Google => "redirect_uri_mismatch: You can't sign in to this app",
+        Dialect::Microsoft => {
+            "AADSTS50011: The redirect URI specified in the request does not match the redirect URIs              configured for the application."
+        }
+    }
 }
 
 /// New access.
@@ -117,21 +170,42 @@ fn google(refused: &Refused) -> (u16, &'static str, String) {
         Refused::Missing { name } => {
             (400, "invalid_request", format!("Missing required parameter: {name}"))
         }
-        Refused::GrantType => (400, "unsupported_grant_type", own("Invalid grant_type")),
+        // Google has a device flow of its own, and no scope of a calendar in it.
+        Refused::GrantType
+        | Refused::UnknownDevice
+        | Refused::OldDevice
+        | Refused::Pending
+        | Refused::SlowDown
+        | Refused::Declined => (400, "unsupported_grant_type", own("Invalid grant_type")),
         Refused::NoTenant { .. } => (404, "invalid_request", own("Not Found")),
         Refused::NoClient { .. } => (401, "invalid_client", own("The OAuth client was not found.")),
         Refused::NoSecret => (400, "invalid_request", own("client_secret is missing.")),
         Refused::WrongSecret | Refused::PublicClient => {
             (401, "invalid_client", own("Unauthorized"))
         }
-        Refused::UnknownGrant => (400, "invalid_grant", own("Bad Request")),
+        Refused::UnknownGrant | Refused::SpentCode | Refused::OldCode => {
+            (400, "invalid_grant", own("Bad Request"))
+        }
         Refused::AnothersGrant => (401, "unauthorized_client", own("Unauthorized")),
         Refused::Revoked => (400, "invalid_grant", own("Token has been expired or revoked.")),
         Refused::Scope => (400, "invalid_scope", own("Bad Request")),
+        Refused::UnknownCode | Refused::AnothersCode => {
+            (400, "invalid_grant", own("Malformed auth code."))
+        }
+        Refused::OtherRedirect | Refused::OtherTenant => {
+            (400, "redirect_uri_mismatch", own("Bad Request"))
+        }
+        Refused::NoVerifier => (400, "invalid_grant", own("Missing code verifier.")),
+        Refused::WrongVerifier => (400, "invalid_grant", own("Invalid code verifier.")),
+        Refused::Assertion(unproven) => {
+            let (status, error, description) = unproven.words();
+            (status, error, own(description))
+        }
     }
 }
 
 /// Status, error, number and description.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn microsoft(refused: &Refused) -> (u16, &'static str, u32, String) {
     let own = |text: &str| text.to_owned();
     let missing = |name: &str| {
@@ -175,9 +249,6 @@ fn microsoft(refused: &Refused) -> (u16, &'static str, u32, String) {
                         presented.";
             (401, "invalid_client", 700_025, own(text))
         }
-        Refused::UnknownGrant | Refused::AnothersGrant => {
-            (400, "invalid_grant", 70_000, own("Provided grant is invalid or malformed."))
-        }
         Refused::Revoked => {
             let text = "The provided grant has expired due to it being revoked, a fresh auth token is \
                         needed.";
@@ -185,6 +256,54 @@ fn microsoft(refused: &Refused) -> (u16, &'static str, u32, String) {
         }
         Refused::Scope => {
             (400, "invalid_scope", 70_011, own("The provided value for 'scope' is not valid."))
+        }
+        Refused::UnknownGrant
+        | Refused::AnothersGrant
+        | Refused::UnknownCode
+        | Refused::AnothersCode
+        | Refused::OtherTenant => {
+            (400, "invalid_grant", 70_000, own("Provided grant is invalid or malformed."))
+        }
+        Refused::SpentCode => {
+            let text = "OAuth2 Authorization code was already redeemed, please retry with a new valid \
+                        code or use an existing refresh token.";
+            (400, "invalid_grant", 54_005, own(text))
+        }
+        Refused::OldCode => {
+            let text = "The provided authorization code or refresh token has expired due to \
+                        inactivity.";
+            (400, "invalid_grant", 70_008, own(text))
+        }
+        Refused::OtherRedirect => {
+            let text = "The reply address does not match the reply address provided when requesting \
+                        Authorization code.";
+            (400, "invalid_grant", 500_112, own(text))
+        }
+        Refused::NoVerifier | Refused::WrongVerifier => {
+            let text = "The Code_Verifier does not match the code_challenge supplied in the \
+                        authorization request.";
+            (400, "invalid_grant", 501_481, own(text))
+        }
+        // RFC 8628 §3.5, in Microsoft's words.
+        Refused::Pending => {
+            let text = "OAuth 2.0 device flow error. Authorization is pending. Continue polling.";
+            (400, "authorization_pending", 70_016, own(text))
+        }
+        Refused::SlowDown => {
+            (400, "slow_down", 70_016, own("Authorization is pending. Poll less often."))
+        }
+        Refused::Declined => {
+            let text = "User declined to consent to access the app.";
+            (400, "authorization_declined", 65_004, own(text))
+        }
+        Refused::OldDevice => (400, "expired_token", 70_020, own("This device code has expired.")),
+        Refused::UnknownDevice => {
+            let text = "Bad verification code received from user or client.";
+            (400, "bad_verification_code", 70_018, own(text))
+        }
+        // Such a grant is Google's.
+        Refused::Assertion(_) => {
+            (400, "invalid_grant", 50_013, own("Assertion failed signature validation."))
         }
     }
 }

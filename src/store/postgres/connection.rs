@@ -8,7 +8,8 @@ use uuid::Uuid;
 use super::rows::inconsistent;
 use super::{PostgresStore, failed};
 use crate::store::{
-    ConnectionRow, ConnectionState, CountedConnection, NewConnection, PutConnection, Result,
+    ConnectionRow, ConnectionState, CountedConnection, Fill, Fills, NewConnection, PutConnection,
+    Result,
 };
 
 /// SQL: whether something is due, in flight, open or standing on the connection `c`. An adopted event
@@ -43,6 +44,7 @@ impl PostgresStore {
         }
         if let Some(shown) = &shown {
             self.place(&mut tx, new.id, shown).await?;
+            self.begin_fill(&mut tx, new.id).await?;
         }
         self.awaken(&mut tx, new.id).await?;
         self.at("connection.commit").await;
@@ -232,12 +234,13 @@ impl PostgresStore {
         // Present at the new place; absent where they were placed before (R19). An event that was
         // adopted (`ADOPTED_REVISION`) and shows just this is applied.
         const EFFECTS: &str = "
-            INSERT INTO effects AS e (connection_id, ical_uid, desired_revision, desired_digest)
+            INSERT INTO effects AS e (connection_id, ical_uid, desired_revision, desired_digest,
+                                      filling)
             SELECT * FROM (
-                SELECT $2::uuid AS at, ical_uid, revision, shown_digest FROM bookings
+                SELECT $2::uuid AS at, ical_uid, revision, shown_digest, true FROM bookings
                  WHERE ical_uid = ANY($1)
                 UNION ALL
-                SELECT placed, ical_uid, revision, NULL FROM bookings
+                SELECT placed, ical_uid, revision, NULL, false FROM bookings
                  WHERE ical_uid = ANY($1) AND placed <> $2) AS wanted
              ORDER BY at, ical_uid
             ON CONFLICT (connection_id, ical_uid) DO UPDATE
@@ -246,7 +249,8 @@ impl PostgresStore {
                    applied_revision = CASE
                         WHEN e.applied_revision = -1 AND e.applied_digest = excluded.desired_digest
                         THEN excluded.desired_revision ELSE e.applied_revision END,
-                   dead = false, rejections = 0, updated_at = clock_timestamp()
+                   dead = false, rejections = 0, filling = excluded.filling,
+                   updated_at = clock_timestamp()
              WHERE e.desired_revision <= excluded.desired_revision";
         const PLACE: &str = "
             UPDATE bookings SET placed = $2, version = version + 1, updated_at = clock_timestamp()
@@ -263,13 +267,51 @@ impl PostgresStore {
         Ok(())
     }
 
+    /// What stands already is not to be filled.
+    async fn begin_fill(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        id: ConnectionId,
+    ) -> Result<()> {
+        const STANDING: &str = "
+            UPDATE effects SET filling = false WHERE connection_id = $1 AND filling AND NOT due";
+        const BEGIN: &str = "
+            UPDATE connections c
+               SET fill_total = fill.total,
+                   fill_since = CASE WHEN fill.total > 0 THEN clock_timestamp() END
+              FROM (SELECT count(*) AS total FROM effects
+                     WHERE connection_id = $1 AND filling AND (due OR dead)) AS fill
+             WHERE c.connection_id = $1";
+        for statement in [STANDING, BEGIN] {
+            self.at("connection.fill").await;
+            sqlx::query(statement)
+                .bind(id.0)
+                .execute(&mut **tx)
+                .await
+                .map_err(failed("begin to fill a connection"))?;
+        }
+        Ok(())
+    }
+
+    /// How much is left to fill connections with.
+    pub(super) async fn read_fills(&self) -> Result<Fills> {
+        const FILLS: &str = "
+            SELECT count(DISTINCT connection_id), count(*) FROM effects
+             WHERE filling AND (due OR dead)";
+        let (connections, left) = sqlx::query_as(FILLS)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed("count what is left to fill"))?;
+        Ok(Fills { connections, left })
+    }
+
     pub(super) async fn begin_removal(&self, id: ConnectionId, withdraw: bool) -> Result<bool> {
         const PROVIDER: &str = "SELECT provider_id FROM connections WHERE connection_id = $1";
         const STATE: &str = "
             UPDATE connections
                SET state = $2, sealed = CASE WHEN $2 = 'removed' THEN ''::bytea ELSE sealed END,
                    parked_reason = NULL, renewal_failures = 0, renewal_error = NULL,
-                   updated_at = clock_timestamp()
+                   fill_since = NULL, fill_total = 0, updated_at = clock_timestamp()
              WHERE connection_id = $1 AND state <> 'removed'";
         let failed = failed("remove a connection");
         let mut tx = self.begin("remove a connection").await?;
@@ -335,7 +377,7 @@ impl PostgresStore {
                    desired_digest = CASE WHEN $2 AND EXISTS (
                         SELECT 1 FROM bookings b WHERE b.ical_uid = effects.ical_uid)
                         THEN NULL ELSE desired_digest END,
-                   dead = dead AND NOT $2,
+                   dead = dead AND NOT $2, filling = false,
                    rejections = CASE WHEN $2 THEN 0 ELSE rejections END,
                    not_before = CASE WHEN $2 THEN clock_timestamp() ELSE not_before END,
                    updated_at = clock_timestamp()
@@ -392,6 +434,9 @@ impl PostgresStore {
                    (SELECT count(*) FROM effects e
                      WHERE e.connection_id = c.connection_id AND e.due) AS pending,
                    (SELECT count(*) FROM effects e
+                     WHERE e.connection_id = c.connection_id AND e.filling
+                       AND (e.due OR e.dead)) AS fill_left,
+                   (SELECT count(*) FROM effects e
                      WHERE e.connection_id = c.connection_id
                        AND e.applied_digest IS NOT NULL) AS live,
                    (SELECT e.last_error FROM effects e
@@ -408,7 +453,10 @@ impl PostgresStore {
             let (pending, live) = (row.get("pending"), row.get("live"));
             let (drift, swept) = (row.get("drift"), row.get("swept"));
             let last_error = row.get("last_error");
-            Ok(CountedConnection { connection, pending, live, drift, swept, last_error })
+            let since: Option<chrono::DateTime<chrono::Utc>> = row.get("fill_since");
+            let (total, left) = (row.get("fill_total"), row.get("fill_left"));
+            let fill = since.map(|since| Fill { since, total, left });
+            Ok(CountedConnection { connection, pending, live, drift, swept, last_error, fill })
         };
         rows.iter().map(counted).collect()
     }

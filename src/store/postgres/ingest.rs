@@ -363,7 +363,7 @@ async fn write_effects(tx: &mut Transaction<'static, Postgres>, batch: &Batch) -
                applied_revision = CASE
                     WHEN e.applied_revision = $6 AND e.applied_digest = excluded.desired_digest
                     THEN excluded.desired_revision ELSE e.applied_revision END,
-               dead = false, rejections = 0,
+               dead = false, rejections = 0, filling = false,
                verify_from_generation = CASE WHEN excluded.verify_at IS NULL
                     THEN e.verify_from_generation ELSE 0 END,
                verify_stage = CASE WHEN excluded.verify_at IS NULL THEN e.verify_stage ELSE 0 END,

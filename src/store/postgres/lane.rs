@@ -113,17 +113,38 @@ impl PostgresStore {
         Ok(fenced(done.rows_affected()))
     }
 
-    pub(super) async fn release_lane(&self, lane: &LaneLease, rest: Duration) -> Result<Fenced> {
+    pub(super) async fn read_pace(&self, lane: &LaneLease) -> Result<Option<Duration>> {
+        const PACE: &str = "
+            SELECT COALESCE(extract(epoch FROM paced_until - clock_timestamp())::float8, 0)
+              FROM lanes WHERE connection_id = $1 AND token = $2";
+        let ahead: Option<f64> = sqlx::query_scalar(PACE)
+            .bind(lane.connection.0)
+            .bind(lane.token)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("read a pace"))?;
+        Ok(ahead.map(|ahead| Duration::try_from_secs_f64(ahead).unwrap_or_default()))
+    }
+
+    pub(super) async fn release_lane(
+        &self,
+        lane: &LaneLease,
+        rest: Duration,
+        ahead: Option<Duration>,
+    ) -> Result<Fenced> {
         const RELEASE: &str = "
             UPDATE lanes
                SET token = NULL, leased_until = NULL,
                    rest_until = CASE WHEN $3 > 0
-                                THEN clock_timestamp() + make_interval(secs => $3) END
+                                THEN clock_timestamp() + make_interval(secs => $3) END,
+                   paced_until = CASE WHEN $4::float8 IS NULL THEN paced_until
+                                 ELSE clock_timestamp() + make_interval(secs => $4) END
              WHERE connection_id = $1 AND token = $2";
         let done = sqlx::query(RELEASE)
             .bind(lane.connection.0)
             .bind(lane.token)
             .bind(seconds(rest))
+            .bind(ahead.map(seconds))
             .execute(&self.pool)
             .await
             .map_err(failed("release a lane"))?;
@@ -198,7 +219,8 @@ impl PostgresStore {
     }
 
     pub(super) async fn read_due(&self, lane: &LaneLease, limit: u32) -> Result<Vec<Owed>> {
-        // What is in flight first: it is settled before anything supersedes it (R13). A verification
+        // What is in flight first: it is settled before anything supersedes it (R13). What a connection is
+        // filled with last: nobody has asked for it just now. A verification
         // waits until its row owes nothing: what is owed has its own time (`not_before`), and tells
         // as much of the calendar.
         const DUE: &str = concat!(
@@ -208,22 +230,24 @@ impl PostgresStore {
             row_drift!(),
             " AS drift
               FROM (SELECT ical_uid FROM (
-                        (SELECT ical_uid, (flight_verb IS NULL) AS later, not_before AS at
+                        (SELECT ical_uid, (flight_verb IS NULL) AS later, filling,
+                                not_before AS at
                            FROM effects
                           WHERE connection_id = $1 AND due AND not_before <= clock_timestamp()
-                          ORDER BY later, at LIMIT $2)
+                          ORDER BY (flight_verb IS NULL), filling, not_before LIMIT $2)
                         UNION ALL
-                        (SELECT ical_uid, true, verify_at FROM effects
+                        (SELECT ical_uid, true, false, verify_at FROM effects
                           WHERE connection_id = $1 AND NOT due AND NOT dead
                             AND verify_at <= clock_timestamp()
                           ORDER BY verify_at LIMIT $2)) AS either
-                     GROUP BY ical_uid ORDER BY bool_and(later), min(at) LIMIT $2) AS found
+                     GROUP BY ical_uid
+                     ORDER BY bool_and(later), bool_and(filling), min(at) LIMIT $2) AS found
               JOIN effects e ON e.connection_id = $1 AND e.ical_uid = found.ical_uid
               JOIN bookings b ON b.ical_uid = e.ical_uid
               LEFT JOIN external_calendar_events x
                      ON x.connection_id = e.connection_id AND x.ical_uid = e.ical_uid
                     AND x.generation = e.generation AND x.sync_status <> 'CANCELLED'
-             ORDER BY (e.flight_verb IS NULL), e.not_before, e.ical_uid"
+             ORDER BY (e.flight_verb IS NULL), e.filling, e.not_before, e.ical_uid"
         );
         self.at("due").await;
         let rows = sqlx::query(DUE)

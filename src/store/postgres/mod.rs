@@ -47,7 +47,7 @@ use uuid::Uuid;
 
 use super::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease,
+    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
     LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
     Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
@@ -324,8 +324,16 @@ impl Store for PostgresStore {
     async fn renew(&self, lane: &LaneLease, lease: Duration) -> Result<Fenced> {
         self.within("renew a lease", self.renew_lane(lane, lease)).await
     }
-    async fn release(&self, lane: &LaneLease, rest: Duration) -> Result<Fenced> {
-        self.within("release a lane", self.release_lane(lane, rest)).await
+    async fn pace(&self, lane: &LaneLease) -> Result<Option<Duration>> {
+        self.within("read a pace", self.read_pace(lane)).await
+    }
+    async fn release(
+        &self,
+        lane: &LaneLease,
+        rest: Duration,
+        ahead: Option<Duration>,
+    ) -> Result<Fenced> {
+        self.within("release a lane", self.release_lane(lane, rest, ahead)).await
     }
     async fn take_over(&self, lane: &LaneLease, verify_after: Duration) -> Result<Taken> {
         self.within("take a lane over", self.take_over_flights(lane, verify_after)).await
@@ -387,6 +395,9 @@ impl Store for PostgresStore {
     }
     async fn adopt(&self, connection: ConnectionId, adopted: &[Adopted]) -> Result<Vec<Uuid>> {
         self.within("adopt events", self.adopt_events(connection, adopted)).await
+    }
+    async fn fills(&self) -> Result<Fills> {
+        self.within("count what is left to fill", self.read_fills()).await
     }
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {
         self.within("end a booking's waiting", self.hasten_booking(booking)).await

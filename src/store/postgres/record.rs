@@ -38,12 +38,13 @@ macro_rules! under_row_token {
 const PRESENT: &str = under_row_token!(
     "applied_revision = $5, applied_digest = $6, etag = $7, seen_at = clock_timestamp(),
      attempts = 0, rejections = 0, last_error = NULL, not_before = clock_timestamp(), dead = false,
+     filling = false,
      flight_token = NULL, flight_verb = NULL, flight_revision = NULL, flight_digest = NULL,
      flight_body = NULL, flight_at = NULL, ahead_since = NULL"
 );
 const ABSENT: &str = under_row_token!(
     "applied_revision = $5, applied_digest = NULL, etag = NULL, burned = true, attempts = 0,
-     rejections = 0, last_error = NULL, not_before = clock_timestamp(),
+     rejections = 0, last_error = NULL, not_before = clock_timestamp(), filling = false,
      flight_token = NULL, flight_verb = NULL, flight_revision = NULL, flight_digest = NULL,
      flight_body = NULL, flight_at = NULL, ahead_since = NULL"
 );

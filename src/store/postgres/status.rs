@@ -19,9 +19,11 @@ impl PostgresStore {
         const HASTEN: &str = "
             WITH held AS (
                 SELECT connection_id, ical_uid FROM effects
-                 WHERE ical_uid = $1 AND due AND not_before > clock_timestamp()
+                 WHERE ical_uid = $1 AND due AND (filling OR not_before > clock_timestamp())
                  ORDER BY connection_id, ical_uid FOR UPDATE)
-            UPDATE effects e SET not_before = clock_timestamp(), updated_at = clock_timestamp()
+            UPDATE effects e
+               SET not_before = LEAST(not_before, clock_timestamp()), filling = false,
+                   updated_at = clock_timestamp()
               FROM held
              WHERE e.connection_id = held.connection_id AND e.ical_uid = held.ical_uid";
         const EFFECTS: &str = concat!(

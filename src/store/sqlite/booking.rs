@@ -337,6 +337,7 @@ pub(super) async fn ask(
         ON CONFLICT (ical_uid, connection_id) DO UPDATE
            SET desired_revision = excluded.desired_revision,
                desired_digest = excluded.desired_digest, dead = FALSE, rejections = 0,
+               filling = FALSE,
                applied_revision = CASE
                     WHEN applied_revision = ?7 AND applied_digest = excluded.desired_digest
                     THEN excluded.desired_revision ELSE applied_revision END,

@@ -6,8 +6,8 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use super::row::Values;
 use super::{SqliteStore, booking, fault};
 use crate::store::{
-    ConnectionRow, ConnectionState, CountedConnection, NewConnection, PutConnection, Result,
-    StoreError, StoredBooking,
+    ConnectionRow, ConnectionState, CountedConnection, Fill, Fills, NewConnection, PutConnection,
+    Result, StoreError, StoredBooking,
 };
 
 /// How many bookings are read at a time when a destination changes.
@@ -34,6 +34,9 @@ pub(super) async fn connections(store: &SqliteStore) -> Result<Vec<CountedConnec
            (SELECT COUNT(*) FROM effects AS e
              WHERE e.connection_id = c.connection_id AND e.due) AS pending,
            (SELECT COUNT(*) FROM effects AS e
+             WHERE e.connection_id = c.connection_id AND e.filling
+               AND (e.due OR e.dead)) AS fill_left,
+           (SELECT COUNT(*) FROM effects AS e
              WHERE e.connection_id = c.connection_id
                AND e.applied_digest IS NOT NULL) AS live,
            (SELECT e.last_error FROM effects AS e
@@ -48,8 +51,11 @@ pub(super) async fn connections(store: &SqliteStore) -> Result<Vec<CountedConnec
         let (pending, live) = (values.get("pending")?, values.get("live")?);
         let (drift, swept) = (values.get("drift")?, values.get("swept")?);
         let last_error = values.get("last_error")?;
+        let (total, left) = (values.get("fill_total")?, values.get("fill_left")?);
+        let since = values.time_maybe("fill_since")?;
+        let fill = since.map(|since| Fill { since, total, left });
         let connection = read(row)?;
-        Ok(CountedConnection { connection, pending, live, drift, swept, last_error })
+        Ok(CountedConnection { connection, pending, live, drift, swept, last_error, fill })
     };
     rows.iter().map(counted).collect()
 }
@@ -120,6 +126,7 @@ pub(super) async fn put_connection(
             .await
             .map_err(fault(OPERATION))?;
         bookings_due = fill(&mut tx, new, now).await?;
+        begin_fill(&mut tx, new.id, now).await.map_err(fault(OPERATION))?;
     }
     tx.commit().await.map_err(fault(OPERATION))?;
     Ok(PutConnection {
@@ -249,6 +256,31 @@ async fn fill(conn: &mut SqliteConnection, new: &NewConnection, now: i64) -> Res
     }
 }
 
+/// What stands already is not to be filled.
+async fn begin_fill(conn: &mut SqliteConnection, id: ConnectionId, now: i64) -> sqlx::Result<()> {
+    const BEGIN: &str = "
+        UPDATE connections
+           SET fill_total = fill.total, fill_since = CASE WHEN fill.total > 0 THEN ?2 END
+          FROM (SELECT COUNT(*) AS total FROM effects
+                 WHERE connection_id = ?1 AND filling AND (due OR dead)) AS fill
+         WHERE connection_id = ?1";
+    sqlx::query(BEGIN).bind(id.to_string()).bind(now).execute(conn).await?;
+    Ok(())
+}
+
+/// See [`crate::store::Store::fills`].
+pub(super) async fn fills(store: &SqliteStore) -> Result<Fills> {
+    const FILLS: &str = "
+        SELECT COUNT(DISTINCT connection_id) AS connections, COUNT(*) AS left
+          FROM effects WHERE filling AND (due OR dead)";
+    let row = sqlx::query(FILLS)
+        .fetch_one(&store.read)
+        .await
+        .map_err(fault("count what is left to fill"))?;
+    let row = Values::of(&row, "effects", "filling");
+    Ok(Fills { connections: row.get("connections")?, left: row.get("left")? })
+}
+
 /// Places one booking on a connection, if it shows anything.
 async fn place(
     conn: &mut SqliteConnection,
@@ -259,6 +291,9 @@ async fn place(
     const PLACED: &str = "
         UPDATE bookings SET placed = ?2, version = version + 1, updated_at = ?3
          WHERE ical_uid = ?1 AND placed IS NOT ?2";
+    const FILL: &str = "
+        UPDATE effects SET filling = due AND connection_id = ?2
+         WHERE ical_uid = ?1 AND (connection_id = ?2 OR connection_id = ?3)";
     let state = &stored.booking;
     let Some(digest) = booking::shown_digest(state) else {
         return Ok(false);
@@ -273,6 +308,12 @@ async fn place(
             Effect { uid: state.uid.clone(), connection, revision, desired, verify: false };
         booking::ask(conn, &effect, now).await?;
     }
+    sqlx::query(FILL)
+        .bind(state.uid.to_string())
+        .bind(target.to_string())
+        .bind(stored.placed.map(|was| was.to_string()))
+        .execute(&mut *conn)
+        .await?;
     sqlx::query(PLACED)
         .bind(state.uid.to_string())
         .bind(target.to_string())
@@ -292,11 +333,11 @@ pub(super) async fn remove_connection(
     const STATE: &str = "
         UPDATE connections
            SET state = 'removing', parked_reason = NULL, renewal_failures = 0, renewal_error = NULL,
-               updated_at = ?2
+               fill_since = NULL, fill_total = 0, updated_at = ?2
          WHERE connection_id = ?1 AND state <> 'removed'";
     // Each ends what would go on by itself. No holder has the nil token: what is in flight is the
     // next holder's to take over.
-    const FENCE: [&str; 6] = [
+    const FENCE: [&str; 7] = [
         "UPDATE providers SET destination = NULL WHERE destination = ?1",
         "UPDATE lanes SET token = NULL, leased_until = NULL WHERE connection_id = ?1",
         // Of the calendar as it was: whoever connects the account again begins anew. But the hour stays:
@@ -311,6 +352,7 @@ pub(super) async fn remove_connection(
           WHERE placed = ?1",
         "UPDATE effects SET flight_token = '00000000-0000-0000-0000-000000000000'
           WHERE connection_id = ?1 AND flight_verb IS NOT NULL",
+        "UPDATE effects SET filling = FALSE WHERE connection_id = ?1 AND filling",
     ];
     const WITHDRAW: &str = "
         UPDATE effects SET desired_digest = NULL, dead = FALSE, rejections = 0, not_before = ?2,

@@ -99,15 +99,36 @@ pub(super) async fn renew(
     Ok(fenced(done.rows_affected()))
 }
 
+/// See [`crate::store::Store::pace`].
+pub(super) async fn pace(store: &SqliteStore, lane: &LaneLease) -> Result<Option<Duration>> {
+    const PACE: &str = "
+        SELECT COALESCE(paced_until - ?3, 0) AS ahead
+          FROM lanes WHERE connection_id = ?1 AND token = ?2";
+    let row = sqlx::query(PACE)
+        .bind(lane.connection.to_string())
+        .bind(lane.token.to_string())
+        .bind(store.now())
+        .fetch_optional(&store.read)
+        .await
+        .map_err(fault("read a pace"))?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let ahead = Values::of(&row, "lanes", "paced_until").get::<i64>("ahead")?;
+    Ok(Some(Duration::from_micros(u64::try_from(ahead).unwrap_or_default())))
+}
+
 /// See [`crate::store::Store::release`].
 pub(super) async fn release(
     store: &SqliteStore,
     lane: &LaneLease,
     rest: Duration,
+    ahead: Option<Duration>,
 ) -> Result<Fenced> {
     const OPERATION: &str = "release a lane";
     const RELEASE: &str = "
-        UPDATE lanes SET token = NULL, leased_until = NULL, rest_until = ?3
+        UPDATE lanes SET token = NULL, leased_until = NULL, rest_until = ?3,
+               paced_until = COALESCE(?4, paced_until)
          WHERE connection_id = ?1 AND token = ?2";
     let mut tx = store.begin(OPERATION).await?;
     let now = store.now();
@@ -115,6 +136,7 @@ pub(super) async fn release(
         .bind(lane.connection.to_string())
         .bind(lane.token.to_string())
         .bind((!rest.is_zero()).then(|| later(now, rest)))
+        .bind(ahead.map(|ahead| later(now, ahead)))
         .execute(&mut *tx)
         .await
         .map_err(fault(OPERATION))?;
@@ -193,7 +215,7 @@ pub(super) async fn due(store: &SqliteStore, lane: &LaneLease, limit: u32) -> Re
          WHERE e.connection_id = ?1
            AND ((e.due AND e.not_before <= ?2)
                 OR (NOT e.due AND NOT e.dead AND e.verify_at <= ?2))
-         ORDER BY e.flight_verb IS NULL, e.not_before, e.ical_uid
+         ORDER BY e.flight_verb IS NULL, e.filling, e.not_before, e.ical_uid
          LIMIT ?3"
     );
     let rows = sqlx::query(DUE)

@@ -51,14 +51,14 @@ use uuid::Uuid;
 use self::row::Values;
 use super::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease,
+    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
     LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
     Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
 use crate::clock::Clock;
 
 /// The number of `schema.sql`: raise it with every change there.
-const SCHEMA: i64 = 4;
+const SCHEMA: i64 = 5;
 const SCHEMA_SQL: &str = include_str!("schema.sql");
 /// Tells our files from other people's: the letters `cals` (`PRAGMA application_id`).
 const APPLICATION: i64 = 0x6361_6c73;
@@ -380,8 +380,16 @@ impl Store for SqliteStore {
         lane::renew(self, lane, lease).await
     }
 
-    async fn release(&self, lane: &LaneLease, rest: Duration) -> Result<Fenced> {
-        lane::release(self, lane, rest).await
+    async fn pace(&self, lane: &LaneLease) -> Result<Option<Duration>> {
+        lane::pace(self, lane).await
+    }
+    async fn release(
+        &self,
+        lane: &LaneLease,
+        rest: Duration,
+        ahead: Option<Duration>,
+    ) -> Result<Fenced> {
+        lane::release(self, lane, rest, ahead).await
     }
 
     async fn take_over(&self, lane: &LaneLease, verify_after: Duration) -> Result<Taken> {
@@ -459,6 +467,9 @@ impl Store for SqliteStore {
         adopt::adopt(self, connection, adopted).await
     }
 
+    async fn fills(&self) -> Result<Fills> {
+        connection::fills(self).await
+    }
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {
         status::hasten(self, booking).await
     }

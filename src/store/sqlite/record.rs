@@ -155,7 +155,7 @@ async fn find(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::R
 async fn present(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::Result<()> {
     const PRESENT: &str = settle!(
         "applied_revision = ?4, applied_digest = ?5, etag = ?6, attempts = 0, rejections = 0,
-         last_error = NULL, not_before = ?3, dead = FALSE, seen_at = ?3"
+         last_error = NULL, not_before = ?3, dead = FALSE, filling = FALSE, seen_at = ?3"
     );
     const EVENT: &str = "
         INSERT INTO external_calendar_events
@@ -212,7 +212,7 @@ async fn absent(
 ) -> sqlx::Result<()> {
     const ABSENT: &str = settle!(
         "applied_revision = ?4, applied_digest = NULL, etag = NULL, burned = TRUE, attempts = 0,
-         rejections = 0, last_error = NULL, not_before = ?3"
+         rejections = 0, last_error = NULL, not_before = ?3, filling = FALSE"
     );
     on_row(ABSENT, record, now).bind(revision).execute(&mut *conn).await?;
     cancelled(conn, record, Some(revision), now).await

@@ -71,6 +71,14 @@ impl<'r> Values<'r> {
             .ok_or_else(|| self.inconsistent(column, format!("{micros} is no time")))
     }
 
+    /// A column that holds a time, or NULL.
+    pub(super) fn time_maybe(&self, column: &'static str) -> Result<Option<DateTime<Utc>>> {
+        match self.get::<Option<i64>>(column)? {
+            Some(_) => self.time(column).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Says that a column holds something that we do not write.
     pub(super) fn inconsistent(&self, column: &'static str, detail: String) -> StoreError {
         let key = self.row.try_get::<String, _>(self.key);

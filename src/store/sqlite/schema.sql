@@ -47,6 +47,8 @@ CREATE TABLE connections (
     -- So many times in a row access could not be renewed; and why, the last time.
     renewal_failures INTEGER NOT NULL DEFAULT 0,
     renewal_error TEXT,
+    fill_since    INTEGER,
+    fill_total    INTEGER NOT NULL DEFAULT 0,
     created_at    INTEGER NOT NULL,
     updated_at    INTEGER NOT NULL
 ) STRICT;
@@ -55,7 +57,8 @@ CREATE TABLE lanes (
     connection_id TEXT PRIMARY KEY REFERENCES connections,
     token         TEXT,
     leased_until  INTEGER,
-    rest_until    INTEGER
+    rest_until    INTEGER,
+    paced_until   INTEGER                              -- used up by its pace
 ) STRICT;
 
 CREATE TABLE bookings (
@@ -103,6 +106,7 @@ CREATE TABLE effects (
     verify_deletes         INTEGER NOT NULL DEFAULT 0,
     verify_stage           INTEGER NOT NULL DEFAULT 0,
     updated_at             INTEGER NOT NULL,
+    filling                INTEGER NOT NULL DEFAULT FALSE, -- not by an event: goes last
     seen_at                INTEGER,                    -- acknowledged, or listed under its name
     gone_at                INTEGER,                    -- told to be deleted
     -- Rule R9, written once: whatever statement changes a part of it, this follows.
@@ -117,6 +121,7 @@ CREATE TABLE effects (
 ) STRICT;
 
 CREATE INDEX effects_due ON effects (connection_id, not_before) WHERE due;
+CREATE INDEX effects_in_flight ON effects (connection_id) WHERE flight_verb IS NOT NULL;
 CREATE INDEX effects_verify ON effects (connection_id, verify_at) WHERE verify_at IS NOT NULL;
 
 -- Rule R20: how far the sweep of each connection is.

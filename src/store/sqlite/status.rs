@@ -16,8 +16,8 @@ pub(super) async fn hasten(
     const BOOKING: &str = "
         SELECT ical_uid, provider_id, revision, shown FROM bookings WHERE booking_id = ?1";
     const HASTEN: &str = "
-        UPDATE effects SET not_before = ?2, updated_at = ?2
-         WHERE ical_uid = ?1 AND due AND not_before > ?2";
+        UPDATE effects SET not_before = MIN(not_before, ?2), filling = FALSE, updated_at = ?2
+         WHERE ical_uid = ?1 AND due AND (filling OR not_before > ?2)";
     const EFFECTS: &str = concat!(
         "
         SELECT e.*, c.provider_id, c.kind, c.state,

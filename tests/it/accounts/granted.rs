@@ -146,7 +146,7 @@ pub(super) async fn stored(world: &World, host: &Connected) -> Grant {
     let row = row(world, host).await;
     match sealer().open(row.id, &row.sealed).expect("it opens") {
         Kept::Grant(grant) => grant,
-        Kept::Fixed(_) => panic!("it was a grant"),
+        Kept::Fixed(_) | Kept::Delegated(_) => panic!("it was a grant"),
     }
 }
 

@@ -17,10 +17,10 @@ const CLIENTS: [(&str, &str); 2] =
     [("OAUTH_GOOGLE_CLIENT_ID", "us"), ("OAUTH_MICROSOFT_CLIENT_ID", "us")];
 
 /// A database, and what is added to it.
-struct Place(World);
+pub(super) struct Place(pub(super) World);
 
 impl Place {
-    async fn new(fact: &'static str) -> Self {
+    pub(super) async fn new(fact: &'static str) -> Self {
         let world = World::for_processes(Parts::Embedded, CalendarKind::Google, fact).await;
         Self(world.expect("it needs no service"))
     }
@@ -103,6 +103,11 @@ async fn what_cannot_be_renewed_is_refused_before_it_is_stored() {
     let given = [&CLIENTS[..], &refresh].concat();
     place.refused(&[&MICROSOFT[..], &["--tenant", "a/b"]].concat(), &given, "--tenant");
     place.refused(&[&GOOGLE[..], &["--scopes", "a\"b"]].concat(), &given, "--scopes");
+    let read_only = "https://www.googleapis.com/auth/calendar.readonly";
+    let reads = [&GOOGLE[..], &["--scopes", read_only]].concat();
+    place.refused(&reads, &given, "(calendar.readonly) lets us read the calendar and not write");
+    let reads = [&MICROSOFT[..], &["--scopes", "openid Calendars.Read"]].concat();
+    place.refused(&reads, &given, "Calendars.ReadWrite is needed");
     let expires = ["--token-expires-at", "2030-01-01T10:00:00Z"];
     let token = [("CALENDAR_SYNC_TOKEN", "ya29.token")];
     place.refused(&[&GOOGLE[..], &expires].concat(), &token, "belong to a refresh token");

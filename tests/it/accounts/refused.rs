@@ -12,7 +12,7 @@ use crate::end_to_end::host::Host;
 use crate::end_to_end::story::hour;
 use crate::end_to_end::world::{Connected, World, until};
 
-async fn parked(world: &World, host: &Connected) -> String {
+pub(super) async fn parked(world: &World, host: &Connected) -> String {
     let worker = world.worker();
     until("it is parked", async || world.state(host).await == ConnectionState::Parked).await;
     worker.stop().await;

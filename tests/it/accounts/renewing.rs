@@ -157,7 +157,8 @@ pub(super) async fn a_renewed_refresh_token_is_kept_over_a_restart(world: &mut W
 pub(super) async fn a_worker_that_dies_before_new_access_is_stored_costs_a_moment(
     world: &mut World,
 ) {
-    (world.emit.call_timeout, world.emit.lease) = (Duration::from_secs(1), Duration::from_secs(4));
+    // Long enough for the worker to be killed before it gives up by itself.
+    (world.emit.call_timeout, world.emit.lease) = (Duration::from_secs(4), Duration::from_secs(9));
     let host = granted(world, Good::None).await;
     let held = Fault::Hold(Moment::AfterApplying);
     let held = order(world, Rule::next(1, held).verb(Verb::Token));

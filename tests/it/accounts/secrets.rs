@@ -11,6 +11,7 @@ use calendar_sync::store::ConnectionState;
 use rdkafka::producer::FutureRecord;
 use sqlx::Connection as _;
 
+use super::followed::{OPENER, PUBLIC, follow};
 use super::granted::{CLIENT, SECRET, renewals, set_up};
 use crate::broker::Broker;
 use crate::end_to_end::host::Host;
@@ -67,7 +68,9 @@ async fn nothing_is_left(parts: Parts, fact: &'static str) {
         row.is_some_and(|row| row.state == ConnectionState::Parked)
     })
     .await;
-    said.push_str(&metrics(&worker).await);
+    let address = address(&worker);
+    let of_a_link = follow(&address, &google, "bea@example.com").await;
+    said.push_str(&metrics(&address).await);
     said.push_str(&answers(&environment));
     worker.terminate();
     let (status, log) = worker.ended(PATIENCE).await;
@@ -80,7 +83,8 @@ async fn nothing_is_left(parts: Parts, fact: &'static str) {
     assert!(dumped.iter().any(is_there), "what is no secret is found there");
     for (place, bytes) in places.into_iter().chain(dumped) {
         assert!(!bytes.is_empty(), "{place} was looked into");
-        for secret in [ACCESS, REFRESH, PASSWORD, SECRET, EMULATED, KEY] {
+        let known = [ACCESS, REFRESH, PASSWORD, SECRET, EMULATED, KEY, OPENER];
+        for secret in known.into_iter().chain(of_a_link.iter().map(String::as_str)) {
             assert_eq!(found_in(&bytes, secret), None, "{secret} is in {place}");
         }
     }
@@ -89,7 +93,7 @@ async fn nothing_is_left(parts: Parts, fact: &'static str) {
 }
 
 /// Where a secret stands in these bytes: as it is, in hex or in base64 at the start of a group.
-fn found_in(bytes: &[u8], secret: &str) -> Option<usize> {
+pub(super) fn found_in(bytes: &[u8], secret: &str) -> Option<usize> {
     let forms = [
         secret.to_owned(),
         data_encoding::HEXLOWER.encode(secret.as_bytes()),
@@ -119,6 +123,10 @@ fn environment(
         ("OAUTH_GOOGLE_CLIENT_ID", CLIENT),
         ("OAUTH_GOOGLE_CLIENT_SECRET", SECRET),
         ("OAUTH_GOOGLE_TOKEN_URL", &google.token_url()),
+        ("OAUTH_GOOGLE_AUTHORIZE_URL", &google.auth_url()),
+        ("OAUTH_GOOGLE_API_URL", &google.base_url()),
+        ("CONNECT_PUBLIC_URL", PUBLIC),
+        ("OPS_ADMIN_TOKEN", OPENER),
         // All that anything says, of every library.
         ("LOG_LEVEL", "trace"),
         ("LOG_FORMAT", "json"),
@@ -186,12 +194,16 @@ async fn publish(broker: &Broker, topic: &str, event: calendar_sync::cli::encode
     broker.producer.send(record, PATIENCE).await.expect("the broker takes a record");
 }
 
-/// What the worker's port says, in both formats.
-#[expect(clippy::disallowed_methods, reason = "this is the operator's own client")]
-async fn metrics(worker: &Worker) -> String {
+/// Where the worker serves.
+fn address(worker: &Worker) -> String {
     let log = worker.logged();
     let address = log.split("\"address\":\"").nth(1).and_then(|rest| rest.split('"').next());
-    let address = address.expect("it says where it serves");
+    address.expect("it says where it serves").to_owned()
+}
+
+/// What the worker's port says, in both formats.
+#[expect(clippy::disallowed_methods, reason = "this is the operator's own client")]
+async fn metrics(address: &str) -> String {
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     let mut said = String::new();
     for path in ["/metrics", "/api/ops/metrics/calendar"] {
@@ -218,7 +230,7 @@ fn answers(environment: &[(&str, &str)]) -> String {
 }
 
 /// All that the database holds: its files, or every row of every table.
-async fn dump(world: &World) -> Vec<(&'static str, Vec<u8>)> {
+pub(super) async fn dump(world: &World) -> Vec<(&'static str, Vec<u8>)> {
     const TABLES: &str = "
         SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables
          WHERE schemaname IN ('public', 'calendar_sync')";

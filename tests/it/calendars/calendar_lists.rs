@@ -43,7 +43,8 @@ async fn in_graph(emulator: &MicrosoftEmulator) -> Result<Vec<ListedCalendar>, L
 }
 
 fn listed(id: &str, name: &str, is_writable: bool) -> ListedCalendar {
-    ListedCalendar { id: id.to_owned(), name: Some(name.to_owned()), is_writable }
+    let (is_primary, name) = (id == ACCOUNT, Some(name.to_owned()));
+    ListedCalendar { id: id.to_owned(), name, is_writable, is_primary }
 }
 
 /// What `calendar-sync connections discover` says.

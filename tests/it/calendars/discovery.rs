@@ -14,7 +14,7 @@ use super::caldav::http;
 use super::stub::{Reply, Seen, Stub};
 use super::{SECRET, bearer};
 use crate::services::{self, CaldavServer};
-use crate::settings::{KEY, ON_THIS_MACHINE, program, text};
+use crate::settings::{KEY, ON_THIS_MACHINE, PROVIDER, program, text};
 
 /// A task list is no calendar for events.
 const TASKS: &str = "<C:mkcalendar xmlns='DAV:' xmlns:C='urn:ietf:params:xml:ns:caldav'><set><prop>\
@@ -142,6 +142,39 @@ async fn a_server_that_takes_tokens_is_asked_with_one() {
     let seen = server.requests();
     assert_eq!(seen.len(), 3);
     assert!(seen.iter().all(|seen| seen.header("authorization") == Some(&*token)));
+}
+
+/// `connections connect caldav` finds, chooses and adds: the only one that can be written to, or the one
+/// that is named.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_only_calendar_that_can_be_written_to_is_connected() {
+    const READ: &str = "<d:current-user-privilege-set><d:privilege><d:read/></d:privilege>\
+        </d:current-user-privilege-set>";
+    let calendars = multistatus(&[calendar("/h/team/", READ), calendar("/h/own/", "")].concat());
+    for (named, code, said) in [
+        (None, 0, "\"created\":true"),
+        (Some("/h/own"), 0, "\"created\":true"),
+        (Some("/h/team"), 1, "the account can only read the calendar"),
+        (Some("/h/none"), 1, "the account has no calendar"),
+    ] {
+        let (p, h) = (principal("/p/"), home("/h/"));
+        let server = Stub::saying(&[(207, "", &p), (207, "", &h), (207, "", &calendars)]).await;
+        let url = server.url.clone();
+        let run = move || {
+            let connect = ["connections", "connect", "caldav", "--url", &url, "--username", "anna"];
+            let named = named.map(|path| format!("{url}{path}"));
+            let named = named.iter().flat_map(|named| ["--calendar-url", named]);
+            let rest = ["--provider-id", PROVIDER, "--password-stdin", "--json"];
+            let arguments: Vec<_> = connect.into_iter().chain(named).chain(rest).collect();
+            let environment =
+                [("DATABASE_URL", "sqlite::memory:"), ("SECRETS_KEY", KEY), ON_THIS_MACHINE];
+            program(&arguments, &environment, SECRET)
+        };
+        let output = tokio::task::spawn_blocking(run).await.expect("it ran");
+        let told = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert!(told.contains(said) && !told.contains(SECRET), "{told}");
+    }
 }
 
 fn multistatus(responses: &str) -> String {

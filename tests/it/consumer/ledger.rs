@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease,
+    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
     LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
     Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken, Witness,
 };
@@ -242,7 +242,10 @@ impl Store for Ledger {
     async fn renew(&self, _: &LaneLease, _: Duration) -> Result<Fenced> {
         unreachable!("{NOT_ASKED}")
     }
-    async fn release(&self, _: &LaneLease, _: Duration) -> Result<Fenced> {
+    async fn pace(&self, _: &LaneLease) -> Result<Option<Duration>> {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn release(&self, _: &LaneLease, _: Duration, _: Option<Duration>) -> Result<Fenced> {
         unreachable!("{NOT_ASKED}")
     }
     async fn take_over(&self, _: &LaneLease, _: Duration) -> Result<Taken> {
@@ -302,6 +305,9 @@ impl Store for Ledger {
         unreachable!("{NOT_ASKED}")
     }
     async fn adopt(&self, _: ConnectionId, _: &[Adopted]) -> Result<Vec<Uuid>> {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn fills(&self) -> Result<Fills> {
         unreachable!("{NOT_ASKED}")
     }
     async fn hasten(&self, _: &BookingId) -> Result<Option<BookingStatus>> {

@@ -1,4 +1,9 @@
-//! The emulators' token endpoints, through real HTTP: what they refuse, and what they give.
+//! The emulators' authorisation servers, through real HTTP: what they refuse, and what they give. Here,
+//! what renews access; in `consent` and `service_account`, how it is got.
+
+mod consent;
+
+mod service_account;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -200,7 +200,8 @@ async fn find_the_late_create(world: &World, host: &Connected) {
     let record = Record { lane: lane.clone(), uid: owed.uid.clone(), finding, verify_after: None };
     let recorded = world.store.record(&record).await.expect("the store answers");
     assert_eq!(recorded, Fenced::Written);
-    let released = world.store.release(&lane, Duration::ZERO).await.expect("the store answers");
+    let released =
+        world.store.release(&lane, Duration::ZERO, None).await.expect("the store answers");
     assert_eq!(released, Fenced::Written);
 }
 

@@ -36,6 +36,7 @@ impl Port {
             metrics: Arc::clone(&metrics),
             gate: world.emit.gate.clone(),
             admin_token: Some(Arc::new(TOKEN.into())),
+            connect: None,
             wake: Arc::new(Notify::new()),
         };
         let stop = CancellationToken::new();
@@ -75,7 +76,7 @@ impl Port {
     }
 
     /// A counter.
-    async fn count(&self, name: &str) -> u64 {
+    pub(super) async fn count(&self, name: &str) -> u64 {
         let (status, counters) = self.ask(Method::GET, "/api/ops/metrics/calendar", None, "").await;
         assert_eq!(status, 200, "without a token");
         counters[name].as_u64().expect("a number")

@@ -228,7 +228,7 @@ async fn a_create_that_never_arrived_is_sent_again_under_its_own_name() {
     let in_flight = InFlight { verb, revision: 0, digest, body };
     let stamp = Stamp { uid: uid.clone(), desired_revision: 0, generation: 0, in_flight };
     assert_eq!(env.store.stamp(&lane, &[stamp]).await.answered(), [uid]);
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
     drain(&env, &graph).await;
     assert_eq!(graph.shown(), [(graph.name(0), 0)]);
 }

@@ -133,7 +133,8 @@ async fn is_free(world: &World, host: &Connected) -> bool {
     let Some(lane) = lease.expect("the store answers") else {
         return false;
     };
-    let released = world.store.release(&lane, Duration::ZERO).await.expect("the store answers");
+    let released =
+        world.store.release(&lane, Duration::ZERO, None).await.expect("the store answers");
     assert_eq!(released, Fenced::Written);
     true
 }
@@ -267,7 +268,8 @@ async fn tries(world: &World, host: &Connected) -> i32 {
         return 0;
     };
     let due = world.store.due(&lane, 10).await.expect("the store answers");
-    let released = world.store.release(&lane, Duration::ZERO).await.expect("the store answers");
+    let released =
+        world.store.release(&lane, Duration::ZERO, None).await.expect("the store answers");
     assert_eq!(released, Fenced::Written);
     due.first().map_or(0, |owed| owed.attempts)
 }

@@ -10,6 +10,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 use url::Url;
 
+use crate::leash::Leash;
+
 /// Environment variables; a process of the service is given nothing else.
 pub(super) type Settings = Vec<(String, String)>;
 
@@ -44,6 +46,7 @@ pub(super) struct Worker {
     /// What it logs.
     pub(super) log: PathBuf,
     child: Child,
+    _leash: Leash,
 }
 
 impl Worker {
@@ -61,7 +64,8 @@ impl Worker {
         command.env("HTTP_PROXY", proxy).env("http_proxy", proxy);
         command.arg("run").stdout(Stdio::null()).stderr(file);
         let child = command.spawn().expect("a worker starts");
-        Self { name, log, child }
+        let leash = Leash::of(child.id());
+        Self { name, log, child, _leash: leash }
     }
 
     /// Panics if it has ended by itself.

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease,
+    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
     LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
     Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
@@ -204,8 +204,16 @@ impl Store for Meddler {
     async fn renew(&self, lane: &LaneLease, lease: Duration) -> Result<Fenced> {
         self.inner.renew(lane, lease).await
     }
-    async fn release(&self, lane: &LaneLease, rest: Duration) -> Result<Fenced> {
-        self.inner.release(lane, rest).await
+    async fn pace(&self, lane: &LaneLease) -> Result<Option<Duration>> {
+        self.inner.pace(lane).await
+    }
+    async fn release(
+        &self,
+        lane: &LaneLease,
+        rest: Duration,
+        ahead: Option<Duration>,
+    ) -> Result<Fenced> {
+        self.inner.release(lane, rest, ahead).await
     }
     async fn take_over(&self, lane: &LaneLease, verify_after: Duration) -> Result<Taken> {
         self.inner.take_over(lane, verify_after).await
@@ -265,6 +273,9 @@ impl Store for Meddler {
     }
     async fn adopt(&self, connection: ConnectionId, adopted: &[Adopted]) -> Result<Vec<Uuid>> {
         self.inner.adopt(connection, adopted).await
+    }
+    async fn fills(&self) -> Result<Fills> {
+        self.inner.fills().await
     }
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {
         self.inner.hasten(booking).await

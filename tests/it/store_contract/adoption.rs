@@ -136,7 +136,7 @@ pub(crate) async fn a_removal_knows_what_was_adopted(env: &Env) {
     assert_eq!(backlog().await, 1);
     let lane = env.lane(2).await;
     env.apply(&lane, "x", 0, "Massage").await;
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
 
     assert!(env.store.remove_connection(connection(1), false).await.answered());
     // By now none is upcoming, so that none is placed again: ours is to go, and nothing is asked of
@@ -146,7 +146,7 @@ pub(crate) async fn a_removal_knows_what_was_adopted(env: &Env) {
     let lane = env.lane(3).await;
     let asked: Vec<_> = env.due(&lane).await.into_iter().map(|owed| owed.uid).collect();
     assert_eq!(asked, [uid("x")]);
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
 
     assert!(env.store.remove_connection(connection(1), true).await.answered());
     let lane = env.eventually("the events are due to go", || env.lease(4)).await;
@@ -160,6 +160,6 @@ pub(crate) async fn a_removal_knows_what_was_adopted(env: &Env) {
         let gone = Finding::Absent { revision };
         assert_eq!(env.record(&lane, name, gone).await, Fenced::Written);
     }
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
     assert_eq!(env.state(1).await, ConnectionState::Removed, "it ends");
 }

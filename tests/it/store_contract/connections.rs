@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use booking::{CalendarKind, Verb};
 use calendar_sync::store::{
-    Committed, ConnectionState, Fenced, Finding, LaneLease, NewConnection, PutConnection,
-    StoreError,
+    Committed, ConnectionState, Fenced, Fill, Fills, Finding, LaneLease, NewConnection,
+    PutConnection, StoreError,
 };
 
 use super::env::{
@@ -110,7 +110,7 @@ pub(crate) async fn new_credentials_unpark_and_end_the_waiting(env: &Env) {
     assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
     assert_eq!(env.record(&lane, "a", not_applied(LONG, false)).await, Fenced::Written);
     assert_eq!(env.park(&lane, "the token was revoked").await, Fenced::Written);
-    assert_eq!(env.store.release(&lane, LONG).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, LONG, None).await.answered(), Fenced::Written);
     let renewed = NewConnection { sealed: vec![9], ..new_connection(1) };
     assert!(!env.store.put_connection(&renewed).await.answered().created);
     let row = env.row(1).await;
@@ -125,7 +125,7 @@ pub(crate) async fn a_parked_connection_is_not_leased(env: &Env) {
     env.ask("a", 0, Some("Massage")).await;
     let lane = env.lane(1).await;
     assert_eq!(env.park(&lane, "the token was revoked").await, Fenced::Written);
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
     let row = env.row(1).await;
     assert_eq!(row.state, ConnectionState::Parked);
     assert_eq!(row.parked_reason.as_deref(), Some("the token was revoked"));
@@ -176,7 +176,7 @@ pub(crate) async fn a_removal_fences_what_is_under_way(env: &Env) {
 
 pub(crate) async fn credentials_die_last(env: &Env) {
     let lane = holding_one(env).await;
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
     assert!(env.store.remove_connection(connection(1), true).await.answered());
     let row = env.row(1).await;
     assert_eq!((row.state, row.destination), (ConnectionState::Removing, false));
@@ -187,11 +187,11 @@ pub(crate) async fn credentials_die_last(env: &Env) {
     let absent = Finding::Absent { revision: 0 };
     let recorded = env.record_open(&lane, "a", absent, Some(SHORT)).await;
     assert_eq!(recorded, Fenced::Written);
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
     assert_eq!(env.state(1).await, ConnectionState::Removing);
     let lane = env.eventually("the verification's hour", || env.lease(3)).await;
     assert_eq!(env.record(&lane, "a", Finding::Verified).await, Fenced::Written);
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
     let row = env.row(1).await;
     assert_eq!((row.state, row.sealed.len()), (ConnectionState::Removed, 0));
 }
@@ -199,7 +199,7 @@ pub(crate) async fn credentials_die_last(env: &Env) {
 /// Whoever has withdrawn the last event may not live to give the lane back.
 pub(crate) async fn a_removal_ends_though_its_last_holder_is_gone(env: &Env) {
     let lane = holding_one(env).await;
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
     assert!(env.store.remove_connection(connection(1), true).await.answered());
     let lane = env.lease_for(2, 10 * SHORT).await.expect("an event is due to go");
     assert!(env.stamp(&lane, "a", (Verb::Delete, 0, 0)).await);
@@ -209,7 +209,7 @@ pub(crate) async fn a_removal_ends_though_its_last_holder_is_gone(env: &Env) {
         // As another worker does with any lane that it gets.
         if let Some(lane) = env.lease(3).await {
             assert_eq!(env.due(&lane).await, []);
-            let released = env.store.release(&lane, Duration::ZERO).await;
+            let released = env.store.release(&lane, Duration::ZERO, None).await;
             assert_eq!(released.answered(), Fenced::Written);
         }
         (env.state(1).await == ConnectionState::Removed).then_some(())
@@ -345,4 +345,90 @@ pub(crate) async fn what_waited_for_a_removed_connection_is_due_as_it_is_now(env
 pub(crate) async fn an_unknown_connection_cannot_be_removed(env: &Env) {
     assert!(!env.store.remove_connection(connection(7), true).await.answered());
     assert_eq!(env.store.connection(connection(7)).await.answered(), None);
+}
+
+/// How many a connection is filled with, and how many are left.
+async fn filling(env: &Env, number: u128) -> Option<(i64, i64)> {
+    let fill = env.counted(number).await.fill;
+    fill.map(|Fill { total, left, .. }| (total, left))
+}
+
+async fn left(env: &Env) -> (i64, i64) {
+    let Fills { connections, left } = env.store.fills().await.answered();
+    (connections, left)
+}
+
+/// The names of what is due, in its order.
+async fn in_order(env: &Env, lane: &LaneLease) -> Vec<booking::IcalUid> {
+    env.due(lane).await.into_iter().map(|owed| owed.uid).collect()
+}
+
+pub(crate) async fn a_fill_is_seen_until_it_is_done(env: &Env) {
+    env.connect(2).await;
+    assert_eq!((filling(env, 2).await, left(env).await), (None, (0, 0)), "there was nothing");
+    for name in ["a", "b", "c"] {
+        env.keep(name, 0, Some("Massage")).await;
+    }
+    env.keep("d", 0, None).await;
+    let new = NewConnection { make_destination: true, ..new_connection(1) };
+    let _ = env.store.put_connection(&new).await.answered();
+    assert_eq!((filling(env, 1).await, left(env).await), (Some((3, 3)), (1, 3)));
+    let since = env.counted(1).await.fill.expect("it is being filled").since;
+    let lane = env.lane(1).await;
+    env.apply(&lane, "a", 0, "Massage").await;
+    assert_eq!(filling(env, 1).await, Some((3, 2)));
+    // To connect again fills nothing again.
+    env.connect(1).await;
+    assert_eq!((filling(env, 1).await, env.counted(1).await.pending), (Some((3, 2)), 2));
+    // What an event asks for is no matter of the fill any more, though it is due still.
+    env.ask("b", 1, Some("Haircut")).await;
+    assert_eq!((filling(env, 1).await, env.counted(1).await.pending), (Some((3, 1)), 2));
+    env.apply(&lane, "c", 0, "Massage").await;
+    assert_eq!((filling(env, 1).await, left(env).await), (Some((3, 0)), (0, 0)));
+    assert_eq!(env.counted(1).await.fill.expect("it is told still").since, since);
+}
+
+pub(crate) async fn what_an_event_asks_for_goes_before_a_fill(env: &Env) {
+    for name in ["a", "b", "c", "d"] {
+        env.keep(name, 0, Some("Massage")).await;
+    }
+    env.connect(1).await;
+    env.ask("z", 0, Some("Massage")).await;
+    let lane = env.lane(1).await;
+    assert_eq!(in_order(env, &lane).await, ["z", "a", "b", "c", "d"].map(uid));
+    // What somebody asks about does too, and what is in flight is settled first.
+    let hastened = env.store.hasten(&super::env::id("c")).await.answered();
+    assert!(hastened.is_some());
+    assert!(env.stamp(&lane, "d", (Verb::Create, 0, 0)).await);
+    let order = in_order(env, &lane).await;
+    assert_eq!((&order[0], &order[3..]), (&uid("d"), &["a", "b"].map(uid)[..]), "{order:?}");
+    // A limit takes from the end.
+    let first = env.store.due(&lane, 3).await.answered();
+    assert!(first.iter().all(|owed| ![uid("a"), uid("b")].contains(&owed.uid)), "{first:?}");
+}
+
+pub(crate) async fn what_stands_already_is_not_filled_again(env: &Env) {
+    for name in ["a", "b"] {
+        env.keep(name, 0, Some("Massage")).await;
+    }
+    env.connect(1).await;
+    let lane = env.lane(1).await;
+    env.apply(&lane, "a", 0, "Massage").await;
+    // It is removed, its events stay, and it is added again.
+    assert!(env.store.remove_connection(connection(1), false).await.answered());
+    env.connect(1).await;
+    assert_eq!((filling(env, 1).await, env.counted(1).await.pending), (Some((1, 1)), 1));
+    // Another takes all of it, and this one is to let go of what stands.
+    let other = NewConnection { make_destination: true, ..new_connection(2) };
+    assert_eq!(env.store.put_connection(&other).await.answered().bookings_due, 2);
+    assert_eq!((filling(env, 1).await, env.counted(1).await.pending), (Some((1, 0)), 1));
+    assert_eq!((filling(env, 2).await, left(env).await), (Some((2, 2)), (1, 2)));
+}
+
+pub(crate) async fn a_removal_forgets_its_fill(env: &Env) {
+    env.keep("a", 0, Some("Massage")).await;
+    env.connect(1).await;
+    assert_eq!(filling(env, 1).await, Some((1, 1)));
+    assert!(env.store.remove_connection(connection(1), true).await.answered());
+    assert_eq!((filling(env, 1).await, left(env).await), (None, (0, 0)));
 }

@@ -148,7 +148,7 @@ pub(crate) async fn a_removed_connection_gets_no_credentials_any_more(env: &Env)
 pub(crate) async fn a_connection_that_is_being_removed_is_renewed(env: &Env) {
     let lane = held(env).await;
     env.apply(&lane, "a", 0, "Massage").await;
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
     assert!(env.store.remove_connection(connection(1), true).await.answered());
     let lane = env.lease_for(2, LONG).await.expect("an event is due to go");
     assert_eq!(renew(env, &lane, &first(), &[8]).await, Fenced::Written);

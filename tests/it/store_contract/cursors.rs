@@ -183,7 +183,7 @@ async fn settled_and_owed(env: &Env) {
         assert_eq!(recorded, Fenced::Written);
     }
     env.ask("owed", 0, Some("Massage")).await;
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
 }
 
 /// What a lane is to look at or to send, and how it is to be verified.

@@ -37,7 +37,7 @@ pub(crate) async fn a_lane_has_one_holder(env: &Env) {
     assert_eq!(env.store.renew(&lane, LONG).await.answered(), Fenced::Written);
     let stranger = LaneLease { token: token(2), ..lane };
     assert_eq!(env.store.renew(&stranger, LONG).await.answered(), Fenced::Refused);
-    assert_eq!(env.store.release(&stranger, SHORT).await.answered(), Fenced::Refused);
+    assert_eq!(env.store.release(&stranger, SHORT, None).await.answered(), Fenced::Refused);
     assert_eq!(env.lease(3).await, None);
 }
 
@@ -53,7 +53,7 @@ pub(crate) async fn a_lease_that_ran_out_is_taken_by_another(env: &Env) {
     let lane = env.eventually("the lease runs out", || env.lease(2)).await;
     assert_eq!(env.store.renew(&former, LONG).await.answered(), Fenced::Refused);
     assert!(!env.stamp(&former, "a", (Verb::Create, 0, 0)).await);
-    assert_eq!(env.store.release(&former, SHORT).await.answered(), Fenced::Refused);
+    assert_eq!(env.store.release(&former, SHORT, None).await.answered(), Fenced::Refused);
     assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
 }
 
@@ -72,14 +72,59 @@ pub(crate) async fn a_lease_that_ran_out_cannot_stamp_until_it_is_renewed(env: &
 pub(crate) async fn a_released_lane_rests(env: &Env) {
     with_due(env, &["a"]).await;
     let lane = env.lane(1).await;
-    assert_eq!(env.store.release(&lane, LONG).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, LONG, None).await.answered(), Fenced::Written);
     assert_eq!(env.lease(2).await, None);
-    assert_eq!(env.store.release(&lane, LONG).await.answered(), Fenced::Refused);
+    assert_eq!(env.store.release(&lane, LONG, None).await.answered(), Fenced::Refused);
     // A reconnect ends the rest, and a short rest ends by itself.
     env.connect(1).await;
     let lane = env.lane(3).await;
-    assert_eq!(env.store.release(&lane, SHORT).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, SHORT, None).await.answered(), Fenced::Written);
     env.eventually("the rest is over", || env.lease(4)).await;
+}
+
+/// Longer than a fact takes, and shorter than an hour.
+const SLACK: Duration = Duration::from_mins(10);
+const HOUR: Duration = Duration::from_hours(1);
+
+/// Whether a pace is an hour ahead, but for what has passed since.
+fn is_an_hour(ahead: Option<Duration>) -> bool {
+    ahead.is_some_and(|ahead| ahead <= HOUR && ahead + SLACK >= HOUR)
+}
+
+pub(crate) async fn a_pace_is_kept_with_its_lane(env: &Env) {
+    with_due(env, &["a"]).await;
+    let lane = env.lane(1).await;
+    assert_eq!(env.store.pace(&lane).await.answered(), Some(Duration::ZERO));
+    let release =
+        async |lane, ahead| env.store.release(lane, Duration::ZERO, ahead).await.answered();
+    assert_eq!(release(&lane, Some(HOUR)).await, Fenced::Written);
+    // It keeps nobody from leasing, and goes on while nobody does; whoever used nothing leaves it.
+    let lane = env.lane(2).await;
+    let ahead = env.store.pace(&lane).await.answered();
+    assert!(is_an_hour(ahead), "{ahead:?}");
+    assert_eq!(release(&lane, None).await, Fenced::Written);
+    // To connect again is no new pace.
+    env.connect(1).await;
+    let lane = env.lane(3).await;
+    let ahead = env.store.pace(&lane).await.answered();
+    assert!(is_an_hour(ahead), "{ahead:?}");
+    assert_eq!(release(&lane, Some(SHORT)).await, Fenced::Written);
+    let lane = env.lane(4).await;
+    let is_over = || async {
+        let ahead = env.store.pace(&lane).await.answered();
+        (ahead == Some(Duration::ZERO)).then_some(())
+    };
+    env.eventually("its time has passed", is_over).await;
+}
+
+pub(crate) async fn only_the_holder_reads_and_leaves_a_pace(env: &Env) {
+    with_due(env, &["a"]).await;
+    let former = env.lease_for(1, SHORT).await.expect("a lane has work");
+    let lane = env.eventually("the lease runs out", || env.lease(2)).await;
+    assert_eq!(env.store.pace(&former).await.answered(), None);
+    let left = env.store.release(&former, Duration::ZERO, Some(HOUR)).await.answered();
+    assert_eq!(left, Fenced::Refused);
+    assert_eq!(env.store.pace(&lane).await.answered(), Some(Duration::ZERO));
 }
 
 pub(crate) async fn lanes_take_turns(env: &Env) {
@@ -138,7 +183,7 @@ pub(crate) async fn the_gate_decides_what_is_leased_and_counted(env: &Env) {
         assert_eq!(env.store.backlog(&gate, 1).await.answered(), 1, "{gate:?}");
         let lane = env.store.lease(&gate, connection(0), token(number), LONG).await.answered();
         let lane = lane.expect("the gate is open");
-        let released = env.store.release(&lane, Duration::ZERO).await.answered();
+        let released = env.store.release(&lane, Duration::ZERO, None).await.answered();
         assert_eq!(released, Fenced::Written);
     }
 }
@@ -242,7 +287,7 @@ pub(crate) async fn a_take_over_leaves_the_former_attempt_open(env: &Env) {
     let former = env.lane(1).await;
     assert!(env.stamp(&former, "a", (Verb::Create, 0, 0)).await);
     assert_eq!(env.record(&former, "a", unknown(Duration::ZERO)).await, Fenced::Written);
-    assert_eq!(env.store.release(&former, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&former, Duration::ZERO, None).await.answered(), Fenced::Written);
     let lane = env.eventually("the rest is over", || env.lease(2)).await;
     assert_eq!(env.store.take_over(&lane, LONG).await.answered(), Taken::Over(1));
     let due = env.due(&lane).await;
@@ -260,7 +305,7 @@ pub(crate) async fn a_take_over_keeps_the_backoff(env: &Env) {
     let former = env.lane(1).await;
     assert!(env.stamp(&former, "a", (Verb::Create, 0, 0)).await);
     assert_eq!(env.record(&former, "a", unknown(LONG)).await, Fenced::Written);
-    assert_eq!(env.store.release(&former, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&former, Duration::ZERO, None).await.answered(), Fenced::Written);
     let lane = env.eventually("the rest is over", || env.lease(2)).await;
     assert_eq!(env.store.take_over(&lane, LONG).await.answered(), Taken::Over(1));
     assert_eq!(env.owed(&lane).await.uid, uid("b"));
@@ -300,7 +345,7 @@ pub(crate) async fn a_record_of_a_former_holder_is_refused(env: &Env) {
     with_due(env, &["a"]).await;
     let former = env.lease_for(1, LONG).await.expect("a lane has work");
     assert!(env.stamp(&former, "a", (Verb::Create, 0, 0)).await);
-    assert_eq!(env.store.release(&former, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&former, Duration::ZERO, None).await.answered(), Fenced::Written);
     let lane = env.eventually("the rest is over", || env.lease(2)).await;
     assert_eq!(env.store.take_over(&lane, LONG).await.answered(), Taken::Over(1));
     let refused = env.record(&former, "a", present("a", 0, "Massage")).await;

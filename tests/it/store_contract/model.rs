@@ -177,7 +177,7 @@ async fn without_tokens_a_former_holder_stamps_and_records() {
     assert!(env.stamp(&holder, "a", (Verb::Create, 0, 0)).await);
     assert_eq!(env.record(&former, "a", present("a", 0, "Massage")).await, Fenced::Written);
     assert_eq!(env.park(&former, "no reason").await, Fenced::Written);
-    assert_eq!(model.release(&former, LONG).await.answered(), Fenced::Written);
+    assert_eq!(model.release(&former, LONG, None).await.answered(), Fenced::Written);
 }
 
 #[tokio::test]

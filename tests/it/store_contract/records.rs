@@ -147,7 +147,7 @@ pub(crate) async fn what_was_not_applied_waits_its_time(env: &Env) {
     assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
     assert_eq!(env.record(&lane, "a", not_applied(LONG, false)).await, Fenced::Written);
     assert_eq!(env.due(&lane).await, []);
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
     assert_eq!(env.lease(2).await, None);
 }
 
@@ -178,7 +178,7 @@ pub(crate) async fn an_open_attempt_is_verified_in_time(env: &Env) {
     let lane = in_flight(env).await;
     let recorded = env.record_open(&lane, "a", present("a", 0, "Massage"), Some(SHORT)).await;
     assert_eq!(recorded, Fenced::Written);
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
     // Nothing else is due: the verification alone asks for the lane.
     let lane = env.eventually("the verification's hour", || env.lease(2)).await;
     let owed = env.owed(&lane).await;
@@ -311,7 +311,10 @@ pub(crate) async fn a_verification_waits_for_what_is_owed_and_for_the_dead(env: 
         let lane = env.lane(1).await;
         assert!(env.stamp(&lane, name, (Verb::Create, 0, 0)).await);
         assert_eq!(env.record_open(&lane, name, finding, Some(SHORT)).await, Fenced::Written);
-        assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+        assert_eq!(
+            env.store.release(&lane, Duration::ZERO, None).await.answered(),
+            Fenced::Written
+        );
     }
     env.ask("witness", 0, Some("Massage")).await;
     let lane = env.lane(1).await;
@@ -323,7 +326,7 @@ pub(crate) async fn a_verification_waits_for_what_is_owed_and_for_the_dead(env: 
     let due = env.eventually("the verification's hour", due).await;
     assert_eq!(due.iter().map(|owed| owed.uid.clone()).collect::<Vec<_>>(), [uid("witness")]);
     assert_eq!(env.record(&lane, "witness", Finding::Verified).await, Fenced::Written);
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
     assert_eq!(env.lease(3).await, None);
     assert_eq!(env.store.dead_letters(0, 10).await.answered().len(), 1);
 }
@@ -374,7 +377,10 @@ pub(crate) async fn a_new_revision_does_not_die_with_the_former(env: &Env) {
             assert_eq!(env.record(&lane, name, dead(unknown)).await, Fenced::Written);
             assert_eq!(env.store.dead_letters(0, 10).await.answered().len(), 1);
         }
-        assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+        assert_eq!(
+            env.store.release(&lane, Duration::ZERO, None).await.answered(),
+            Fenced::Written
+        );
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) async fn a_sweep_that_is_due_asks_for_its_lane(env: &Env) {
     let lane = holding(env, &["a"]).await;
     assert_eq!(env.store.sweep(&lane).await.answered(), Sweep::default());
     assert_eq!(step(env, &lane, plan(Some(SHORT))).await, Fenced::Written);
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
     // Nothing else is due: the sweep alone asks for the lane.
     let lane = env.eventually("the sweep's hour", || env.lease(2)).await;
     assert_eq!(env.store.sweep(&lane).await.answered().is_due, Some(true));
@@ -32,7 +32,10 @@ pub(crate) async fn a_sweep_that_is_due_asks_for_its_lane(env: &Env) {
         let sweep = env.store.sweep(&lane).await.answered();
         assert_eq!(sweep.is_due, after.map(|_| false));
         if after.is_none() {
-            assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+            assert_eq!(
+                env.store.release(&lane, Duration::ZERO, None).await.answered(),
+                Fenced::Written
+            );
         }
         assert_eq!(env.lease(number).await, None);
     }
@@ -42,7 +45,7 @@ pub(crate) async fn a_connection_that_is_parked_or_removed_is_not_swept(env: &En
     let lane = holding(env, &["a"]).await;
     assert_eq!(step(env, &lane, plan(Some(Duration::ZERO))).await, Fenced::Written);
     assert_eq!(env.park(&lane, "no").await, Fenced::Written);
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
     assert_eq!(env.lease(2).await, None);
     env.connect(1).await;
     assert!(env.lease_for(3, SHORT).await.is_some(), "it is connected again");
@@ -372,7 +375,7 @@ pub(crate) async fn a_halted_sweep_waits_for_a_person(env: &Env) {
     assert_eq!(step(env, &lane, plan(Some(Duration::ZERO))).await, Fenced::Written);
     assert_eq!(env.row(1).await.halted.as_deref(), Some("empty"));
     assert_eq!(env.counted(1).await.connection.halted.as_deref(), Some("empty"));
-    assert_eq!(env.store.release(&lane, Duration::ZERO).await.answered(), Fenced::Written);
+    assert_eq!(env.store.release(&lane, Duration::ZERO, None).await.answered(), Fenced::Written);
     assert_eq!(env.lease(2).await, None);
     assert!(env.store.resume_sweep(connection(1)).await.answered());
     assert!(!env.store.resume_sweep(connection(1)).await.answered());

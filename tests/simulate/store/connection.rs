@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use booking::{ConnectionId, IcalUid};
 use calendar_sync::store::{
-    ConnectionRow, ConnectionState, CountedConnection, NewConnection, PutConnection, Result,
-    StoreError,
+    ConnectionRow, ConnectionState, CountedConnection, Fill, Fills, NewConnection, PutConnection,
+    Result, StoreError,
 };
 use uuid::Uuid;
 
-use super::rows::{StoredConnection, SweepRow, Tables};
+use super::rows::{StoredConnection, SweepRow, Tables, time};
 use super::{Tx, ingest};
 
 /// See [`calendar_sync::store::Store::connections`].
@@ -28,10 +28,30 @@ pub(super) fn connections(tables: &Tables) -> Vec<CountedConnection> {
             .filter(|(_, row)| row.due() && row.last_error.is_some())
             .max_by_key(|(uid, row)| (row.not_before, *uid))
             .and_then(|(_, row)| row.last_error.clone()),
+        fill: row.fill.map(|(since, total)| Fill {
+            since: time(since),
+            total,
+            left: count(filling(tables, *id)),
+        }),
     };
     let mut all: Vec<_> = tables.connections.iter().map(counted).collect();
     all.sort_by_key(|counted| (counted.connection.provider, counted.connection.id));
     all
+}
+
+/// How many events a connection is still to be filled with.
+fn filling(tables: &Tables, id: ConnectionId) -> usize {
+    tables.lane_effects(id).filter(|(_, row)| row.filling && (row.due() || row.dead)).count()
+}
+
+/// See [`calendar_sync::store::Store::fills`].
+pub(super) fn fills(tables: &Tables) -> Fills {
+    let left = tables.connections.keys().map(|id| filling(tables, *id)).filter(|left| *left > 0);
+    let add = |fills: Fills, left: usize| Fills {
+        connections: fills.connections + 1,
+        left: fills.left + i64::try_from(left).expect("it fits in memory"),
+    };
+    left.fold(Fills::default(), add)
 }
 
 /// See [`calendar_sync::store::Store::connection`].
@@ -77,6 +97,9 @@ pub(super) fn put_connection(tx: &mut Tx<'_>, new: &NewConnection) -> Result<Put
     if changes {
         tx.tables.providers.insert(new.provider, Some(new.id));
         bookings_due = fill(tx, new);
+        let total = i64::try_from(filling(tx.tables, new.id)).expect("it fits in memory");
+        let row = tx.tables.connections.get_mut(&new.id).expect("it was inserted");
+        row.fill = (total > 0).then_some((tx.now, total));
     }
     tx.commit();
     Ok(PutConnection {
@@ -120,6 +143,7 @@ fn insert(tables: &mut Tables, new: &NewConnection) {
         parked_reason: None,
         renewal_failures: 0,
         renewal_error: None,
+        fill: None,
     });
     tables.lanes.entry(new.id).or_default().rest_until = None;
 }
@@ -187,6 +211,7 @@ pub(super) fn remove_connection(tx: &mut Tx<'_>, id: ConnectionId, withdraw: boo
         Some(row) => {
             (row.state, row.parked_reason) = (ConnectionState::Removing, None);
             row.forget_failures();
+            row.fill = None;
         }
     }
     // Each ends what would go on by itself. No holder has the nil token: what is in flight is the
@@ -205,8 +230,11 @@ pub(super) fn remove_connection(tx: &mut Tx<'_>, id: ConnectionId, withdraw: boo
         row.stored.placed = None;
         row.stored.version += 1;
     }
-    for flight in tables.lane_effects_mut(id).filter_map(|(_, row)| row.flight.as_mut()) {
-        flight.token = Uuid::nil();
+    for (_, row) in tables.lane_effects_mut(id) {
+        row.filling = false;
+        if let Some(flight) = &mut row.flight {
+            flight.token = Uuid::nil();
+        }
     }
     if withdraw {
         for (uid, row) in tables.effects.get_mut(&id).into_iter().flatten() {

@@ -228,6 +228,7 @@ pub(super) fn ask(tables: &mut Tables, effect: &Effect, now: i64) {
     row.desired_revision = effect.revision;
     row.desired_digest = digest;
     (row.dead, row.rejections, row.updated_at) = (false, 0, now);
+    row.filling = false;
     if row.applied_revision == Some(ADOPTED_REVISION) && shows(row, digest) {
         row.applied_revision = Some(effect.revision);
     }
@@ -270,6 +271,9 @@ pub(super) fn place(tx: &mut Tx<'_>, uid: &IcalUid, target: ConnectionId) -> boo
     for (connection, desired) in wanted.into_iter().flatten() {
         let effect = Effect { uid: uid.clone(), connection, revision, desired, verify: false };
         ask(tx.tables, &effect, tx.now);
+        if let Some(row) = tx.tables.effect_mut(connection, uid) {
+            row.filling = connection == target && row.due();
+        }
     }
     if placed != Some(target) {
         let row = tx.tables.bookings.get_mut(uid).expect("it was there");

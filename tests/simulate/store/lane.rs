@@ -69,14 +69,32 @@ pub(super) fn renew(tx: &mut Tx<'_>, lane: &LaneLease, lease: Duration) -> Fence
     Fenced::Written
 }
 
+/// See [`calendar_sync::store::Store::pace`].
+pub(super) fn pace(tx: &mut Tx<'_>, lane: &LaneLease) -> Option<Duration> {
+    if !is_ours(tx, lane, None) {
+        return None;
+    }
+    let until = tx.tables.lanes.get(&lane.connection).and_then(|row| row.paced_until);
+    let ahead = until.map_or(0, |until| until.saturating_sub(tx.now));
+    Some(Duration::from_micros(u64::try_from(ahead).unwrap_or_default()))
+}
+
 /// See [`calendar_sync::store::Store::release`].
-pub(super) fn release(tx: &mut Tx<'_>, lane: &LaneLease, rest: Duration) -> Fenced {
+pub(super) fn release(
+    tx: &mut Tx<'_>,
+    lane: &LaneLease,
+    rest: Duration,
+    ahead: Option<Duration>,
+) -> Fenced {
     if !is_ours(tx, lane, None) {
         return Fenced::Refused;
     }
     let row = tx.tables.lanes.get_mut(&lane.connection).expect("it is ours");
     (row.token, row.leased_until) = (None, None);
     row.rest_until = (!rest.is_zero()).then(|| later(tx.now, rest));
+    if let Some(ahead) = ahead {
+        row.paced_until = Some(later(tx.now, ahead));
+    }
     connection::finish_removal(tx.tables, lane.connection);
     tx.commit();
     Fenced::Written
@@ -137,7 +155,7 @@ pub(super) fn due(tx: &mut Tx<'_>, lane: &LaneLease, limit: u32) -> Vec<Owed> {
     };
     let mut rows: Vec<_> = tx.tables.lane_effects(lane.connection).filter(is_owed).collect();
     // They come sorted by UID, and sorting keeps that order.
-    rows.sort_by_key(|(_, row)| (row.flight.is_none(), row.not_before));
+    rows.sort_by_key(|(_, row)| (row.flight.is_none(), row.filling, row.not_before));
     rows.truncate(limit as usize);
     let mut due = Vec::with_capacity(rows.len());
     let mut unreadable = Vec::new();

@@ -45,7 +45,7 @@ use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::clock::Clock;
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Gate, Installation, LaneLease,
+    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
     LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
     Stamp, States, Stop, Store, Sweep, SweepStep, SweptPage, SweptRow, Taken,
 };
@@ -322,8 +322,17 @@ impl Store for ModelStore {
         Ok(self.write(|tx| lane::renew(tx, lane, lease)))
     }
 
-    async fn release(&self, lane: &LaneLease, rest: Duration) -> Result<Fenced> {
-        Ok(self.write(|tx| lane::release(tx, lane, rest)))
+    async fn pace(&self, lane: &LaneLease) -> Result<Option<Duration>> {
+        Ok(self.write(|tx| lane::pace(tx, lane)))
+    }
+
+    async fn release(
+        &self,
+        lane: &LaneLease,
+        rest: Duration,
+        ahead: Option<Duration>,
+    ) -> Result<Fenced> {
+        Ok(self.write(|tx| lane::release(tx, lane, rest, ahead)))
     }
 
     async fn take_over(&self, lane: &LaneLease, verify_after: Duration) -> Result<Taken> {
@@ -389,6 +398,10 @@ impl Store for ModelStore {
     async fn backlog(&self, gate: &Gate, limit: u32) -> Result<u32> {
         let now = self.now();
         Ok(self.read(|tables| lane::backlog(tables, now, gate, limit)))
+    }
+
+    async fn fills(&self) -> Result<Fills> {
+        Ok(self.read(connection::fills))
     }
 
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {

@@ -164,6 +164,7 @@ fn present(tx: &mut Tx<'_>, record: &Record) {
     row.etag.clone_from(etag);
     (row.attempts, row.rejections, row.last_error) = (0, 0, None);
     (row.not_before, row.dead, row.seen_at) = (now, false, Some(now));
+    row.filling = false;
     let generation = row.generation;
     let connection = record.lane.connection;
     let Some(booking) = tx.tables.bookings.get(&record.uid) else {
@@ -211,6 +212,7 @@ fn absent(tx: &mut Tx<'_>, record: &Record, revision: i64) {
     let now = tx.now;
     let row = effect(tx, record);
     row.settle();
+    row.filling = false;
     (row.applied_revision, row.applied_digest, row.etag) = (Some(revision), None, None);
     row.burned = true;
     (row.attempts, row.rejections, row.last_error) = (0, 0, None);

@@ -65,6 +65,8 @@ pub(super) struct StoredConnection {
     pub(super) parked_reason: Option<String>,
     pub(super) renewal_failures: i32,
     pub(super) renewal_error: Option<String>,
+    /// When it was filled, and with how many.
+    pub(super) fill: Option<(i64, i64)>,
 }
 
 impl StoredConnection {
@@ -79,6 +81,7 @@ pub(super) struct LaneRow {
     pub(super) token: Option<Uuid>,
     pub(super) leased_until: Option<i64>,
     pub(super) rest_until: Option<i64>,
+    pub(super) paced_until: Option<i64>,
 }
 
 /// How far the sweep of a connection is; as it is before there is one: the next one reads all.
@@ -125,6 +128,7 @@ impl BookingRow {
 }
 
 /// One row of the outbox, with all of its columns.
+#[expect(clippy::struct_excessive_bools, reason = "they are columns of a table")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EffectRow {
     /// The revision that is wanted.
@@ -165,6 +169,8 @@ pub struct EffectRow {
     pub verify_deletes: bool,
     /// How many verifications there were.
     pub verify_stage: i32,
+    /// Whether it became due without an event: what events ask for goes first.
+    pub filling: bool,
     /// When it was changed last.
     pub updated_at: i64,
     /// When the calendar was last known to hold the event: acknowledged, or listed.
@@ -213,6 +219,7 @@ impl EffectRow {
             verify_from_generation: None,
             verify_deletes: false,
             verify_stage: 0,
+            filling: false,
             updated_at: now,
             seen_at: None,
             gone_at: None,

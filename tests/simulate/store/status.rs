@@ -12,8 +12,9 @@ pub(super) fn hasten(tx: &mut Tx<'_>, booking: &BookingId) -> Option<BookingStat
     let uid = tx.tables.booking_ids.get(booking)?.clone();
     let mut rows = 0;
     for row in tx.tables.effects.values_mut().filter_map(|lane| lane.get_mut(&uid)) {
-        if row.due() && row.not_before > now {
-            (row.not_before, row.updated_at) = (now, now);
+        if row.due() && (row.filling || row.not_before > now) {
+            (row.not_before, row.updated_at) = (row.not_before.min(now), now);
+            row.filling = false;
             rows += 1;
         }
     }

@@ -62,6 +62,8 @@ pub(super) fn write(call: &emulator::CallRecord) -> Option<Write> {
         | emulator::Verb::CalendarList
         | emulator::Verb::Changes
         | emulator::Verb::Account
+        | emulator::Verb::Authorize
+        | emulator::Verb::DeviceCode
         | emulator::Verb::Token
         | emulator::Verb::Other => return None,
     };

@@ -29,7 +29,7 @@ impl Pair {
             }
             5 => {
                 let time = numbers.time();
-                same!(self, store => store.release(&lane, time));
+                same!(self, store => store.release(&lane, time, None));
             }
             6 | 7 => {
                 let time = numbers.time();
