@@ -207,8 +207,10 @@ impl Told<'_> {
             (CalendarKind::Google, Some("quotaExceeded" | "dailyLimitExceeded")) => {
                 self.limited(Some(self.after.unwrap_or_default().max(QUOTA_DELAY)))
             }
-            // The token lacks the scope (L28): every event would fail alike.
-            (CalendarKind::Google, Some("insufficientPermissions"))
+            // The token lacks the scope, or the calendar can only be read (L28; RFC 3744 §7.1.1): every
+            // event would fail alike, until a person has seen to it.
+            (CalendarKind::Google, Some("insufficientPermissions" | "requiredAccessLevel"))
+            | (CalendarKind::Caldav, Some("need-privileges"))
             | (CalendarKind::Microsoft, Some("ErrorAccessDenied" | "accessDenied")) => {
                 Outcome::Unauthorised { reason: self.message.to_owned() }
             }

@@ -113,11 +113,13 @@ fn what_graph_refuses_for_another_reason_is_read_back() {
 #[test]
 fn a_403_is_classified_by_its_reason() {
     let rate = ["rateLimitExceeded", "userRateLimitExceeded"];
-    let other = ["", "forbidden", "forbiddenForNonOrganizer", "need-privileges"];
+    let other = ["", "forbidden", "forbiddenForNonOrganizer"];
+    let scope = ["insufficientPermissions", "requiredAccessLevel"];
     check(&[
         (&[Google], &VERBS, &[403], &rate, limited(None)),
         (&[Google], &VERBS, &[403], &["quotaExceeded"], limited(Some(QUOTA_DELAY))),
-        (&[Google], &VERBS, &[403], &["insufficientPermissions"], unauthorised()),
+        (&[Google], &VERBS, &[403], &scope, unauthorised()),
+        (&[Caldav], &VERBS, &[403], &["need-privileges"], unauthorised()),
         (&KINDS, &VERBS, &[403], &other, rejected(true)),
         (&[Caldav, Microsoft], &VERBS, &[403], &rate, rejected(true)),
         (&[Caldav], &VERBS, &[403], &["no-uid-conflict"], rejected(true)),

@@ -86,6 +86,8 @@ macro_rules! every_fact {
             [
                 who_revokes_access_is_parked_and_drained_once_reconnected,
                 access_that_is_new_and_refused_parks,
+                a_calendar_that_became_read_only_parks_and_is_drained_once_opened,
+                a_calendar_that_was_deleted_parks_and_nothing_is_given_up,
                 a_password_that_is_asked_for_again_parks,
                 what_a_token_may_not_do_is_not_mended_by_another,
             ]

@@ -245,9 +245,14 @@ impl GoogleEmulator {
     /// Adds a calendar of somebody else, which the account may only read (L28).
     pub fn create_read_only_calendar(&self, account: &str, id: &str) {
         self.create_calendar(account, id);
-        if let Some(calendar) = self.0.core.state().calendars.get_mut(id) {
-            calendar.is_writable = false;
-        }
+        self.share(id, false);
+    }
+
+    /// Says whether a calendar can be written to, or read alone. `false`: it is unknown.
+    pub fn share(&self, calendar: &str, is_writable: bool) -> bool {
+        let mut state = self.0.core.state();
+        let found = state.calendars.get_mut(calendar);
+        found.map(|calendar| calendar.is_writable = is_writable).is_some()
     }
 
     /// Sets the zone of a calendar: what times without one are shown in. `false`: it is unknown.

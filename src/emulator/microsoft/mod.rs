@@ -258,12 +258,16 @@ impl MicrosoftEmulator {
     /// Adds a calendar that the account may only read (L28), and says its id.
     pub fn create_read_only_calendar(&self, account: &str, name: &str) -> String {
         let id = self.create_calendar(account, name);
-        let mut state = self.0.core.state();
-        let mailbox = state.mailboxes.get_mut(account);
-        if let Some(calendar) = mailbox.and_then(|mailbox| mailbox.calendars.get_mut(&id)) {
-            calendar.can_edit = false;
-        }
+        self.share(&id, false);
         id
+    }
+
+    /// Says whether a calendar can be written to, or read alone. `false`: it is unknown.
+    pub fn share(&self, calendar: &str, can_edit: bool) -> bool {
+        let mut state = self.0.core.state();
+        let mailbox = state.holder_of(calendar);
+        let found = mailbox.and_then(|mailbox| mailbox.calendars.get_mut(calendar));
+        found.map(|calendar| calendar.can_edit = can_edit).is_some()
     }
 
     /// Removes a calendar with all that it holds. `false`: it is unknown.

@@ -98,3 +98,50 @@ pub(super) async fn what_a_token_may_not_do_is_not_mended_by_another(world: &mut
     parked(world, &host).await;
     assert!(renewals(world).is_empty());
 }
+
+fn share(world: &World, host: &Connected, is_writable: bool) {
+    let calendar = &host.place.calendar;
+    assert!(match &world.host {
+        Host::Google(google) => google.share(calendar, is_writable),
+        Host::Microsoft(graph) => graph.share(calendar, is_writable),
+        Host::Caldav(_) => unreachable!("nobody grants anything there"),
+    });
+}
+
+/// L28: what only this calendar's owner can mend is told once, and no booking becomes a dead letter.
+///
+/// Fails with: `emit/outcome.rs`, `forbidden`: without `requiredAccessLevel`, `ErrorAccessDenied`.
+pub(super) async fn a_calendar_that_became_read_only_parks_and_is_drained_once_opened(
+    world: &mut World,
+) {
+    let host = granted(world, Good::For(3_000, 3_300)).await;
+    share(world, &host, false);
+    let mut stories = stories(2);
+    tell_created(world, &mut stories).await;
+    let reason = parked(world, &host).await;
+    assert!(reason.contains("403"), "{reason}");
+    assert_eq!(world.pending().await, 2, "all of it is owed");
+    share(world, &host, true);
+    connect_again(world, &host, "another refresh token").await;
+    world.drain().await;
+    assert_eq!(world.starts(&host).await, [hour(9); 2]);
+    assert!(world.dead_letters().await.is_empty());
+}
+
+/// L24: a calendar that is gone is not the same as events that are.
+///
+/// Fails with: `emit/call.rs`, `unread`: no `closed` for `Reading::CalendarGone`.
+pub(super) async fn a_calendar_that_was_deleted_parks_and_nothing_is_given_up(world: &mut World) {
+    let host = granted(world, Good::For(3_000, 3_300)).await;
+    assert!(match &world.host {
+        Host::Google(google) => google.remove_calendar(&host.place.calendar),
+        Host::Microsoft(graph) => graph.remove_calendar(&host.place.calendar),
+        Host::Caldav(_) => unreachable!("nobody grants anything there"),
+    });
+    let mut stories = stories(2);
+    tell_created(world, &mut stories).await;
+    let reason = parked(world, &host).await;
+    assert!(reason.contains("the calendar is not there"), "{reason}");
+    assert_eq!(world.pending().await, 2, "all of it is owed");
+    assert!(world.dead_letters().await.is_empty());
+}
