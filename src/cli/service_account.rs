@@ -21,6 +21,7 @@ use crate::calendar::http::Http;
 use crate::clock::Surroundings;
 use crate::config::Settings;
 use crate::connection::delegated::{Delegated, KEY_FILE_LEN_MAX, ServiceKey};
+use crate::connection::known::PRIMARY;
 use crate::connection::refresh::Denied;
 use crate::connection::token_endpoint::TokenEndpoints;
 use crate::connection::{Kept, calendar_name};
@@ -28,9 +29,6 @@ use crate::connection::{Kept, calendar_name};
 /// What is asked for: to read and write events, and to see which calendars there are.
 const SCOPES: &str = "https://www.googleapis.com/auth/calendar.events \
                       https://www.googleapis.com/auth/calendar.calendarlist.readonly";
-
-/// The name that every account's own calendar has.
-const PRIMARY: &str = "primary";
 
 pub(super) const EXAMPLE: &str = "\
 Example:

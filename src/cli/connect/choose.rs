@@ -11,7 +11,7 @@ use crate::cli::UsageError;
 use crate::cli::columns::{Columns, or_dash, printable};
 use crate::cli::out::Out;
 use crate::connection::calendar_name;
-use crate::connection::known::PRIMARY;
+use crate::connection::known::is_name_of;
 use booking::CalendarKind;
 
 /// The longest answer that is read, in bytes.
@@ -100,7 +100,7 @@ pub(super) fn choose(
 
 /// The calendar of that id, if it can be written to.
 pub(super) fn named<'a>(id: &str, choices: &'a [Choice]) -> anyhow::Result<&'a Choice> {
-    let is_it = |choice: &&Choice| choice.id == id || (id == PRIMARY && choice.is_primary);
+    let is_it = |choice: &&Choice| is_name_of(id, &choice.id, choice.is_primary);
     match choices.iter().find(is_it) {
         Some(choice) if choice.is_writable => Ok(choice),
         Some(choice) => bail!("the account can only read the calendar {}", choice.shown()),

@@ -18,7 +18,7 @@ use crate::calendar::discovery::ListedCalendar;
 use crate::connection::connect_error::ConnectError;
 use crate::connection::connecting::{Connected, judge_reconnecting};
 use crate::connection::kept::Tenant;
-use crate::connection::known::{PRIMARY, known_name};
+use crate::connection::known::{is_name_of, known_name};
 use crate::connection::pass::{self, Browser, Choice, Link, PassError, Visit};
 use crate::connection::returned::{Returned, returned};
 use crate::connection::{Grant, Issuer, Kept, calendar_name, connection_id};
@@ -222,7 +222,7 @@ async fn reopen(
     let given = (connected.issuer.kind(), connected.subject.as_str());
     judge_reconnecting((kind, &subject), given).map_err(failed)?;
     let offered = writable(connect, link, &connected.grant, &base_url).await?;
-    let is_it = |it: &ListedCalendar| it.id == calendar || (calendar == PRIMARY && it.is_primary);
+    let is_it = |it: &ListedCalendar| is_name_of(&calendar, &it.id, it.is_primary);
     if !offered.iter().any(is_it) {
         return Err(Ended::NotOffered(Box::new(link.clone())));
     }
