@@ -91,6 +91,15 @@ pub(super) fn grant(world: &World, host: &Connected, refresh_token: &str) {
     }
 }
 
+/// Its owner takes back all that was granted to her account.
+pub(super) fn revoke(world: &World, host: &Connected) {
+    match &world.host {
+        Host::Google(google) => google.revoke_account(&host.place.subject),
+        Host::Microsoft(graph) => graph.revoke_account(&host.place.subject),
+        Host::Caldav(_) => unreachable!("nobody grants anything there"),
+    }
+}
+
 /// The token that opens the calendar, as it was made.
 pub(super) fn access_token(host: &Connected) -> String {
     match &host.place.credentials {

@@ -7,7 +7,7 @@ use calendar_sync::store::ConnectionState;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::granted::{Good, calls, granted, stored, stories, tell_created};
+use super::granted::{Good, calls, granted, revoke, stored, stories, tell_created};
 use super::refused::parked;
 use super::site::{APPLICATION, Browser, Site, host, seat};
 use crate::end_to_end::host::Host;
@@ -139,11 +139,7 @@ pub(super) async fn a_parked_connection_is_opened_again_by_its_own_account_alone
 ) {
     let host = granted(world, Good::For(3_000, 3_300)).await;
     let site = Site::open(world).await;
-    match &world.host {
-        Host::Google(google) => google.revoke_account(&host.place.subject),
-        Host::Microsoft(graph) => graph.revoke_account(&host.place.subject),
-        Host::Caldav(_) => unreachable!("nobody grants anything there"),
-    }
+    revoke(world, &host);
     let mut stories = stories(2);
     tell_created(world, &mut stories).await;
     parked(world, &host).await;

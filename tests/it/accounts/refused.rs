@@ -5,7 +5,7 @@ use calendar_sync::emulator::{Fault, Moment, Refusal, Rule, Verb};
 use calendar_sync::store::ConnectionState;
 
 use super::granted::{
-    Good, connect_again, counted, granted, order, renewals, renewals_say, row, stories,
+    Good, connect_again, counted, granted, order, renewals, renewals_say, revoke, row, stories,
     tell_created,
 };
 use crate::end_to_end::host::Host;
@@ -24,11 +24,7 @@ pub(super) async fn parked(world: &World, host: &Connected) -> String {
 /// Fails with: `connection/refresh.rs`, `refused`: `later()` for `Denied::Refused { … }`.
 pub(super) async fn who_revokes_access_is_parked_and_drained_once_reconnected(world: &mut World) {
     let host = granted(world, Good::For(3_000, 3_300)).await;
-    match &world.host {
-        Host::Google(google) => google.revoke_account(&host.place.subject),
-        Host::Microsoft(graph) => graph.revoke_account(&host.place.subject),
-        Host::Caldav(_) => unreachable!("nobody grants anything there"),
-    }
+    revoke(world, &host);
     let mut stories = stories(2);
     tell_created(world, &mut stories).await;
     let reason = parked(world, &host).await;
