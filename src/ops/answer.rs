@@ -18,7 +18,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(status: StatusCode, error: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
         Self { status, error: error.into(), fields: Vec::new() }
     }
 

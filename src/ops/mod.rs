@@ -1,11 +1,13 @@
 //! What the service answers over HTTP: to operators, to Prometheus, to the booking application.
 //!
 //! [`metrics`] counts; [`sync`] sends one booking again; [`connect`] lets
-//! hosts connect their calendars; [`answer`] says how anything is refused.
+//! hosts connect their calendars; [`answer`] says how anything is refused, and [`port`] bounds it all.
 //! No answer waits for a calendar. Bodies are JSON whatever their `Content-Type` says, because the
 //! runbook's commands send none.
 
 pub mod answer;
+
+pub mod port;
 
 pub mod metrics;
 
@@ -13,8 +15,6 @@ pub mod sync;
 
 pub mod connect;
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,13 +25,12 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use booking::BookingId;
 use secrecy::SecretString;
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use self::answer::{Refusal, bearer};
 use self::connect::Connect;
 use self::metrics::{Metrics, PROMETHEUS_TYPE};
+pub use self::port::{listen, serve};
 use crate::store::{Gate, Store};
 
 /// The longest body that is read, in bytes.
@@ -63,42 +62,9 @@ pub fn router(ops: Ops) -> Router {
         .merge(connect::router())
         .fallback(async || Refusal::not_found("there is no such page"))
         .method_not_allowed_fallback(async || Refusal::method())
-        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+        // The port reads no longer one.
+        .layer(DefaultBodyLimit::disable())
         .with_state(ops)
-}
-
-/// Opens the port.
-///
-/// # Errors
-/// What the system says, with the address.
-pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-    })
-}
-
-/// How long a request that is being answered may go on after a stop.
-const GRACE: Duration = Duration::from_secs(2);
-
-/// Answers until stopped, then finishes what is being answered.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    let serving =
-        axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let overdue = async {
-        stop.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-    };
-    let ended = tokio::select! {
-        ended = serving.into_future() => ended,
-        () = overdue => Ok(()),
-    };
-    if let Err(error) = ended {
-        tracing::error!(
-            error_code = "ops_unavailable",
-            error = &error as &dyn std::error::Error,
-            "metrics and endpoints are not served any more"
-        );
-    }
 }
 
 #[derive(Debug, serde::Deserialize)]

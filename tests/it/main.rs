@@ -45,6 +45,8 @@ mod golden;
 
 mod publish;
 
+mod port;
+
 mod store_contract;
 
 mod races;
