@@ -47,8 +47,9 @@ Example:
       --provider-id 7f9f2c6e-0c43-4b5c-9d59-0a6b1c9a4a11
 
 The link that it prints has to be opened in a browser on this machine, within ten minutes. The client of
-oauth.google.client_id must be one for desktop applications, or have http://127.0.0.1 among its redirects.
-Google gives no calendars by device codes.")]
+oauth.google.client_id must be one for desktop applications, and the workers' too: access is renewed only as
+the client that it was granted to. Where hosts connect by links, which need a client for web applications,
+an operator opens a link as well, and not this. Google gives no calendars by device codes.")]
     Google(ConnectGoogleArgs),
     /// An account of Microsoft 365, whose owner agrees in a browser on this machine, or anywhere
     #[command(after_help = "\

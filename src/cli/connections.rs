@@ -282,8 +282,8 @@ fn account(
     Ok(Account { kind, subject, calendar, base_url, kept: tokens.read(issuer)? })
 }
 
-/// Access is renewed only as the client that it was granted to.
-fn check_client(kept: &Kept, settings: &OauthSettings) -> Result<(), UsageError> {
+/// Access is renewed only as the client that it was granted to: the one that is set now.
+fn note_client(kept: &mut Kept, settings: &OauthSettings) -> Result<(), UsageError> {
     let Kept::Grant(grant) = kept else {
         return Ok(());
     };
@@ -291,12 +291,13 @@ fn check_client(kept: &Kept, settings: &OauthSettings) -> Result<(), UsageError>
         Issuer::Google => (&settings.google, "oauth.google.client_id"),
         Issuer::Microsoft(_) => (&settings.microsoft, "oauth.microsoft.client_id"),
     };
-    match client {
-        Some(_) => Ok(()),
-        None => Err(UsageError(format!(
+    let client = client.as_ref().ok_or_else(|| {
+        UsageError(format!(
             "{key} is not set: a refresh token is of use only to the client that it was granted to"
-        ))),
-    }
+        ))
+    })?;
+    grant.client = Some(client.id.clone());
+    Ok(())
 }
 
 /// The value of `--base-url`, or else the setting's, without a slash at its end.
@@ -342,13 +343,13 @@ fn admit(option: &str, url: &str, settings: &Settings) -> Result<(), UsageError>
 
 async fn add(
     common: &CommonArgs,
-    account: Account,
+    mut account: Account,
     settings: &Settings,
     surroundings: &Surroundings,
     out: &mut Out<impl Write + Send>,
 ) -> anyhow::Result<()> {
     let sealer = sealer(&settings.secrets)?;
-    check_client(&account.kept, &settings.oauth)?;
+    note_client(&mut account.kept, &settings.oauth)?;
     let (store, installation) = open_installation(settings, surroundings).await?;
     let provider = ProviderId(common.provider_id);
     let mut connection =

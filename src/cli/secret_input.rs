@@ -141,7 +141,8 @@ impl GrantArgs {
             None => None,
         };
         let scopes = self.scopes.as_deref().map(|text| scopes(&issuer, text)).transpose()?;
-        Ok(Kept::Grant(Grant { issuer, refresh_token: carried(refresh_token)?, access, scopes }))
+        let refresh_token = carried(refresh_token)?;
+        Ok(Kept::Grant(Grant { issuer, client: None, refresh_token, access, scopes }))
     }
 }
 

@@ -279,9 +279,13 @@ impl Connecting {
         let identity = id_token::identity(id_token.expose_secret(), &expected);
         let Identity { issuer, subject, name } =
             identity.map_err(|problem| ConnectError::Identity { issuer: name, problem })?;
-        let access = Some(Access { token: access_token, lifetime });
-        let grant =
-            Grant { issuer: issuer.clone(), refresh_token: lasting, access, scopes: Some(scopes) };
+        let grant = Grant {
+            issuer: issuer.clone(),
+            client: Some(expected.client.to_owned()),
+            refresh_token: lasting,
+            access: Some(Access { token: access_token, lifetime }),
+            scopes: Some(scopes),
+        };
         Ok(Connected { issuer, subject, name, grant })
     }
 

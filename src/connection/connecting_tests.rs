@@ -147,6 +147,7 @@ fn only_the_same_account_is_reconnected() {
         name: Some("new-name@example.com".to_owned()),
         grant: Grant {
             issuer: Issuer::Google,
+            client: None,
             refresh_token: SecretString::from("r3fresh"),
             access: None,
             scopes: None,

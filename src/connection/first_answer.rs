@@ -17,7 +17,7 @@ use url::Url;
 use super::connect_error::ConnectError;
 use super::kept::Issuer;
 use super::refresh::{
-    Granted, Read, Refusal, Seconds, Told, away, misconfigured, moved, nothing, read, said, why,
+    Granted, Read, Refusal, Seconds, Told, away, moved, not_taken, nothing, read, said, why,
 };
 use super::seal::{SECRET_LEN_MAX, Wiped};
 
@@ -102,14 +102,13 @@ pub fn begun(issuer: &Issuer, told: Told<'_>) -> Result<Codes, ConnectError> {
 
 fn refused(issuer: &Issuer, refusal: &Refusal, told: Told<'_>) -> ConnectError {
     let name = issuer.name();
-    let word = said(refusal);
     let said = match why(refusal) {
-        Some(why) => format!("{word}: {why}"),
-        None => word.clone(),
+        Some(why) => format!("{}: {why}", said(refusal)),
+        None => said(refusal),
     };
     match refusal.error.as_str() {
         _ if refusal.is_our_fault() => {
-            ConnectError::Misconfigured { reason: misconfigured(name, &word) }
+            ConnectError::Misconfigured { reason: not_taken(name, refusal) }
         }
         "access_denied" | "authorization_declined" => ConnectError::Declined { issuer: name, said },
         "admin_policy_enforced"
@@ -128,7 +127,7 @@ fn refused(issuer: &Issuer, refusal: &Refusal, told: Told<'_>) -> ConnectError {
         | "redirect_uri_mismatch"
         | "unauthorized_client"
         | "unsupported_grant_type" => {
-            ConnectError::Misconfigured { reason: misconfigured(name, &word) }
+            ConnectError::Misconfigured { reason: not_taken(name, refusal) }
         }
         // `temporarily_unavailable`, `server_error`, and whatever else there may be.
         _ => {

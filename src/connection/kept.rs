@@ -39,6 +39,8 @@ pub enum Kept {
 pub struct Grant {
     /// Who renews the access.
     pub issuer: Issuer,
+    /// The client that it was granted to, and to no other; `None`: nobody has noted it.
+    pub client: Option<String>,
     /// What it is renewed by.
     pub refresh_token: SecretString,
     /// What opens the calendar now; `None`: it has to be asked for first.

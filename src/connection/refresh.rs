@@ -70,6 +70,10 @@ pub struct Told<'a> {
 const OUR_FAULT: [u32; 9] =
     [70_001, 90_002, 700_016, 700_025, 700_027, 7_000_112, 7_000_215, 7_000_218, 7_000_222];
 
+/// Those among them that Microsoft says of one directory: a wrong client ID has the same number as an
+/// application that the account's organisation has removed or disabled.
+const OF_ONE_DIRECTORY: [u32; 3] = [90_002, 700_016, 7_000_112];
+
 /// "The server terminated an operation because it encountered a client request loop": a limit.
 const REQUEST_LOOP: u32 = 50_196;
 
@@ -153,7 +157,7 @@ fn refused(name: &str, refusal: &Refusal, after: Option<Duration>) -> Denied {
     let said = said(refusal);
     let later =
         || Denied::Later { after, reason: format!("{name} does not renew access now ({said})") };
-    let misconfigured = || Denied::Misconfigured { reason: misconfigured(name, &said) };
+    let misconfigured = || Denied::Misconfigured { reason: not_taken(name, refusal) };
     match refusal.error.as_str() {
         _ if refusal.error_codes.contains(&REQUEST_LOOP) => later(),
         _ if refusal.is_our_fault() => misconfigured(),
@@ -162,7 +166,6 @@ fn refused(name: &str, refusal: &Refusal, after: Option<Duration>) -> Denied {
         | "consent_required"
         | "login_required"
         | "access_denied"
-        | "unauthorized_client"
         | "admin_policy_enforced" => {
             let why = why(refusal).map(|why| format!(": {why}")).unwrap_or_default();
             Denied::Refused {
@@ -178,6 +181,9 @@ fn refused(name: &str, refusal: &Refusal, after: Option<Duration>) -> Denied {
         | "invalid_request"
         | "invalid_resource"
         | "invalid_scope"
+        // Another client than the one that it was granted to, at Google: a slip in the settings is no
+        // reason to ask every owner for her consent.
+        | "unauthorized_client"
         | "unsupported_grant_type" => misconfigured(),
         // `temporarily_unavailable`, `server_error`, and whatever else there may be.
         _ => later(),
@@ -240,6 +246,18 @@ pub(super) fn misconfigured(name: &str, said: &str) -> String {
         "{name} does not take us for its client ({said}): see to oauth.{}.client_id and its secret",
         name.to_ascii_lowercase()
     )
+}
+
+/// The same of a refusal, which may mean something else as well.
+pub(super) fn not_taken(name: &str, refusal: &Refusal) -> String {
+    let mut text = misconfigured(name, &said(refusal));
+    if refusal.error_codes.iter().any(|code| OF_ONE_DIRECTORY.contains(code)) {
+        text.push_str(
+            "; or the account's organisation has removed or disabled this application, and its \
+             administrator has to allow it again",
+        );
+    }
+    text
 }
 
 /// The words and numbers alone: a description can hold names.

@@ -37,7 +37,7 @@ fn only_a_grant_that_is_no_good_asks_for_its_owner() {
     let google = Issuer::Google;
     for (issuer, status, error, codes, expected) in [
         (&google, 400, "invalid_grant", &[][..], "refused"),
-        (&google, 401, "unauthorized_client", &[], "refused"),
+        (&google, 401, "unauthorized_client", &[], "misconfigured"),
         (&google, 403, "access_denied", &[], "refused"),
         (&google, 400, "admin_policy_enforced", &[], "refused"),
         (&google, 401, "invalid_client", &[], "misconfigured"),
@@ -52,7 +52,7 @@ fn only_a_grant_that_is_no_good_asks_for_its_owner() {
         (&microsoft(), 400, "invalid_grant", &[50_173], "refused"),
         (&microsoft(), 400, "interaction_required", &[50_076], "refused"),
         (&microsoft(), 400, "consent_required", &[65_001], "refused"),
-        (&microsoft(), 400, "unauthorized_client", &[], "refused"),
+        (&microsoft(), 400, "unauthorized_client", &[], "misconfigured"),
         (&microsoft(), 401, "invalid_client", &[7_000_215], "misconfigured"),
         (&microsoft(), 401, "invalid_client", &[7_000_222], "misconfigured"),
         // A slip in the settings is no reason to ask every owner.

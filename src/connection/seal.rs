@@ -93,6 +93,8 @@ enum Plain {
 #[derive(Serialize, Deserialize)]
 struct PlainGrant {
     issuer: PlainIssuer,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
     refresh_token: Wiped,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     access_token: Option<Wiped>,
@@ -346,6 +348,7 @@ fn kept(plain: Plain) -> Option<Kept> {
                         Issuer::Microsoft(Tenant::parse(&tenant).ok()?)
                     }
                 },
+                client: plain.client,
                 refresh_token: secret(&plain.refresh_token),
                 access,
                 scopes: plain.scopes,
@@ -396,7 +399,7 @@ fn plain(kept: &Kept) -> Result<Zeroizing<Vec<u8>>, SealError> {
 }
 
 /// What JSON adds around the texts, at most: names, marks and two times.
-const FRAME_LEN_MAX: usize = 250;
+const FRAME_LEN_MAX: usize = 270;
 
 fn len_of(grant: &Grant) -> usize {
     let access = grant.access.as_ref().map_or(0, |access| access.token.expose_secret().len());
@@ -404,8 +407,9 @@ fn len_of(grant: &Grant) -> usize {
         Issuer::Google => 0,
         Issuer::Microsoft(tenant) => tenant.as_str().len(),
     };
-    let scopes = grant.scopes.as_ref().map_or(0, String::len);
-    grant.refresh_token.expose_secret().len() + access + tenant + scopes
+    let others = [&grant.client, &grant.scopes].map(|text| text.as_ref().map_or(0, String::len));
+    let others = others.iter().sum::<usize>();
+    grant.refresh_token.expose_secret().len() + access + tenant + others
 }
 
 fn plain_grant(grant: &Grant) -> PlainGrant {
@@ -415,6 +419,7 @@ fn plain_grant(grant: &Grant) -> PlainGrant {
             Issuer::Google => PlainIssuer::Google,
             Issuer::Microsoft(tenant) => PlainIssuer::Microsoft(tenant.as_str().to_owned()),
         },
+        client: grant.client.clone(),
         refresh_token: Wiped::new(&grant.refresh_token),
         access_token: grant.access.as_ref().map(|access| Wiped::new(&access.token)),
         refresh_at: lifetime.map(|it| it.refresh_at.timestamp()),

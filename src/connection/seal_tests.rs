@@ -27,7 +27,8 @@ fn bearer() -> Kept {
 
 fn grant(issuer: Issuer, access: Option<Access>, scopes: Option<&str>) -> Grant {
     let scopes = scopes.map(ToOwned::to_owned);
-    Grant { issuer, refresh_token: "1//refresh".into(), access, scopes }
+    let client = access.as_ref().map(|_| "client.example".to_owned());
+    Grant { issuer, client, refresh_token: "1//refresh".into(), access, scopes }
 }
 
 #[test]

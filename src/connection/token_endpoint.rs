@@ -51,6 +51,15 @@ impl TokenEndpoints {
             let reason = format!("{key} is not set, and access is renewed as that client");
             return Err(Denied::Misconfigured { reason });
         };
+        // Whoever granted it would be told that it is no good, and it is.
+        if let Some(granted_to) = grant.client.as_ref().filter(|it| **it != client.id) {
+            let reason = format!(
+                "access was granted to the client {granted_to}, and {key} is {}: set it to that one, or \
+                 connect the account again",
+                client.id
+            );
+            return Err(Denied::Misconfigured { reason });
+        }
         let form = form(client, grant);
         let asked_at = self.clock.now();
         let issuer = &grant.issuer;
@@ -60,6 +69,7 @@ impl TokenEndpoints {
         let lifetime = good_for.map(|good_for| Lifetime::of(asked_at, good_for));
         Ok(Grant {
             issuer: grant.issuer.clone(),
+            client: Some(client.id.clone()),
             refresh_token: refresh_token.unwrap_or_else(|| grant.refresh_token.clone()),
             access: Some(Access { token: access_token, lifetime }),
             scopes: scopes.or_else(|| grant.scopes.clone()),

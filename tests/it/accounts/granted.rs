@@ -130,7 +130,7 @@ pub(super) fn sealed(world: &World, host: &Connected, refresh_token: &str, good:
         Host::Caldav(_) => unreachable!("nobody grants anything there"),
     };
     let refresh_token = refresh_token.into();
-    let kept = Kept::Grant(Grant { issuer, refresh_token, access, scopes: None });
+    let kept = Kept::Grant(Grant { issuer, client: None, refresh_token, access, scopes: None });
     let dice = world.surroundings.dice.as_ref();
     sealer().seal(host.id, &kept, dice).expect("it is sealed")
 }

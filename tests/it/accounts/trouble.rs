@@ -4,16 +4,19 @@
 use std::time::Duration;
 
 use booking::Verb as Does;
+use calendar_sync::connection::Kept;
+use calendar_sync::connection::kept::Grant;
 use calendar_sync::emulator::{Fault, Moment, Refusal, Rule, Verb};
 use calendar_sync::store::ConnectionState;
 use chrono::TimeDelta;
 
 use super::granted::{
-    Good, SECRET, counted, granted, order, renewals, renewals_say, row, set_secret, stories,
-    tell_created,
+    Good, SECRET, counted, granted, order, renewals, renewals_say, row, set_secret, stored,
+    stories, tell_created,
 };
+use crate::end_to_end::host::Host;
 use crate::end_to_end::story::hour;
-use crate::end_to_end::world::{Connected, World, until};
+use crate::end_to_end::world::{Connected, World, sealer, until};
 
 /// Waits until access could not be renewed so often.
 async fn fails(world: &World, host: &Connected, times: i32) {
@@ -46,6 +49,61 @@ pub(super) async fn a_wrong_client_secret_parks_nobody_and_is_told(world: &mut W
     assert_eq!((told.renewal_failures, told.renewal_error), (0, None));
 }
 
+/// A grant is good for the client that it was given to alone (RFC 6749 §6): a slip in the settings is told,
+/// nobody is asked, and all goes on once it is mended.
+///
+/// Fails with: `connection/token_endpoint.rs`, `refresh`: without the look at `grant.client`; and without
+/// `client: Some(…)` in what it answers.
+pub(super) async fn a_client_that_access_was_not_granted_to_parks_nobody(world: &mut World) {
+    let host = granted(world, Good::None).await;
+    let mut stories = stories(2);
+    tell_created(world, &mut stories).await;
+    world.drain().await;
+    forget_access(world, &host).await;
+    let ours = change_client(world, "another-client");
+    let asked = renewals(world).len();
+    let moved: Vec<_> = stories.iter_mut().map(|story| story.moved(10)).collect();
+    world.tell(moved).await;
+    let worker = world.worker();
+    fails(world, &host, 1).await;
+    worker.stop().await;
+    let told = row(world, &host).await;
+    let error = told.renewal_error.expect("it is told");
+    assert!(error.contains(&ours) && error.contains("another-client"), "{error}");
+    assert_eq!(told.state, ConnectionState::Active);
+    assert_eq!(renewals(world).len(), asked, "what cannot be is not asked for");
+    change_client(world, &ours);
+    world.drain().await;
+    assert_eq!(world.starts(&host).await, [hour(10); 2]);
+    assert_eq!(renewals(world).len(), asked + 1);
+}
+
+/// What it was renewed to is gone, and by what it is renewed is not.
+async fn forget_access(world: &World, host: &Connected) {
+    let former = row(world, host).await.sealed;
+    let grant = Grant { access: None, ..stored(world, host).await };
+    let dice = world.surroundings.dice.as_ref();
+    let without = sealer().seal(host.id, &Kept::Grant(grant), dice).expect("it is sealed");
+    let swapped = world.store.swap_credentials(host.id, &former, &without).await;
+    assert!(swapped.expect("the store answers"), "nobody else changes them");
+}
+
+/// Sets another client, which the provider knows as well; answers the one before.
+fn change_client(world: &mut World, id: &str) -> String {
+    let client = match &world.host {
+        Host::Google(google) => {
+            google.set_client(id, Some(SECRET));
+            &mut world.oauth.google
+        }
+        Host::Microsoft(graph) => {
+            graph.set_client(id, Some(SECRET));
+            &mut world.oauth.microsoft
+        }
+        Host::Caldav(_) => unreachable!("nobody grants anything there"),
+    };
+    std::mem::replace(&mut client.as_mut().expect("it was set up").id, id.to_owned())
+}
+
 /// A worker that was started without it, beside others that have it.
 pub(super) async fn a_client_that_is_not_set_parks_nobody(world: &mut World) {
     let host = granted(world, Good::None).await;
@@ -64,8 +122,7 @@ pub(super) async fn a_client_that_is_not_set_parks_nobody(world: &mut World) {
 
 /// Each in turn, and the last try is answered.
 ///
-/// Fails with: `connection/refresh.rs`, `refreshed`: `refused(…)` for `not_understood(…)` is no program;
-/// `Denied::Refused` in `not_understood` parks.
+/// Fails with: `connection/refresh.rs`, `answered`: `Denied::Refused` for `Read::Nothing`.
 pub(super) async fn a_token_endpoint_in_trouble_costs_a_delay(world: &mut World) {
     let host = granted(world, Good::None).await;
     let before = |refusal| Fault::Refuse(Moment::BeforeApplying, refusal);
