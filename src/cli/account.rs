@@ -55,6 +55,7 @@ impl Account {
             base_url,
             sealed: sealer.seal(id, &kept, dice)?,
             make_destination: true,
+            revives: true,
             horizon: settings.content.horizon_of(installation.installed_at),
         })
     }
@@ -88,7 +89,7 @@ pub(super) fn tell_added(
     as_json: bool,
     out: &mut Out<impl Write>,
 ) -> std::io::Result<()> {
-    let PutConnection { created, destination, bookings_due } = *put;
+    let PutConnection { removed: _, created, destination, bookings_due } = *put;
     if as_json {
         return out.json(&json!({
             "connection_id": id,

@@ -27,6 +27,8 @@ pub mod sending;
 
 pub mod sweeping;
 
+pub mod put;
+
 pub mod filling;
 
 pub mod postgres;
@@ -36,6 +38,7 @@ pub mod sqlite;
 
 pub use connect::{connect, migrate};
 pub use filling::*;
+pub use put::*;
 pub use sending::*;
 pub use sweeping::*;
 pub use types::*;
@@ -187,6 +190,7 @@ pub trait Store: Send + Sync + 'static {
     /// Adds a connection, or renews the credentials of the same one (rule R17); it becomes its
     /// provider's destination if that has none or `make_destination`. The provider's upcoming
     /// bookings become due at a new destination, in one transaction (rule R8): it is filled with them.
+    /// What rests or waits need not any longer, even if a drain that goes on gives its lane back later.
     async fn put_connection(&self, connection: &NewConnection) -> Result<PutConnection>;
 
     /// Every connection, sorted by provider and id, with its counts.
@@ -256,7 +260,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`Store::release`]. `None`: the lane is not ours.
     async fn pace(&self, lane: &LaneLease) -> Result<Option<Duration>>;
 
-    /// Gives a lease back. `rest` keeps everyone from leasing this connection for that long; `ahead` is
+    /// Gives a lease back. `rest` keeps everyone from leasing this connection for that long, unless it was
+    /// renewed meanwhile ([`Store::put_connection`]): a rest is for what was there before; `ahead` is
     /// how much of its time its pace has used ahead by now, and `None` leaves that as it is.
     async fn release(
         &self,

@@ -358,40 +358,6 @@ impl DeadState {
     }
 }
 
-/// A connection to be stored. Its credentials are sealed already: the store never sees a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewConnection {
-    /// Derived from what cannot change (rule R17).
-    pub id: ConnectionId,
-    /// Whose it is.
-    pub provider: ProviderId,
-    /// What kind of calendar.
-    pub kind: CalendarKind,
-    /// The immutable subject of the account.
-    pub subject: String,
-    /// The calendar: a collection URL, or a calendar id.
-    pub calendar: String,
-    /// The API's address.
-    pub base_url: String,
-    /// Sealed credentials.
-    pub sealed: Vec<u8>,
-    /// Take the provider's bookings from now on, even if another connection does so far.
-    pub make_destination: bool,
-    /// Upcoming bookings that end at or after this become due (rule R21).
-    pub horizon: DateTime<Utc>,
-}
-
-/// What adding a connection did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PutConnection {
-    /// `false`: it was there, and its credentials are renewed.
-    pub created: bool,
-    /// Whether it is its provider's destination now.
-    pub destination: bool,
-    /// How many bookings became due on it.
-    pub bookings_due: u64,
-}
-
 /// A connection, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionRow {

@@ -96,6 +96,7 @@ pub(crate) fn connection(provider: u128) -> NewConnection {
         base_url: "https://calendar.example".to_owned(),
         sealed: vec![0; 64],
         make_destination: true,
+        revives: true,
         horizon: horizon(),
     }
 }

@@ -265,6 +265,7 @@ fn connection(provider: u128, base_url: &str) -> NewConnection {
         base_url: base_url.to_owned(),
         sealed: vec![0; 64],
         make_destination: true,
+        revives: true,
         horizon: beginning(),
     }
 }

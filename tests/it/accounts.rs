@@ -77,6 +77,7 @@ macro_rules! every_fact {
                 who_opens_a_connection_again_takes_nobodys_bookings,
                 a_calendar_that_is_gone_is_not_opened_again,
                 what_was_removed_is_not_brought_back_by_a_link_from_before,
+                what_is_removed_while_a_link_is_followed_stays_removed,
             ]
         );
         facts!(
@@ -99,6 +100,7 @@ macro_rules! every_fact {
             [
                 a_wrong_client_secret_parks_nobody_and_is_told,
                 a_client_that_is_not_set_parks_nobody,
+                a_client_that_access_was_not_granted_to_parks_nobody,
                 a_token_endpoint_in_trouble_costs_a_delay,
                 a_pause_that_the_token_endpoint_asks_for_is_obeyed,
                 what_is_good_still_is_used_while_it_cannot_be_renewed,

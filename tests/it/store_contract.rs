@@ -97,6 +97,8 @@ macro_rules! every_fact {
                 a_second_connection_waits_until_it_is_made_the_destination,
                 a_new_destination_takes_the_bookings_from_the_former,
                 new_credentials_unpark_and_end_the_waiting,
+                a_rest_from_before_new_credentials_is_over,
+                what_is_removed_is_brought_back_only_on_purpose,
                 a_parked_connection_is_not_leased,
                 only_the_holder_parks,
                 a_removal_fences_what_is_under_way,

@@ -178,6 +178,7 @@ impl Account {
             base_url: "https://calendar.example.com/v3".to_owned(),
             sealed: self.issued.to_be_bytes().to_vec(),
             make_destination: true,
+            revives: true,
             horizon: beginning(),
         }
     }

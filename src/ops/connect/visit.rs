@@ -274,10 +274,15 @@ async fn put(
         base_url,
         sealed: sealed.map_err(|error| not_kept(link, &error))?,
         make_destination: link.make_destination,
+        // Whoever removed it meanwhile meant it.
+        revives: link.reconnect().is_none(),
         horizon: connect.horizon,
     };
     let put = ops.store.put_connection(&connection).await;
     let put = put.map_err(|error| unavailable(link, &error))?;
+    if put.removed {
+        return Err(Ended::Removed(Box::new(link.clone())));
+    }
     tracing::info!(
         connection_id = %id,
         provider_id = %provider,

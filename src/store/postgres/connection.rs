@@ -32,13 +32,13 @@ impl PostgresStore {
         let mut tx = self.begin("add a connection").await?;
         let destination = self.lock_provider(&mut tx, new.provider).await?;
         let before = self.hold_connection(&mut tx, new).await?;
+        if new.is_refused_by(before) {
+            return Ok(PutConnection::REMOVED);
+        }
         self.insert_or_renew(&mut tx, new).await?;
         let take = new.make_destination || destination.is_none();
-        let shown = if take && destination != Some(new.id) {
-            Some(self.appoint(&mut tx, new).await?)
-        } else {
-            None
-        };
+        let is_new = take && destination != Some(new.id);
+        let shown = if is_new { Some(self.appoint(&mut tx, new).await?) } else { None };
         if before == Some(ConnectionState::Removed) {
             self.let_go(&mut tx, new.id).await?;
         }
@@ -50,6 +50,7 @@ impl PostgresStore {
         self.at("connection.commit").await;
         tx.commit().await.map_err(failed("add a connection"))?;
         Ok(PutConnection {
+            removed: false,
             created: before.is_none(),
             destination: take || destination == Some(new.id),
             bookings_due: shown.map_or(0, |shown| shown.len() as u64),
@@ -102,7 +103,7 @@ impl PostgresStore {
                    updated_at = clock_timestamp()";
         const LANE: &str = "
             INSERT INTO lanes (connection_id) VALUES ($1)
-            ON CONFLICT (connection_id) DO UPDATE SET rest_until = NULL";
+            ON CONFLICT (connection_id) DO UPDATE SET rest_until = clock_timestamp()";
         let failed = failed("add a connection");
         self.at("connection.upsert").await;
         sqlx::query(UPSERT)

@@ -135,7 +135,7 @@ impl PostgresStore {
         const RELEASE: &str = "
             UPDATE lanes
                SET token = NULL, leased_until = NULL,
-                   rest_until = CASE WHEN $3 > 0
+                   rest_until = CASE WHEN $3 > 0 AND rest_until IS NULL
                                 THEN clock_timestamp() + make_interval(secs => $3) END,
                    paced_until = CASE WHEN $4::float8 IS NULL THEN paced_until
                                  ELSE clock_timestamp() + make_interval(secs => $4) END

@@ -106,6 +106,9 @@ pub(super) async fn put_connection(
     let created = insert(&mut tx, new, now).await.map_err(fault(OPERATION))?;
     if !created {
         let before = same_identity(&mut tx, new).await?;
+        if new.is_refused_by(Some(before)) {
+            return Ok(PutConnection::REMOVED);
+        }
         renew(&mut tx, new, now).await.map_err(fault(OPERATION))?;
         if before == ConnectionState::Removed {
             let_go(&mut tx, new.id, now).await.map_err(fault(OPERATION))?;
@@ -130,6 +133,7 @@ pub(super) async fn put_connection(
     }
     tx.commit().await.map_err(fault(OPERATION))?;
     Ok(PutConnection {
+        removed: false,
         created,
         destination: changes || former.is_some_and(|former| former == id),
         bookings_due,
@@ -145,7 +149,7 @@ async fn insert(conn: &mut SqliteConnection, new: &NewConnection, now: i64) -> s
         ON CONFLICT (connection_id) DO NOTHING";
     const LANE: &str = "
         INSERT INTO lanes (connection_id) VALUES (?1)
-        ON CONFLICT (connection_id) DO UPDATE SET rest_until = NULL";
+        ON CONFLICT (connection_id) DO UPDATE SET rest_until = ?2";
     let done = sqlx::query(CONNECTION)
         .bind(new.id.to_string())
         .bind(new.provider.to_string())
@@ -157,7 +161,7 @@ async fn insert(conn: &mut SqliteConnection, new: &NewConnection, now: i64) -> s
         .bind(now)
         .execute(&mut *conn)
         .await?;
-    sqlx::query(LANE).bind(new.id.to_string()).execute(conn).await?;
+    sqlx::query(LANE).bind(new.id.to_string()).bind(now).execute(conn).await?;
     Ok(done.rows_affected() == 1)
 }
 

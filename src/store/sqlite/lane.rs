@@ -127,7 +127,8 @@ pub(super) async fn release(
 ) -> Result<Fenced> {
     const OPERATION: &str = "release a lane";
     const RELEASE: &str = "
-        UPDATE lanes SET token = NULL, leased_until = NULL, rest_until = ?3,
+        UPDATE lanes SET token = NULL, leased_until = NULL,
+               rest_until = CASE WHEN rest_until IS NULL THEN ?3 END,
                paced_until = COALESCE(?4, paced_until)
          WHERE connection_id = ?1 AND token = ?2";
     let mut tx = store.begin(OPERATION).await?;

@@ -1,10 +1,10 @@
 //! Hosts that open a connection again by a link, or connect what was connected before by another way.
 
-use calendar_sync::emulator::Person;
+use calendar_sync::emulator::{Fault, Moment, Person, Rule, Verb};
 use calendar_sync::store::{ConnectionRow, ConnectionState};
 use serde_json::json;
 
-use super::granted::{Good, granted, stories, tell_created};
+use super::granted::{Good, granted, order, stories, tell_created};
 use super::site::{Browser, Site, seat};
 use crate::end_to_end::host::{Host, Place};
 use crate::end_to_end::story::hour;
@@ -83,6 +83,31 @@ pub(super) async fn what_was_removed_is_not_brought_back_by_a_link_from_before(w
     let page = browser.come_back(&site.link(json!({})).await).await;
     let done = browser.choose(&page, &host.place.calendar).await;
     assert_eq!(done.told("calendar_connection"), Some(host.id.to_string()), "{}", done.text);
+    site.close().await;
+}
+
+/// The same while the account's calendars are being listed: some seconds, in which it may be removed.
+///
+/// Fails with: `ops/connect/visit.rs`, `put`: `revives: true`.
+pub(super) async fn what_is_removed_while_a_link_is_followed_stays_removed(world: &mut World) {
+    let host = granted(world, Good::For(3_000, 3_300)).await;
+    let site = Site::open(world).await;
+    seat(world, Person::new(&host.place.subject));
+    let link = site.link(json!({ "connection_id": host.id })).await;
+    let mut browser = Browser::default();
+    let back = browser.go(&link).await;
+    let held = Fault::Hold(Moment::AfterApplying);
+    let held = order(world, Rule::next(1, held).verb(Verb::CalendarList));
+    let (page, ()) = tokio::join!(browser.get(&back), async {
+        held.wait_held(1).await;
+        world.store.remove_connection(host.id, false).await.expect("the store answers");
+        held.withdraw();
+    });
+    assert_eq!(page.status, 400, "{}", page.text);
+    assert!(page.text.contains("disconnected meanwhile"), "{}", page.text);
+    let row = row(world, &host).await;
+    assert_eq!((row.state, row.destination), (ConnectionState::Removed, false));
+    assert!(row.sealed.is_empty(), "its credentials stay gone");
     site.close().await;
 }
 

@@ -3,11 +3,15 @@
 use std::process::Output;
 
 use calendar_sync::connection::{Kept, Sealer};
+use calendar_sync::emulator::{Fault, Moment, Rule, Verb};
 use calendar_sync::store::ConnectionState;
 use data_encoding::BASE64;
 use secrecy::{ExposeSecret as _, SecretBox};
 
-use super::granted::{Good, REFRESH_TOKEN, granted, row, stories, tell_created};
+use super::granted::{
+    Good, REFRESH_TOKEN, access_token, granted, make_due, order, renewals, row, stories,
+    tell_created,
+};
 use crate::end_to_end::story::hour;
 use crate::end_to_end::world::{Connected, KEY, Parts, World};
 use crate::settings::{program, text};
@@ -42,8 +46,8 @@ async fn two_accounts(fact: &'static str) -> Option<(World, Connected, Connected
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_is_changed_while_a_worker_goes_on() {
-    let fact = "a_key_is_changed_while_a_worker_goes_on";
+async fn what_is_sealed_anew_is_opened_by_who_knows_both_keys() {
+    let fact = "what_is_sealed_anew_is_opened_by_who_knows_both_keys";
     let Some((mut world, one, two)) = two_accounts(fact).await else { return };
     // First every worker knows both keys, and seals with the old one still.
     let (former, coming) = (SecretBox::new(Box::new([7; 32])), new_key());
@@ -71,6 +75,39 @@ async fn a_key_is_changed_while_a_worker_goes_on() {
     assert_eq!(world.starts(&one).await, [hour(9); 2]);
     let again = reseal(&world, &old_keys);
     assert_eq!(text(&again.stdout), "sealed anew with the key `2`: 0; sealed with it already: 2\n");
+    world.end().await;
+}
+
+/// A worker goes on, and its access is being renewed when the command comes to the row: what it was renewed
+/// to counts, and the next run seals it anew.
+///
+/// Fails with: `emit/access.rs`, `store_renewed`: `break` for `from = now.sealed` (renewed twice).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_renewed_while_it_is_sealed_anew_is_renewed_once() {
+    let fact = "what_is_renewed_while_it_is_sealed_anew_is_renewed_once";
+    let Some((mut world, one, _)) = two_accounts(fact).await else { return };
+    let (former, coming) = (SecretBox::new(Box::new([7; 32])), new_key());
+    make_due(&world, &one).await;
+    let held = Rule::next(1, Fault::Hold(Moment::AfterApplying)).verb(Verb::Token);
+    let held = order(&world, held);
+    let mut stories = stories(1);
+    tell_created(&mut world, &mut stories).await;
+    let worker = world.worker_that_opens_with(Sealer::new("1", &former).opening("2", &coming));
+    held.wait_held(1).await;
+    let said = reseal(&world, &format!("1={KEY}"));
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    held.withdraw();
+    crate::wait::until("nothing is owed", async || world.pending().await == 0).await;
+    worker.stop().await;
+    assert_eq!(renewals(&world).len(), 1);
+    // The worker seals with the key that it was told to; the command is run once more, and all is done.
+    let said = reseal(&world, &format!("1={KEY}"));
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    let sealed = row(&world, &one).await.sealed;
+    let kept = Sealer::new("2", &coming).open(one.id, &sealed).expect("the new key alone");
+    let Kept::Grant(grant) = kept else { panic!("it was a grant") };
+    let access = grant.access.expect("it was renewed");
+    assert_ne!(access.token.expose_secret(), access_token(&one));
     world.end().await;
 }
 

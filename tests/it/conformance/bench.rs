@@ -115,6 +115,7 @@ fn new_connection(
         // The kit opens them itself.
         sealed: Vec::new(),
         make_destination: false,
+        revives: true,
         horizon: rules.horizon,
     }
 }

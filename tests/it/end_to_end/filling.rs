@@ -52,7 +52,12 @@ pub(super) async fn a_connection_is_filled_with_the_upcoming_bookings_once(world
     booked(world, UPCOMING).await;
     let host = world.prepare(1).await;
     let put = world.put(&host).await;
-    let all = PutConnection { created: true, destination: true, bookings_due: UPCOMING as u64 };
+    let all = PutConnection {
+        removed: false,
+        created: true,
+        destination: true,
+        bookings_due: UPCOMING as u64,
+    };
     assert_eq!((put, filling(world, &host).await), (all, Some((300, 300))));
 
     let port = Port::open(world).await;

@@ -316,6 +316,7 @@ impl World {
             base_url: place.base_url.clone(),
             sealed: self.seal(id, &place.credentials),
             make_destination: false,
+            revives: true,
             horizon: self.rules.horizon,
         };
         Connected { id, provider, place, new }

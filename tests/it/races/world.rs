@@ -415,6 +415,7 @@ pub(crate) fn account(number: u128) -> NewConnection {
         base_url: "https://dav.example.com/".to_owned(),
         sealed: vec![1],
         make_destination: true,
+        revives: true,
         horizon: hour(0),
     }
 }

@@ -17,9 +17,9 @@ pub(crate) async fn upcoming_bookings_become_due_once(env: &Env) {
     env.keep("a", 0, Some("Massage")).await;
     env.keep("b", 4, Some("Haircut")).await;
     let put = env.connect(1).await;
-    assert_eq!(put, PutConnection { created: true, destination: true, bookings_due: 2 });
+    assert_eq!(put, added(true, true, 2));
     let again = env.connect(1).await;
-    assert_eq!(again, PutConnection { created: false, destination: true, bookings_due: 0 });
+    assert_eq!(again, added(false, true, 0));
     let row = env.counted(1).await;
     assert_eq!((row.pending, row.live), (2, 0));
     assert_eq!(row.connection, env.row(1).await);
@@ -72,10 +72,10 @@ pub(crate) async fn a_second_connection_waits_until_it_is_made_the_destination(e
     env.keep("a", 0, Some("Massage")).await;
     env.connect(1).await;
     let put = env.connect(2).await;
-    assert_eq!(put, PutConnection { created: true, destination: false, bookings_due: 0 });
+    assert_eq!(put, added(true, false, 0));
     let second = NewConnection { make_destination: true, ..new_connection(2) };
     let put = env.store.put_connection(&second).await.answered();
-    assert_eq!(put, PutConnection { created: false, destination: true, bookings_due: 1 });
+    assert_eq!(put, added(false, true, 1));
     let rows = env.store.connections().await.answered();
     let destinations: Vec<_> =
         rows.iter().map(|row| (row.connection.id, row.connection.destination)).collect();
@@ -142,6 +142,42 @@ pub(crate) async fn only_the_holder_parks(env: &Env) {
     let stranger = LaneLease { token: token(2), ..lane };
     assert_eq!(env.park(&stranger, "a mistake").await, Fenced::Refused);
     assert_eq!(env.state(1).await, ConnectionState::Active);
+}
+
+/// A drain that was shut out may still have calls on their way when its account is connected again: the
+/// rest that it asks for is not of the new access.
+pub(crate) async fn a_rest_from_before_new_credentials_is_over(env: &Env) {
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    let lane = env.lane(1).await;
+    assert_eq!(env.park(&lane, "the token was revoked").await, Fenced::Written);
+    env.connect(1).await;
+    assert_eq!(env.store.release(&lane, LONG, None).await.answered(), Fenced::Written);
+    // The next rest is one again.
+    let lane = env.lane(2).await;
+    assert_eq!(env.store.release(&lane, LONG, None).await.answered(), Fenced::Written);
+    assert_eq!(env.lease(3).await, None);
+}
+
+/// Whoever removed it meant it.
+pub(crate) async fn what_is_removed_is_brought_back_only_on_purpose(env: &Env) {
+    holding_one(env).await;
+    let again = NewConnection { revives: false, sealed: vec![9], ..new_connection(1) };
+    assert!(!env.store.put_connection(&again).await.answered().removed);
+    assert!(env.store.remove_connection(connection(1), true).await.answered());
+    assert_eq!(env.store.put_connection(&again).await.answered(), PutConnection::REMOVED);
+    assert_eq!(env.state(1).await, ConnectionState::Removing);
+    assert!(env.store.remove_connection(connection(1), false).await.answered());
+    assert_eq!(env.store.put_connection(&again).await.answered(), PutConnection::REMOVED);
+    let row = env.row(1).await;
+    assert_eq!((row.state, row.destination), (ConnectionState::Removed, false));
+    assert!(row.sealed.is_empty(), "its credentials stay gone");
+    assert!(!env.connect(1).await.removed);
+}
+
+/// What adding a connection did, where it was not removed.
+fn added(created: bool, destination: bool, bookings_due: u64) -> PutConnection {
+    PutConnection { removed: false, created, destination, bookings_due }
 }
 
 /// Connection 1 holds a booking's event, and its lane is leased.

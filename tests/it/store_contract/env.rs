@@ -177,6 +177,7 @@ pub(crate) fn new_connection(number: u128) -> NewConnection {
         base_url: "https://dav.example.com/".to_owned(),
         sealed: vec![0, 1, 255],
         make_destination: false,
+        revives: true,
         horizon: hour(0),
     }
 }

@@ -80,6 +80,9 @@ fn read(tables: &Tables, id: ConnectionId, row: &StoredConnection) -> Connection
 /// See [`calendar_sync::store::Store::put_connection`].
 pub(super) fn put_connection(tx: &mut Tx<'_>, new: &NewConnection) -> Result<PutConnection> {
     let before = same_identity(tx.tables, new)?;
+    if new.is_refused_by(before) {
+        return Ok(PutConnection::REMOVED);
+    }
     tx.tables.providers.entry(new.provider).or_default();
     insert(tx.tables, new);
     if let Some(before) = before {
@@ -103,6 +106,7 @@ pub(super) fn put_connection(tx: &mut Tx<'_>, new: &NewConnection) -> Result<Put
     }
     tx.commit();
     Ok(PutConnection {
+        removed: false,
         created: before.is_none(),
         destination: changes || former == Some(new.id),
         bookings_due,
@@ -145,7 +149,7 @@ fn insert(tables: &mut Tables, new: &NewConnection) {
         renewal_error: None,
         fill: None,
     });
-    tables.lanes.entry(new.id).or_default().rest_until = None;
+    tables.lanes.entry(new.id).or_default();
 }
 
 /// New credentials: the connection is active again, and what waited need not wait any longer.
@@ -156,6 +160,7 @@ fn renew(tx: &mut Tx<'_>, new: &NewConnection) {
     row.base_url.clone_from(&new.base_url);
     (row.state, row.parked_reason) = (ConnectionState::Active, None);
     row.forget_failures();
+    tx.tables.lanes.get_mut(&new.id).expect("each connection has a lane").rest_until = Some(now);
     for (_, row) in tx.tables.lane_effects_mut(new.id) {
         if row.not_before > now {
             (row.not_before, row.updated_at) = (now, now);

@@ -91,7 +91,8 @@ pub(super) fn release(
     }
     let row = tx.tables.lanes.get_mut(&lane.connection).expect("it is ours");
     (row.token, row.leased_until) = (None, None);
-    row.rest_until = (!rest.is_zero()).then(|| later(tx.now, rest));
+    let rests = !rest.is_zero() && row.rest_until.is_none();
+    row.rest_until = rests.then(|| later(tx.now, rest));
     if let Some(ahead) = ahead {
         row.paced_until = Some(later(tx.now, ahead));
     }
