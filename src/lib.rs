@@ -93,6 +93,8 @@ pub mod ops;
 
 pub mod clock;
 
+pub mod trace_parent;
+
 pub mod telemetry;
 
 pub mod crash;

@@ -89,7 +89,7 @@ impl Pipeline {
             }
             let reading = self.read_one(&record, stop).await?;
             let witness = record.witness();
-            items.push(Item { record: dead_record(place, record), witness, reading });
+            items.push(Item::new(dead_record(place, record), witness, reading));
         }
         Some(items)
     }

@@ -10,7 +10,7 @@ use booking::{
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::Fill;
+use super::{EffectOrigin, Fill};
 
 /// Who we are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,11 +206,27 @@ pub struct Batch {
     /// The destinations that the plan was made from.
     pub destinations: Vec<(ProviderId, Option<ConnectionId>)>,
     /// What is owed now. At most one for each (UID, connection); the last wins.
-    pub effects: Vec<Effect>,
+    pub effects: Vec<NewEffect>,
     /// What became of each event.
     pub journal: Vec<JournalEntry>,
     /// What could not be understood.
     pub dead_letters: Vec<NewDeadLetter>,
+}
+
+/// An effect, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEffect {
+    /// What is owed.
+    pub effect: Effect,
+    /// The events of this batch that asked for it.
+    pub origin: EffectOrigin,
+}
+
+/// Of no event.
+impl From<Effect> for NewEffect {
+    fn from(effect: Effect) -> Self {
+        Self { effect, origin: EffectOrigin::default() }
+    }
 }
 
 /// A cursor's step from `from` to `to`.

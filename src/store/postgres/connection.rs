@@ -201,7 +201,8 @@ impl PostgresStore {
         tx: &mut Transaction<'static, Postgres>,
         id: ConnectionId,
     ) -> Result<()> {
-        const LET_GO: &str = "
+        const LET_GO: &str = concat!(
+            "
             WITH held AS (
                 SELECT e.ical_uid, b.revision FROM effects e JOIN bookings b USING (ical_uid)
                  WHERE e.connection_id = $1 AND b.placed IS DISTINCT FROM $1
@@ -212,9 +213,13 @@ impl PostgresStore {
                SET desired_digest = NULL,
                    desired_revision = GREATEST(e.desired_revision, held.revision),
                    dead = false, rejections = 0, not_before = clock_timestamp(),
-                   updated_at = clock_timestamp()
+                   updated_at = clock_timestamp(),
+                   ",
+            asked_by_none!("e."),
+            "
               FROM held
-             WHERE e.connection_id = $1 AND e.ical_uid = held.ical_uid";
+             WHERE e.connection_id = $1 AND e.ical_uid = held.ical_uid"
+        );
         self.at("connection.let_go").await;
         sqlx::query(LET_GO)
             .bind(id.0)
@@ -233,7 +238,8 @@ impl PostgresStore {
     ) -> Result<()> {
         // Present at the new place; absent where they were placed before (R19). An event that was
         // adopted (`ADOPTED_REVISION`) and shows just this is applied.
-        const EFFECTS: &str = "
+        const EFFECTS: &str = concat!(
+            "
             INSERT INTO effects AS e (connection_id, ical_uid, desired_revision, desired_digest,
                                       filling)
             SELECT * FROM (
@@ -250,8 +256,12 @@ impl PostgresStore {
                         WHEN e.applied_revision = -1 AND e.applied_digest = excluded.desired_digest
                         THEN excluded.desired_revision ELSE e.applied_revision END,
                    dead = false, rejections = 0, filling = excluded.filling,
-                   updated_at = clock_timestamp()
-             WHERE e.desired_revision <= excluded.desired_revision";
+                   updated_at = clock_timestamp(),
+                   ",
+            asked_by_none!("e."),
+            "
+             WHERE e.desired_revision <= excluded.desired_revision"
+        );
         const PLACE: &str = "
             UPDATE bookings SET placed = $2, version = version + 1, updated_at = clock_timestamp()
              WHERE ical_uid = ANY($1)";
@@ -370,7 +380,8 @@ impl PostgresStore {
         const UNPLACE: &str = "
             UPDATE bookings SET placed = NULL, version = version + 1, updated_at = clock_timestamp()
              WHERE placed = $1";
-        const FENCE_FLIGHTS: &str = "
+        const FENCE_FLIGHTS: &str = concat!(
+            "
             UPDATE effects
                SET flight_token = CASE WHEN flight_verb IS NULL THEN NULL
                                        ELSE gen_random_uuid() END,
@@ -380,8 +391,12 @@ impl PostgresStore {
                    dead = dead AND NOT $2, filling = false,
                    rejections = CASE WHEN $2 THEN 0 ELSE rejections END,
                    not_before = CASE WHEN $2 THEN clock_timestamp() ELSE not_before END,
-                   updated_at = clock_timestamp()
-             WHERE connection_id = $1";
+                   updated_at = clock_timestamp(),
+                   ",
+            asked_by_none!("effects."),
+            "
+             WHERE connection_id = $1"
+        );
         let failed = failed("take a connection down");
         for (name, statement) in [
             ("connection.no_destination", NO_DESTINATION),
