@@ -3,6 +3,7 @@
 //! Kept with the effect, so that whoever sends it, now or after a crash, in this process or another,
 //! goes on with the trace of whoever published. It is for people who look, and decides nothing.
 
+use booking::Effect;
 use chrono::{DateTime, Utc};
 
 use crate::trace_parent::{self, TraceParent};
@@ -67,5 +68,21 @@ impl EffectOrigin {
     pub(super) fn text(&self) -> Option<String> {
         let traces: Vec<String> = self.traces.iter().map(ToString::to_string).collect();
         (!traces.is_empty()).then(|| traces.join(" "))
+    }
+}
+
+/// An effect, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEffect {
+    /// What is owed.
+    pub effect: Effect,
+    /// The events of this batch that asked for it.
+    pub origin: EffectOrigin,
+}
+
+/// Of no event.
+impl From<Effect> for NewEffect {
+    fn from(effect: Effect) -> Self {
+        Self { effect, origin: EffectOrigin::default() }
     }
 }

@@ -4,13 +4,12 @@
 use std::time::Duration;
 
 use booking::{
-    Booking, CalendarKind, ConnectionId, Effect, EventId, IcalUid, PoisonClass, Position,
-    ProviderId,
+    Booking, CalendarKind, ConnectionId, EventId, IcalUid, PoisonClass, Position, ProviderId,
 };
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{EffectOrigin, Fill};
+use super::{Fill, NewEffect};
 
 /// Who we are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,22 +210,6 @@ pub struct Batch {
     pub journal: Vec<JournalEntry>,
     /// What could not be understood.
     pub dead_letters: Vec<NewDeadLetter>,
-}
-
-/// An effect, and where it comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewEffect {
-    /// What is owed.
-    pub effect: Effect,
-    /// The events of this batch that asked for it.
-    pub origin: EffectOrigin,
-}
-
-/// Of no event.
-impl From<Effect> for NewEffect {
-    fn from(effect: Effect) -> Self {
-        Self { effect, origin: EffectOrigin::default() }
-    }
 }
 
 /// A cursor's step from `from` to `to`.

@@ -68,7 +68,7 @@ pub(crate) async fn a_header_that_is_no_trace_and_a_timestamp_that_is_none_are_i
     env.connect(1).await;
     let world = World::of(env);
     let mut log = world.log().await;
-    let valid = trace(1).to_string();
+    let valid = trace(0xab).to_string();
     for (number, (header, timestamp_ms)) in [
         ("", -1),
         ("00-xyz", 0),
