@@ -17,6 +17,9 @@
 //! 5. [`cli`] builds all of this from the [`config`]; [`connection`] asks accounts' owners, names
 //!    accounts, seals their credentials, and renews access that expires.
 //!
+//! What all of it does is told by [`telemetry`]: log lines, and traces, which go on with that of whoever
+//! published ([`trace_parent`]).
+//!
 //! The protocol's rules have numbers (R1 to R22), which comments and tests name.
 //!
 //! # Invariants, and the test that holds each
@@ -63,6 +66,8 @@
 //! | every adapter passes one kit of facts, and the kit notices an adapter that is broken | `it`: `conformance`; `conformance::broken` |
 //! | a few faults, anywhere, end in the fold: revisions only rise, a revision has one effect in a generation, no stale fence writes (R1, R3, R9 to R15) | `model` |
 //! | one live event or none, through every fault that is drawn | `simulate`: `tests/run simulate` |
+//! | a booking is one trace, from whoever published it to the calendar's answer, whoever sends it | `it`: `store_contract`, `origins`; `traces` |
+//! | a collector that is down, silent or talks nonsense slows nothing and stops nothing; what it is not told is counted | `it`: `traces`, `trouble` |
 //! | what is sent to Google and Microsoft is what they publish: paths, parameters, bodies | `tests/run requests` |
 //! | the core knows no async, I/O, clock or dice; SQL, Kafka and HTTP each have one place | `it`: `module_rule` |
 //!
@@ -92,6 +97,8 @@ pub mod emulator;
 pub mod ops;
 
 pub mod clock;
+
+pub mod trace_parent;
 
 pub mod telemetry;
 

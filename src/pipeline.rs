@@ -11,6 +11,8 @@ pub mod redrive;
 
 pub mod schemas;
 
+mod traced;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +27,9 @@ use crate::consumer::{BatchPlace, BatchSink, RawRecord, Taken};
 use crate::emit::backoff::Backoff;
 use crate::pipeline::fold_batch::{Item, Reading, fold_batch};
 use crate::pipeline::schemas::{SchemaError, Schemas};
+use crate::pipeline::traced::{Times, Traced, Tracing};
 use crate::store::{Advance, Batch, Committed, DeadRecord, NewDeadLetter, Store, StoreError};
+use crate::telemetry::tracer::Tracer;
 
 /// How often a batch is read and folded again because what it was folded from changed, before
 /// the next try waits.
@@ -43,11 +47,12 @@ pub struct Pipeline {
     rules: Rules,
     surroundings: Surroundings,
     wake: Arc<Notify>,
+    tracing: Tracing,
 }
 
 /// What one try at a run of records came to.
 enum Tried {
-    Done,
+    Done(Box<(Batch, Times)>),
     Foreign,
     /// Something changed under us: at once again.
     Again,
@@ -65,8 +70,8 @@ impl Pipeline {
         rules: Rules,
         surroundings: Surroundings,
     ) -> Self {
-        let (contract, wake) = (Contract::new(), Arc::default());
-        Self { store, schemas, contract, rules, surroundings, wake }
+        let (contract, wake, tracing) = (Contract::new(), Arc::default(), Tracing::default());
+        Self { store, schemas, contract, rules, surroundings, wake, tracing }
     }
 
     /// Notifies `wake` whenever a commit left something due.
@@ -75,21 +80,29 @@ impl Pipeline {
         Self { wake, ..self }
     }
 
+    /// Tells traces of what is read, as a member of that consumer group.
+    #[must_use]
+    pub fn traced(self, tracer: Tracer, group: String) -> Self {
+        Self { tracing: Tracing { tracer, group }, ..self }
+    }
+
     /// Reads every record, waiting out a registry that is away. `None`: stopped meanwhile.
     async fn read(
         &self,
         place: &BatchPlace,
         records: Vec<RawRecord>,
+        traced: &Traced<'_>,
         stop: &CancellationToken,
     ) -> Option<Vec<Item>> {
         let mut items = Vec::with_capacity(records.len());
-        for record in records {
+        for (number, record) in records.into_iter().enumerate() {
             if stop.is_cancelled() {
                 return None;
             }
             let reading = self.read_one(&record, stop).await?;
             let witness = record.witness();
-            items.push(Item { record: dead_record(place, record), witness, reading });
+            let origin = traced.origin(number, &record);
+            items.push(Item { record: dead_record(place, record), witness, reading, origin });
         }
         Some(items)
     }
@@ -129,7 +142,13 @@ impl Pipeline {
 
     /// Commits a run of records, in halves where the database refuses some of them. The runs that
     /// are still to do are a stack: at most the logarithm of the batch deep.
-    async fn settle(&self, place: &BatchPlace, items: &[Item], stop: &CancellationToken) -> Taken {
+    async fn settle(
+        &self,
+        place: &BatchPlace,
+        items: &[Item],
+        traced: &mut Traced<'_>,
+        stop: &CancellationToken,
+    ) -> Taken {
         let mut at = place.from;
         let mut runs = vec![items];
         while let Some(run) = runs.pop() {
@@ -137,12 +156,12 @@ impl Pipeline {
                 continue;
             };
             let to = last.record.position.offset + 1;
-            match self.commit_run(place, at, run, None, stop).await {
+            match self.commit_run((place, at), run, None, traced, stop).await {
                 Ended::Done => at = to,
                 Ended::Foreign => return Taken::Foreign,
                 Ended::Stopped => return Taken::Stopped,
                 Ended::Refused(detail) if run.len() == 1 => {
-                    match self.commit_run(place, at, run, Some(&detail), stop).await {
+                    match self.commit_run((place, at), run, Some(&detail), traced, stop).await {
                         Ended::Done => at = to,
                         Ended::Foreign => return Taken::Foreign,
                         Ended::Stopped => return Taken::Stopped,
@@ -179,10 +198,10 @@ impl Pipeline {
     /// dead letter for that reason.
     async fn commit_run(
         &self,
-        place: &BatchPlace,
-        from: i64,
+        (place, from): (&BatchPlace, i64),
         run: &[Item],
         refused: Option<&str>,
+        traced: &mut Traced<'_>,
         stop: &CancellationToken,
     ) -> Ended {
         let (mut tries, mut stale) = (0, 0);
@@ -192,7 +211,10 @@ impl Pipeline {
                 Err(error) => Tried::Wait(error),
             };
             match tried {
-                Tried::Done => return Ended::Done,
+                Tried::Done(done) => {
+                    traced.committed(run, &done.0, done.1);
+                    return Ended::Done;
+                }
                 Tried::Foreign => return Ended::Foreign,
                 Tried::Refused(detail) => return Ended::Refused(detail),
                 Tried::Again if stale < STALE_TRIES_MAX => stale += 1,
@@ -229,6 +251,7 @@ impl Pipeline {
     ) -> Result<Tried, StoreError> {
         let last = run.last().expect("a run has a record");
         let to = last.record.position.offset + 1;
+        let began = self.surroundings.clock.now();
         let mut batch = match refused {
             None => {
                 let recovering = place.recover_until.is_some_and(|until| from < until);
@@ -244,16 +267,20 @@ impl Pipeline {
             log_end: place.log_end,
         });
         crate::crash::point!("r3.folded");
+        let folded = self.surroundings.clock.now();
         let committed = self.store.commit(&batch).await;
         crate::crash::point!("r3.committed", if matches!(committed, Ok(Committed::Done)));
+        let times = Times { began, folded, committed: self.surroundings.clock.now() };
         Ok(match committed {
             Ok(Committed::Done) => {
                 if !batch.effects.is_empty() {
                     self.wake.notify_one();
                 }
-                Tried::Done
+                Tried::Done(Box::new((batch, times)))
             }
-            Ok(Committed::Elsewhere { next_offset }) if next_offset == Some(to) => Tried::Done,
+            Ok(Committed::Elsewhere { next_offset }) if next_offset == Some(to) => {
+                Tried::Done(Box::new((batch, times)))
+            }
             Ok(Committed::Foreign | Committed::Elsewhere { .. }) => Tried::Foreign,
             Ok(Committed::Stale) => Tried::Again,
             Ok(Committed::Refused { detail }) => Tried::Refused(detail),
@@ -303,8 +330,9 @@ impl BatchSink for Pipeline {
         records: Vec<RawRecord>,
         stop: &CancellationToken,
     ) -> Taken {
-        match self.read(at, records, stop).await {
-            Some(items) => self.settle(at, &items, stop).await,
+        let mut traced = self.tracing.begin(at, &records, self.surroundings.clock.as_ref());
+        match self.read(at, records, &traced, stop).await {
+            Some(items) => self.settle(at, &items, &mut traced, stop).await,
             None => Taken::Stopped,
         }
     }

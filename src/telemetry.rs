@@ -1,10 +1,20 @@
-//! Log lines on standard error: one JSON object a line, with the fields that operators know, or
+//! What the service tells of itself: its log lines, here, and its traces ([`traces`]).
+//!
+//! Log lines go to standard error: one JSON object a line, with the fields that operators know, or
 //! readable ones. What a line says is its caller's; titles, guests and tokens are never in one.
 //!
 //! A JSON line holds `timestamp`, `level`, `category` (always `calendar_sync`), `message` and
 //! `target`, and beside them, on the same level, the fields of the event and of the spans that it
 //! stands in (the inner ones win): `sync_id`, `provider_id`, `connection_id`,
 //! `calendar_provider`, `cursor`, `duration_ms`, `error_code`.
+
+pub mod tracer;
+
+pub mod scope;
+
+pub mod export;
+
+pub mod traces;
 
 use std::fmt;
 use std::io::Write;

@@ -33,6 +33,8 @@ use url::Url;
 use self::clients::{Bounds, Clients};
 use super::{Answer, Credentials};
 use crate::clock::Clock;
+use crate::telemetry::scope::Attempt;
+use crate::trace_parent;
 
 /// The longest answer that is read, in bytes. A longer one counts as lost.
 pub const BODY_LEN_MAX: usize = 1024 * 1024;
@@ -46,6 +48,9 @@ pub const READ_CALLS_MAX: u32 = 2;
 const ETAG_LEN_MAX: usize = 512;
 /// The longest text about a lost call, in characters.
 const MESSAGE_LEN_MAX: usize = 300;
+/// The header that goes on with a trace.
+const TRACE_PARENT: HeaderName = HeaderName::from_static(trace_parent::HEADER);
+
 /// The limits of the client.
 #[derive(Clone)]
 pub struct HttpOptions {
@@ -197,7 +202,20 @@ impl Http {
     }
 
     /// As [`Self::exchange`], with another bound on the answer's length, in bytes.
-    pub async fn exchange_up_to(&self, request: Request<'_>, len_max: usize) -> Exchanged {
+    pub async fn exchange_up_to(&self, mut request: Request<'_>, len_max: usize) -> Exchanged {
+        let attempt = Attempt::begin(request.method.as_str(), &request.url);
+        let named = attempt.header().map(|value| (TRACE_PARENT, value));
+        request.headers.extend(named);
+        let exchanged = self.make(request, len_max).await;
+        let now = self.clock.now();
+        match &exchanged {
+            Exchanged::Answered(response) => attempt.answered(response.status, now),
+            Exchanged::Lost { sent, message: _ } => attempt.lost(*sent, now),
+        }
+        exchanged
+    }
+
+    async fn make(&self, request: Request<'_>, len_max: usize) -> Exchanged {
         let unsent = |message| Exchanged::Lost { sent: false, message };
         let client = match self.clients.for_url(&request.url) {
             Ok(client) => client,

@@ -26,6 +26,7 @@ use crate::ops::connect::{Addresses, Connect};
 use crate::ops::metrics::Metrics;
 use crate::ops::{self, Ops};
 use crate::store::{Gate, Installation, Store};
+use crate::telemetry::traces;
 
 /// Longer than any calendar's listing was seen to be behind; sweeps are hours apart.
 const LISTING_LAG: Duration = Duration::from_mins(5);
@@ -101,8 +102,11 @@ pub async fn work(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let Shared { status, metrics, wake } = shared;
+    let (tracer, exporting) = traces::start(&settings.telemetry, surroundings, metrics.untraced())?;
     let pipeline = pipeline(settings, Arc::clone(&store), installation, surroundings)?;
-    let pipeline = Arc::new(pipeline.waking(Arc::clone(&wake)));
+    let group = settings.kafka.group.clone();
+    let pipeline = pipeline.waking(Arc::clone(&wake)).traced(tracer.clone(), group);
+    let pipeline = Arc::new(pipeline);
     let gate = settings.emit.gate.clone();
     // Without sending, no credentials are opened: there need be no key for them.
     let emitter = if gate.enabled {
@@ -116,7 +120,7 @@ pub async fn work(
         let accounts = Arc::new(accounts);
         let (store, options) = (Arc::clone(&store), emit_options(settings));
         let emitter = Emitter::new(store, accounts, options, surroundings.clone(), wake);
-        Some(Arc::new(emitter.metered(metrics)))
+        Some(Arc::new(emitter.metered(metrics).traced(tracer)))
     } else {
         None
     };
@@ -145,6 +149,9 @@ pub async fn work(
         },
         watch_backlog(store.as_ref(), &gate, settings.ingest.outbox_limit, &hold, &stop),
     );
+    if let Some(exporting) = exporting {
+        exporting.end().await;
+    }
     read.context("reading the topic ended")
 }
 

@@ -30,6 +30,8 @@ pub mod oauth;
 
 pub mod connect;
 
+pub mod telemetry;
+
 pub mod settings;
 
 mod checks;
@@ -52,3 +54,4 @@ pub use settings::{
     Backend, ContentSettings, EmitSettings, IngestSettings, LogFormat, LogSettings, OpsSettings,
     RegistrySettings, RepairPolicy, RepairSettings, Settings, StoreSettings,
 };
+pub use telemetry::{OtlpProtocol, TelemetrySettings, TraceSampler};

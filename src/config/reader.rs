@@ -168,6 +168,16 @@ impl<'a> Reader<'a> {
         numbers.unwrap_or_default().into_iter().map(Duration::from_secs).collect()
     }
 
+    /// A number from 0 to 1; 0 if it is wrong.
+    pub fn share(&mut self, name: &'static str) -> f64 {
+        self.read(name, |text, _| value::share(text.trim())).unwrap_or_default()
+    }
+
+    /// Names and values.
+    pub fn pairs(&mut self, name: &'static str) -> Vec<(String, String)> {
+        self.read(name, |text, _| value::pairs(text)).unwrap_or_default()
+    }
+
     /// `true` or `false`; `false` if it is wrong.
     pub fn flag(&mut self, name: &'static str) -> bool {
         self.read(name, |text, _| value::flag(text)).unwrap_or_default()

@@ -19,6 +19,7 @@ use super::limits::LimitSettings;
 use super::oauth::OauthSettings;
 use super::reader::Reader;
 use super::secrets::SecretSettings;
+use super::telemetry::TelemetrySettings;
 use crate::store::Gate;
 
 /// Everything that one can set.
@@ -56,6 +57,8 @@ pub struct Settings {
     pub shutdown_deadline: Duration,
     /// Logging.
     pub log: LogSettings,
+    /// Traces.
+    pub telemetry: TelemetrySettings,
     /// What is allowed and yet probably not meant: to be logged at start.
     pub warnings: Vec<String>,
 }
@@ -259,6 +262,7 @@ impl Settings {
             },
             shutdown_deadline: reader.seconds("shutdown.deadline_s"),
             log: LogSettings::read(reader),
+            telemetry: TelemetrySettings::read(reader),
             warnings: Vec::new(),
         };
         checks::across(reader, &settings);

@@ -5,6 +5,7 @@ use super::connect::CONNECT;
 use super::http::HTTP;
 use super::limits::LIMITS;
 use super::oauth::OAUTH;
+use super::telemetry::TELEMETRY;
 
 /// One setting.
 #[derive(Debug)]
@@ -82,6 +83,10 @@ pub enum Allowed {
     Networks,
     /// Origins of `https://` URLs, or of `http://` ones of this machine.
     Origins,
+    /// A number from 0 to 1.
+    Share,
+    /// Names, each with a value.
+    Pairs,
 }
 
 impl Key {
@@ -102,7 +107,8 @@ impl Key {
             | Allowed::OnlyTrue
             | Allowed::Template
             | Allowed::Networks
-            | Allowed::Origins => true,
+            | Allowed::Origins
+            | Allowed::Pairs => true,
             Allowed::Text
             | Allowed::Number { .. }
             | Allowed::Rising { .. }
@@ -119,11 +125,12 @@ impl Key {
             | Allowed::File
             | Allowed::Listen
             | Allowed::Token
+            | Allowed::Share
             | Allowed::LogFilter => false,
         }
     }
 
-    const fn legacy(mut self, variable: &'static str) -> Self {
+    pub(super) const fn legacy(mut self, variable: &'static str) -> Self {
         self.legacy_variable = Some(variable);
         self
     }
@@ -159,7 +166,7 @@ pub const PROPERTIES: &str = "kafka.properties.";
 pub const PROPERTIES_VARIABLE: &str = "KAFKA_PROPERTIES_";
 
 /// The settings of one concern, in the order of the README.
-pub const SECTIONS: [&[Key]; 15] = [
+pub const SECTIONS: [&[Key]; 16] = [
     KAFKA,
     REGISTRY,
     STORE,
@@ -175,6 +182,7 @@ pub const SECTIONS: [&[Key]; 15] = [
     CONNECT,
     OPS,
     LIVING,
+    TELEMETRY,
 ];
 
 /// Every setting.

@@ -72,6 +72,10 @@ impl fmt::Display for Allowed {
                 "origins with commas, as in `https://bookings.example.com`, or `http://` ones of this \
                  machine",
             ),
+            Self::Share => f.write_str("a number from 0 to 1"),
+            Self::Pairs => {
+                write!(f, "`name=value` with commas between, percent-encoded, at most {PAIRS_MAX}")
+            }
             Self::File => f.write_str("the path of a file"),
             Self::LogFilter => f.write_str(
                 "`error`, `warn`, `info`, `debug`, `trace`, or a list of `module=level`",
@@ -133,6 +137,51 @@ pub fn rising(value: &str, min: u64, max: u64, count_max: usize) -> Result<Vec<u
         return Err("does not rise".to_owned());
     }
     Ok(numbers)
+}
+
+/// A number from 0 to 1.
+pub fn share(value: &str) -> Result<f64, Problem> {
+    let share: f64 = value.parse().map_err(|_| "is not a number".to_owned())?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("is not from 0 to 1".to_owned()) }
+}
+
+/// The longest list of pairs.
+pub const PAIRS_MAX: usize = 64;
+
+/// Names and values, as `OTEL_RESOURCE_ATTRIBUTES` has them: those of the W3C's baggage, without its
+/// properties (<https://www.w3.org/TR/baggage/#definition>).
+pub fn pairs(value: &str) -> Result<Vec<(String, String)>, Problem> {
+    let mut pairs = Vec::new();
+    if value.trim().is_empty() {
+        return Ok(pairs);
+    }
+    for (at, item) in value.split(',').enumerate() {
+        let at = at + 1;
+        let pair = item.split_once('=').map(|(name, value)| (decoded(name), decoded(value)));
+        match pair {
+            Some((Some(name), Some(value))) if !name.is_empty() => pairs.push((name, value)),
+            Some(_) | None => return Err(format!("has no `name=value` at place {at}")),
+        }
+        if pairs.len() > PAIRS_MAX {
+            return Err(format!("has more than {PAIRS_MAX} pairs"));
+        }
+    }
+    Ok(pairs)
+}
+
+/// A percent-encoded text, if it is one, and UTF-8.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.trim().bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(rest.next()?).to_digit(16);
+        bytes.push(u8::try_from(digit()? * 16 + digit()?).ok()?);
+    }
+    String::from_utf8(bytes).ok().filter(|text| !text.chars().any(char::is_control))
 }
 
 /// `true` or `false`.

@@ -63,6 +63,15 @@ impl Batch {
         }
     }
 
+    /// How long ago its first record came.
+    pub(super) fn age(&self) -> Duration {
+        let Some(deadline) = &self.deadline else {
+            return Duration::ZERO;
+        };
+        let began = deadline.deadline() - self.linger;
+        began.elapsed()
+    }
+
     /// Its records, and the offset after the last. `None` if there are none.
     pub(super) fn take(&mut self) -> Option<(Vec<RawRecord>, i64)> {
         let end = self.records.last()?.offset + 1;

@@ -80,6 +80,8 @@ mod native;
 #[cfg(feature = "demo")]
 pub mod embedded;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use rdkafka::Message as _;
 use rdkafka::error::KafkaError;
@@ -154,6 +156,8 @@ pub struct BatchPlace {
     pub log_end: Option<i64>,
     /// Up to here the database may have forgotten what it did (rule R18).
     pub recover_until: Option<i64>,
+    /// How long ago its first record came: the others came after it.
+    pub gathered_for: Duration,
 }
 
 /// What became of a batch.

@@ -253,6 +253,7 @@ impl Reader<'_> {
 
     /// Hands the batch over, and waits until it is taken.
     async fn hand_over(&mut self) -> Option<End> {
+        let gathered_for = self.batch.age();
         let (records, end) = self.batch.take()?;
         let task = self.task;
         let shared = &task.shared;
@@ -262,6 +263,7 @@ impl Reader<'_> {
             from: self.cursor.next_offset.unwrap_or_default(),
             log_end: self.log_end(),
             recover_until: self.cursor.recover_until,
+            gathered_for,
         };
         crate::crash::point!("r3.gathered");
         match shared.sink.take(&place, records, &task.stop).await {

@@ -14,9 +14,11 @@ use super::frozen::Frozen;
 use super::lane::{Drain, Leave};
 use super::limits::{PRICE_OF_READING, price};
 use super::outcome::{Outcome, Unread, outcome, unread};
+use super::traced::{READ, finding_name, outcome_name, reading_name};
 use crate::calendar::microsoft::DUPLICATE;
 use crate::calendar::{Answer, Call, Condition, Hers, Inspected, Name, Reading};
 use crate::store::{Fenced, Finding, InFlight, Owed, Record, Result};
+use crate::telemetry::scope::{came_to, child};
 
 /// So many rounds of sending and reading back one effect gets before it waits.
 const ROUNDS_MAX: u32 = 3;
@@ -57,7 +59,7 @@ impl Sending {
 
 impl Drain<'_> {
     /// Does one step about one row, to its record.
-    pub(super) async fn effect(
+    pub(super) async fn take_step(
         &self,
         owed: Owed,
         step: Step,
@@ -179,6 +181,7 @@ impl Drain<'_> {
         let answer = self.calendar().send(&call).await;
         crate::crash::point!("call.answered");
         let outcome = outcome(self.kind(), call.verb, &answer);
+        came_to(call.verb.name(), outcome_name(&outcome));
         tracing::debug!(verb = call.verb.name(), revision = flight.revision, outcome = ?outcome);
         Ok(match outcome {
             Outcome::Applied { etag, provider_uid, server_id } => {
@@ -242,6 +245,7 @@ impl Drain<'_> {
         crate::crash::point!("r13.reading");
         let seen = self.calendar().inspect(Self::name(owed, external_id)).await;
         let Inspected { reading, content: _, hers } = seen;
+        came_to(READ, reading_name(&reading));
         crate::crash::point!("r13.read");
         let reading = read_as(self.kind(), was_there, reading);
         let found = match &reading {
@@ -414,10 +418,13 @@ impl Drain<'_> {
     ) -> Result<()> {
         let record =
             Record { lane: self.hold.lease.clone(), uid: owed.uid.clone(), finding, verify_after };
+        let mut span = child("record");
+        span.set("calendar_sync.finding", finding_name(&record.finding));
         crate::crash::point!("r15.recording");
         match self.emitter.store.record(&record).await? {
             Fenced::Written => crate::crash::point!("r15.recorded"),
             Fenced::Refused => {
+                span.fail("record_fenced");
                 tracing::warn!(
                     booking.uid = %owed.uid,
                     error_code = "record_fenced",

@@ -3,6 +3,7 @@ use chrono::{TimeZone as _, Utc};
 use uuid::Uuid;
 
 use super::*;
+use crate::store::EffectOrigin;
 
 fn content(title: &str) -> Content {
     Content {
@@ -34,6 +35,7 @@ fn owed(desired: Option<&str>, desired_revision: i64, applied: Option<(i64, &str
         attempts: 0,
         rejections: 0,
         verify: None,
+        origin: EffectOrigin::default(),
     }
 }
 

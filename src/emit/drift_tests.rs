@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::super::decide::UNREAD;
 use super::*;
+use crate::store::EffectOrigin;
 
 const REPORT: Rule = Rule { policy: Policy::Report, is_halted: false };
 const LEAVE: Rule = Rule { policy: Policy::Leave, is_halted: false };
@@ -45,6 +46,7 @@ fn settled() -> Owed {
         attempts: 0,
         rejections: 0,
         verify: None,
+        origin: EffectOrigin::default(),
     }
 }
 

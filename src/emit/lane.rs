@@ -18,12 +18,14 @@ use super::decide::{Step, next};
 use super::frozen::Frozen;
 use super::hold::{Held, Hold};
 use super::limits::{BUDGET_REST, Pace};
+use super::traced::drain_span;
 use super::{Emitter, Notice, Run};
 use crate::calendar::Name;
 use crate::store::{
     ConnectionRow, ConnectionState, Fenced, InFlight, LaneLease, Owed, Result, Stamp, StoreError,
     Taken,
 };
+use crate::telemetry::tracer::Span;
 
 /// So many calls in a row without a usable answer end a drain: the calendar is in trouble, and
 /// trying every row of it would only prolong that.
@@ -52,6 +54,8 @@ pub(super) struct Drain<'a> {
     pub(super) is_removing: bool,
     /// Whether its sweep waits for a person: nothing is repaired meanwhile.
     pub(super) is_halted: bool,
+    /// In traces.
+    pub(super) span: Span,
     stop: CancellationToken,
     pace: Mutex<Pace>,
     state: Mutex<State>,
@@ -140,6 +144,7 @@ impl Emitter {
         let span = tracing::Span::current();
         span.record("provider_id", tracing::field::display(connection.provider));
         span.record("calendar_provider", connection.kind.name());
+        let traced = drain_span(&self.tracer, &lease, connection.kind.name());
         let opened = self.accounts.open(&connection).await;
         // What an earlier holder sent it sent by this access, or by one that expires before it.
         let lifetime = opened.as_ref().ok().and_then(|opened| opened.lifetime);
@@ -168,6 +173,7 @@ impl Emitter {
             emitter: self,
             hold,
             access,
+            span: traced,
             stop: stop.clone(),
             pace: Mutex::new(pace),
             is_removing,
@@ -250,6 +256,7 @@ impl Drain<'_> {
             }
             // No more than can be sent at once: what becomes due meanwhile may go before the rest.
             let limit = options.claim_batch.min(self.pace().at_once());
+            let since = self.emitter.surroundings.clock.now();
             let due = self.emitter.store.due(&self.hold.lease, limit).await?;
             crate::crash::point!("r10.due");
             if due.is_empty() {
@@ -270,7 +277,7 @@ impl Drain<'_> {
                 return Ok(REST_WITHOUT_WORK);
             }
             let mut calls = futures::stream::iter(work)
-                .map(|(owed, step)| self.effect(owed, step, stop))
+                .map(|(owed, step)| self.effect(owed, step, since, stop))
                 .buffer_unordered(self.concurrency());
             let mut first_error = None;
             while let Some(done) = calls.next().await {

@@ -32,6 +32,8 @@ pub mod limits;
 
 mod sweep;
 
+mod traced;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +50,7 @@ use crate::calendar::Calendar;
 use crate::clock::Surroundings;
 use crate::connection::kept::Lifetime;
 use crate::store::{ConnectionRow, DriftKind, Gate, LaneLease, Store};
+use crate::telemetry::tracer::Tracer;
 
 /// How sending is done.
 #[derive(Debug, Clone)]
@@ -228,6 +231,7 @@ pub struct Emitter {
     wake: Arc<Notify>,
     meter: Option<Arc<dyn RunMeter>>,
     hands: Hands,
+    tracer: Tracer,
 }
 
 impl Emitter {
@@ -239,13 +243,20 @@ impl Emitter {
         surroundings: Surroundings,
         wake: Arc<Notify>,
     ) -> Self {
-        Self { store, accounts, options, surroundings, wake, meter: None, hands: Hands::default() }
+        let (hands, tracer) = (Hands::default(), Tracer::default());
+        Self { store, accounts, options, surroundings, wake, meter: None, hands, tracer }
     }
 
     /// The same, telling `meter` of every drain.
     #[must_use]
     pub fn metered(self, meter: Arc<dyn RunMeter>) -> Self {
         Self { meter: Some(meter), ..self }
+    }
+
+    /// The same, telling traces of what is sent.
+    #[must_use]
+    pub fn traced(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 
     /// Sends what is due until stopped; then waits for the calls that are on their way. None is

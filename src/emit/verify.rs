@@ -14,8 +14,10 @@ use super::drift::{GENERATIONS_AHEAD, Judged, Rule, judge};
 use super::lane::Drain;
 use super::limits::{PRICE_OF_READING, price};
 use super::outcome::{Outcome, Unread, outcome, unread};
+use super::traced::{READ, outcome_name, reading_name};
 use crate::calendar::{Call, Condition, Inspected, Name, Reading};
 use crate::store::{DriftKind, DriftNote, Finding, Owed, Result, Verify};
+use crate::telemetry::scope::came_to;
 
 /// So many generations before the present one are looked at, and so many after it.
 const GENERATIONS_MAX: i32 = GENERATIONS_AHEAD;
@@ -85,6 +87,7 @@ impl Drain<'_> {
         let external_id = self.external_id(owed, owed.generation);
         crate::crash::point!("r14.reading");
         let mut seen = self.calendar().inspect(Self::name(owed, &external_id)).await;
+        came_to(READ, reading_name(&seen.reading));
         crate::crash::point!("r14.read");
         let kind = self.kind();
         seen.reading = read_as(kind, owed.applied.is_some(), known_of(&mut seen));
@@ -253,7 +256,9 @@ impl Drain<'_> {
         let name = Name { given: external_id, server_id: server_id.as_deref() };
         let answer = self.calendar().send(&Call { verb, name, condition, body }).await;
         crate::crash::point!("r14.removed");
-        Ok(match outcome(self.kind(), verb, &answer) {
+        let outcome = outcome(self.kind(), verb, &answer);
+        came_to(verb.name(), outcome_name(&outcome));
+        Ok(match outcome {
             Outcome::Applied { .. } | Outcome::AlreadyApplied => Removed::Gone,
             Outcome::Unknown { .. }
             | Outcome::Retry { .. }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::emit::{Notice, Renewal, Run, RunMeter};
 use crate::store::{DriftKind, Fills};
+use crate::telemetry::export::Counters;
 
 /// What [`Metrics::prometheus`] is: the text format of `OpenMetrics` 1.0, which Prometheus reads.
 pub const PROMETHEUS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -39,6 +40,7 @@ pub struct Metrics {
     parked: Counter,
     filling: Gauge,
     fill_left: Gauge,
+    untraced: Counters,
 }
 
 /// What came of asking for new access.
@@ -120,6 +122,8 @@ impl Default for Metrics {
             parked.clone(),
         );
         let (filling, fill_left) = fills(&mut registry);
+        let untraced = Counters::default();
+        untraced.register(&mut registry);
         Self {
             registry,
             runs,
@@ -133,6 +137,7 @@ impl Default for Metrics {
             parked,
             filling,
             fill_left,
+            untraced,
         }
     }
 }
@@ -158,6 +163,11 @@ impl Metrics {
     pub fn counted(&self, fills: Fills) {
         self.filling.set(fills.connections);
         self.fill_left.set(fills.left);
+    }
+
+    /// What of the traces did not get through.
+    pub fn untraced(&self) -> Counters {
+        self.untraced.clone()
     }
 
     /// For Prometheus: see [`PROMETHEUS_TYPE`].

@@ -11,8 +11,10 @@ use booking::{
 };
 
 use crate::store::{
-    Batch, DeadRecord, JournalEntry, NewDeadLetter, Store, StoreError, StoredBooking, Witness,
+    Batch, DeadRecord, EffectOrigin, JournalEntry, NewDeadLetter, NewEffect, Store, StoreError,
+    StoredBooking, Witness,
 };
+use crate::trace_parent::TraceParent;
 
 /// What a record says.
 #[derive(Debug, Clone)]
@@ -34,9 +36,17 @@ pub struct Item {
     pub witness: Witness,
     /// What it says.
     pub reading: Reading,
+    /// Where what it asks for comes from.
+    pub origin: EffectOrigin,
 }
 
 impl Item {
+    /// A record that was read, and what its headers and timestamp tell of where it comes from.
+    pub fn new(record: DeadRecord, witness: Witness, reading: Reading) -> Self {
+        let origin = EffectOrigin::new(TraceParent::of(&record.headers), record.timestamp_ms);
+        Self { record, witness, reading, origin }
+    }
+
     fn event(&self) -> Option<&BookingEvent> {
         match &self.reading {
             Reading::Event(event) => Some(event),
@@ -59,6 +69,22 @@ struct Entry {
     version: i64,
     changed: bool,
     visible: bool,
+    /// The events of this run that a calendar shows.
+    origin: EffectOrigin,
+}
+
+impl Entry {
+    fn new(booking: Booking, placed: Option<ConnectionId>, version: i64) -> Self {
+        let origin = EffectOrigin::default();
+        Self { booking, placed, version, changed: false, visible: false, origin }
+    }
+
+    fn take(&mut self, decision: Decision, origin: &EffectOrigin) {
+        if decision == Decision::Visible {
+            self.visible = true;
+            self.origin.is_followed_by(origin);
+        }
+    }
 }
 
 impl Bookings {
@@ -97,19 +123,22 @@ impl Bookings {
         &mut self,
         event: &BookingEvent,
         arrival: Arrival,
+        origin: &EffectOrigin,
         rules: &Rules,
     ) -> Result<(Decision, i64), FoldError> {
         let Some(index) = self.find(event) else {
             let (booking, decision) = fold(None, event, arrival, rules)?;
             let revision = booking.revision;
-            let visible = decision == Decision::Visible;
-            self.insert(Entry { booking, placed: None, version: 0, changed: true, visible });
+            let mut entry = Entry::new(booking, None, 0);
+            entry.changed = true;
+            entry.take(decision, origin);
+            self.insert(entry);
             return Ok((decision, revision));
         };
         let entry = &mut self.entries[index];
         let (booking, decision) = fold(Some(entry.booking.clone()), event, arrival, rules)?;
         entry.changed |= booking != entry.booking;
-        entry.visible |= decision == Decision::Visible;
+        entry.take(decision, origin);
         entry.booking = booking;
         Ok((decision, entry.booking.revision))
     }
@@ -147,7 +176,7 @@ pub(super) async fn fold_items(
         states.destinations.into_iter().collect();
     let mut bookings = Bookings::default();
     for StoredBooking { booking, placed, version } in states.bookings {
-        bookings.insert(Entry { booking, placed, version, changed: false, visible: false });
+        bookings.insert(Entry::new(booking, placed, version));
     }
     let mut batch = only_poison(run);
     for item in run {
@@ -187,7 +216,7 @@ fn take_event(
 ) {
     let position = item.record.position;
     let is_replayed = bookings.have_passed(event, arrival(position));
-    match bookings.fold(event, arrival(position), rules) {
+    match bookings.fold(event, arrival(position), &item.origin, rules) {
         // The journal tells of it already: what became of it then, which is what counts.
         Ok(_) if is_replayed => {}
         Ok((decision, revision)) => batch.journal.push(JournalEntry {
@@ -242,7 +271,8 @@ fn plan_all(
             used.insert(entry.booking.provider);
             let planned = plan(&entry.booking, entry.placed, destination, rules);
             placed = planned.placed;
-            batch.effects.extend(planned.effects);
+            let new = |effect| NewEffect { effect, origin: entry.origin.clone() };
+            batch.effects.extend(planned.effects.into_iter().map(new));
         }
         let version = entry.version;
         batch.bookings.push(StoredBooking { booking: entry.booking, placed, version });
@@ -260,11 +290,12 @@ fn look_everywhere(
     destinations: &HashMap<ProviderId, Option<ConnectionId>>,
     batch: &mut Batch,
 ) {
-    for effect in &mut batch.effects {
-        effect.verify = true;
+    for new in &mut batch.effects {
+        new.effect.verify = true;
     }
+    let effects = batch.effects.iter().map(|new| &new.effect);
     let planned: BTreeSet<(ConnectionId, IcalUid)> =
-        batch.effects.iter().map(|effect| (effect.connection, effect.uid.clone())).collect();
+        effects.map(|effect| (effect.connection, effect.uid.clone())).collect();
     let changed: HashMap<&IcalUid, &StoredBooking> =
         batch.bookings.iter().map(|stored| (&stored.booking.uid, stored)).collect();
     let gone_through = |event: &BookingEvent| {
@@ -274,9 +305,11 @@ fn look_everywhere(
         let is_planned =
             stored.placed == Some(connection) || planned.contains(&(connection, uid.clone()));
         let desired = Desired::Absent;
-        (!is_planned).then_some(Effect { uid, connection, revision, desired, verify: true })
+        let effect = Effect { uid, connection, revision, desired, verify: true };
+        // No event has asked for it.
+        (!is_planned).then(|| NewEffect::from(effect))
     };
-    let further: Vec<Effect> =
+    let further: Vec<NewEffect> =
         run.iter().filter_map(Item::event).filter_map(gone_through).collect();
     batch.effects.extend(further);
 }

@@ -95,7 +95,7 @@ impl Pipeline {
             SchemaError::Unavailable { .. } => RedriveError::Schema { id, source: error },
         })?;
         let witness = Witness { timestamp_ms: record.timestamp_ms, checksum: 0 };
-        self.redrive_reading(id, &Item { record, witness, reading }).await
+        self.redrive_reading(id, &Item::new(record, witness, reading)).await
     }
 
     async fn redrive_reading(&self, id: i64, item: &Item) -> Result<Redriven, RedriveError> {

@@ -19,9 +19,62 @@ macro_rules! unadopted {
     };
 }
 
+/// SQL, in `SET`: where an effect came from that is asked for anew, as `excluded` says. If it was owed
+/// already, its former events come after the new ones (`TRACE_TEXT_MAX` is 447); else they are done
+/// with. Before the names of the row's own columns stands `$row`.
+macro_rules! asked_anew {
+    ($row:literal, $least:literal) => {
+        concat!(
+            "trace = CASE WHEN ",
+            $row,
+            "due
+                     THEN substr(COALESCE(excluded.trace || ' ' || ",
+            $row,
+            "trace, excluded.trace,
+                                          ",
+            $row,
+            "trace), 1, 447)
+                     ELSE excluded.trace END,
+             published_at = CASE WHEN ",
+            $row,
+            "due
+                     THEN ",
+            $least,
+            "(COALESCE(",
+            $row,
+            "published_at, excluded.published_at),
+                                       COALESCE(excluded.published_at, ",
+            $row,
+            "published_at))
+                     ELSE excluded.published_at END"
+        )
+    };
+}
+
+/// SQL, in `SET`: where an effect came from, once something else than an event makes it due. What was
+/// owed already is still its events'.
+macro_rules! asked_by_none {
+    ($row:literal) => {
+        concat!(
+            "trace = CASE WHEN ",
+            $row,
+            "due THEN ",
+            $row,
+            "trace END,
+             published_at = CASE WHEN ",
+            $row,
+            "due THEN ",
+            $row,
+            "published_at END"
+        )
+    };
+}
+
 pub mod connect;
 
 pub mod types;
+
+pub mod origin;
 
 pub mod sending;
 
@@ -38,6 +91,7 @@ pub mod sqlite;
 
 pub use connect::{connect, migrate};
 pub use filling::*;
+pub use origin::*;
 pub use put::*;
 pub use sending::*;
 pub use sweeping::*;

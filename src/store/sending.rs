@@ -6,7 +6,7 @@ use booking::{BookingId, CalendarKind, ConnectionId, Content, Digest, IcalUid, P
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{ConnectionState, DriftKind, StoreError};
+use super::{ConnectionState, DriftKind, EffectOrigin, StoreError};
 
 /// What the flags and allowlists let through (rule R8). Read at every claim.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,6 +83,8 @@ pub struct Owed {
     pub rejections: i32,
     /// An open attempt is to be verified by now (rule R14).
     pub verify: Option<Verify>,
+    /// Where it came from: of what is settled, and is to be verified, where that came from.
+    pub origin: EffectOrigin,
 }
 
 /// A call that was meant, stored before it was made.

@@ -4,13 +4,12 @@
 use std::time::Duration;
 
 use booking::{
-    Booking, CalendarKind, ConnectionId, Effect, EventId, IcalUid, PoisonClass, Position,
-    ProviderId,
+    Booking, CalendarKind, ConnectionId, EventId, IcalUid, PoisonClass, Position, ProviderId,
 };
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::Fill;
+use super::{Fill, NewEffect};
 
 /// Who we are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,7 +205,7 @@ pub struct Batch {
     /// The destinations that the plan was made from.
     pub destinations: Vec<(ProviderId, Option<ConnectionId>)>,
     /// What is owed now. At most one for each (UID, connection); the last wins.
-    pub effects: Vec<Effect>,
+    pub effects: Vec<NewEffect>,
     /// What became of each event.
     pub journal: Vec<JournalEntry>,
     /// What could not be understood.

@@ -335,7 +335,14 @@ async fn place(store: &dyn Store) -> BatchPlace {
     let facts = LogFacts { start: Some(0), ..LogFacts::default() };
     let noted = store.note_log(&fence, &facts).await.expect("it is noted");
     assert_eq!(noted, Fenced::Written);
-    BatchPlace { fence, incarnation: 0, from: 0, log_end: None, recover_until: None }
+    BatchPlace {
+        fence,
+        incarnation: 0,
+        from: 0,
+        log_end: None,
+        recover_until: None,
+        gathered_for: Duration::ZERO,
+    }
 }
 
 /// The defaults of the settings.

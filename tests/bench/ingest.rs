@@ -262,6 +262,7 @@ async fn fence(store: &PostgresStore, partitions: usize) -> Vec<BatchPlace> {
             from: 0,
             log_end: None,
             recover_until: None,
+            gathered_for: std::time::Duration::ZERO,
         });
     }
     places

@@ -64,11 +64,11 @@ async fn a_database_that_is_not_migrated_is_refused_with_the_command_to_run() {
         assert_eq!(
             command(&database.url, arguments, &[]).failed(1),
             "error: the database's schema is empty (no migration applied), and this version \
-             needs version 6 (6 migrations): run `calendar-sync migrate` with this version\n"
+             needs version 7 (7 migrations): run `calendar-sync migrate` with this version\n"
         );
     }
     let migrated = command(&database.url, &["migrate"], &[]).done();
-    assert!(migrated.starts_with("6 migrations were applied; the installation is "), "{migrated}");
+    assert!(migrated.starts_with("7 migrations were applied; the installation is "), "{migrated}");
     let again = command(&database.url, &["migrate"], &[]).done();
     assert!(again.starts_with("0 migrations were applied; "), "{again}");
     database.end().await;
@@ -85,8 +85,8 @@ async fn a_database_of_a_newer_version_is_refused_by_every_command() {
     for arguments in [&["run"][..], &["migrate"], &["connections", "list"]] {
         assert_eq!(
             command(&database.url, arguments, &[]).failed(1),
-            "error: the database's schema is version 9999 (7 migrations), and this version needs \
-             version 6 (6 migrations): a newer version has migrated it; run that version, or \
+            "error: the database's schema is version 9999 (8 migrations), and this version needs \
+             version 7 (7 migrations): a newer version has migrated it; run that version, or \
              restore a backup\n"
         );
     }

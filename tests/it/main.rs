@@ -69,6 +69,9 @@ mod conformance;
 mod emulator;
 
 #[cfg(feature = "demo")]
+mod traces;
+
+#[cfg(feature = "demo")]
 mod demo;
 
 #[cfg(feature = "demo")]

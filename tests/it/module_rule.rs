@@ -110,6 +110,7 @@ fn the_pure_modules_wait_for_nothing_and_ask_nobody() {
         "src/connection/first_answer.rs",
         "src/calendar/ical.rs",
         "src/calendar/ical/",
+        "src/trace_parent.rs",
         "src/calendar/http/networks.rs",
         "src/calendar/microsoft/event.rs",
         "src/calendar/zone.rs",

@@ -10,6 +10,8 @@ mod poison;
 
 mod commits;
 
+mod origins;
+
 mod replay;
 
 mod redriving;
@@ -47,6 +49,15 @@ macro_rules! every_fact {
                 a_booking_that_changed_meanwhile_is_folded_again,
                 a_destination_that_changed_meanwhile_is_planned_for_again,
                 what_stays_stale_for_long_is_waited_for,
+            ]
+        );
+        facts!(
+            $make,
+            pipeline,
+            origins,
+            [
+                an_effect_comes_from_every_event_that_a_calendar_shows,
+                a_header_that_is_no_trace_and_a_timestamp_that_is_none_are_ignored,
             ]
         );
         facts!(

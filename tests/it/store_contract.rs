@@ -27,6 +27,8 @@ mod ahead;
 
 mod dead_letters;
 
+mod origins;
+
 /// How many migrations there are.
 pub(crate) fn migrations() -> usize {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
@@ -265,6 +267,22 @@ macro_rules! every_fact {
                 a_person_revives_a_dead_effect,
                 a_records_letter_revives_nothing,
                 an_effects_letter_is_not_redriven_as_a_record,
+            ]
+        );
+        facts!(
+            $make,
+            store_contract,
+            origins,
+            [
+                what_is_owed_says_where_it_comes_from,
+                what_is_asked_for_again_before_it_is_done_comes_from_both,
+                an_event_of_before_is_the_oldest_though_it_comes_later,
+                the_newest_traces_are_kept_up_to_the_bound,
+                what_is_done_is_forgotten_by_the_next_event,
+                what_no_event_asked_for_has_no_origin,
+                what_another_destination_asks_for_comes_from_no_event,
+                a_withdrawal_comes_from_no_event_unless_one_waits,
+                a_dead_effect_keeps_its_origin_for_whoever_revives_it,
             ]
         );
     };

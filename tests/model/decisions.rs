@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use booking::{Digest, Marker, Verb};
 use calendar_sync::calendar::{Condition, Reading};
 use calendar_sync::emit::decide::{self, Settled, Step, Verified};
-use calendar_sync::store::{InFlight, Owed, Verify};
+use calendar_sync::store::{EffectOrigin, InFlight, Owed, Verify};
 
 use crate::log::{self, CONNECTION, Log, PROVIDER};
 use crate::state::{Check, Guard, Row, Slot};
@@ -85,6 +85,7 @@ fn owed(log: &Log, booking: usize, row: &Row, is_patient: bool, verify_is_due: b
         attempts: if is_patient { 0 } else { i32::MAX },
         rejections: 0,
         verify,
+        origin: EffectOrigin::default(),
     }
 }
 

@@ -82,7 +82,8 @@ async fn known(
     connection: ConnectionId,
     adopted: &[&Adopted],
 ) -> Result<()> {
-    const KNOWN: &str = "
+    const KNOWN: &str = concat!(
+        "
         INSERT INTO effects AS e (connection_id, ical_uid, desired_revision, desired_digest,
                                   applied_revision, applied_digest, etag, adopted_id)
         SELECT $1, u, CASE WHEN past THEN revision ELSE r END, CASE WHEN past THEN NULL ELSE d END,
@@ -101,9 +102,13 @@ async fn known(
                     WHEN excluded.applied_revision = $6
                          AND e.desired_digest = excluded.applied_digest
                     THEN e.desired_revision ELSE excluded.applied_revision END,
-               updated_at = clock_timestamp()
+               updated_at = clock_timestamp(),
+               ",
+        asked_by_none!("e."),
+        "
          WHERE e.applied_digest IS NULL AND e.flight_verb IS NULL AND e.generation = 0
-           AND NOT e.burned";
+           AND NOT e.burned"
+    );
     let events: Vec<_> =
         adopted.iter().filter_map(|one| Some((one, one.event.as_ref()?))).collect();
     sqlx::query(KNOWN)

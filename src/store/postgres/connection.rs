@@ -8,8 +8,7 @@ use uuid::Uuid;
 use super::rows::inconsistent;
 use super::{PostgresStore, failed};
 use crate::store::{
-    ConnectionRow, ConnectionState, CountedConnection, Fill, Fills, NewConnection, PutConnection,
-    Result,
+    ConnectionRow, ConnectionState, CountedConnection, Fill, NewConnection, PutConnection, Result,
 };
 
 /// SQL: whether something is due, in flight, open or standing on the connection `c`. An adopted event
@@ -202,7 +201,8 @@ impl PostgresStore {
         tx: &mut Transaction<'static, Postgres>,
         id: ConnectionId,
     ) -> Result<()> {
-        const LET_GO: &str = "
+        const LET_GO: &str = concat!(
+            "
             WITH held AS (
                 SELECT e.ical_uid, b.revision FROM effects e JOIN bookings b USING (ical_uid)
                  WHERE e.connection_id = $1 AND b.placed IS DISTINCT FROM $1
@@ -213,9 +213,13 @@ impl PostgresStore {
                SET desired_digest = NULL,
                    desired_revision = GREATEST(e.desired_revision, held.revision),
                    dead = false, rejections = 0, not_before = clock_timestamp(),
-                   updated_at = clock_timestamp()
+                   updated_at = clock_timestamp(),
+                   ",
+            asked_by_none!("e."),
+            "
               FROM held
-             WHERE e.connection_id = $1 AND e.ical_uid = held.ical_uid";
+             WHERE e.connection_id = $1 AND e.ical_uid = held.ical_uid"
+        );
         self.at("connection.let_go").await;
         sqlx::query(LET_GO)
             .bind(id.0)
@@ -223,87 +227,6 @@ impl PostgresStore {
             .await
             .map_err(failed("let go what a removed connection was asked for"))?;
         Ok(())
-    }
-
-    /// Makes bookings that are held due on a connection.
-    async fn place(
-        &self,
-        tx: &mut Transaction<'static, Postgres>,
-        id: ConnectionId,
-        uids: &[String],
-    ) -> Result<()> {
-        // Present at the new place; absent where they were placed before (R19). An event that was
-        // adopted (`ADOPTED_REVISION`) and shows just this is applied.
-        const EFFECTS: &str = "
-            INSERT INTO effects AS e (connection_id, ical_uid, desired_revision, desired_digest,
-                                      filling)
-            SELECT * FROM (
-                SELECT $2::uuid AS at, ical_uid, revision, shown_digest, true FROM bookings
-                 WHERE ical_uid = ANY($1)
-                UNION ALL
-                SELECT placed, ical_uid, revision, NULL, false FROM bookings
-                 WHERE ical_uid = ANY($1) AND placed <> $2) AS wanted
-             ORDER BY at, ical_uid
-            ON CONFLICT (connection_id, ical_uid) DO UPDATE
-               SET desired_revision = excluded.desired_revision,
-                   desired_digest = excluded.desired_digest,
-                   applied_revision = CASE
-                        WHEN e.applied_revision = -1 AND e.applied_digest = excluded.desired_digest
-                        THEN excluded.desired_revision ELSE e.applied_revision END,
-                   dead = false, rejections = 0, filling = excluded.filling,
-                   updated_at = clock_timestamp()
-             WHERE e.desired_revision <= excluded.desired_revision";
-        const PLACE: &str = "
-            UPDATE bookings SET placed = $2, version = version + 1, updated_at = clock_timestamp()
-             WHERE ical_uid = ANY($1)";
-        for statement in [EFFECTS, PLACE] {
-            self.at("connection.effects").await;
-            sqlx::query(statement)
-                .bind(uids)
-                .bind(id.0)
-                .execute(&mut **tx)
-                .await
-                .map_err(failed("make bookings due on a connection"))?;
-        }
-        Ok(())
-    }
-
-    /// What stands already is not to be filled.
-    async fn begin_fill(
-        &self,
-        tx: &mut Transaction<'static, Postgres>,
-        id: ConnectionId,
-    ) -> Result<()> {
-        const STANDING: &str = "
-            UPDATE effects SET filling = false WHERE connection_id = $1 AND filling AND NOT due";
-        const BEGIN: &str = "
-            UPDATE connections c
-               SET fill_total = fill.total,
-                   fill_since = CASE WHEN fill.total > 0 THEN clock_timestamp() END
-              FROM (SELECT count(*) AS total FROM effects
-                     WHERE connection_id = $1 AND filling AND (due OR dead)) AS fill
-             WHERE c.connection_id = $1";
-        for statement in [STANDING, BEGIN] {
-            self.at("connection.fill").await;
-            sqlx::query(statement)
-                .bind(id.0)
-                .execute(&mut **tx)
-                .await
-                .map_err(failed("begin to fill a connection"))?;
-        }
-        Ok(())
-    }
-
-    /// How much is left to fill connections with.
-    pub(super) async fn read_fills(&self) -> Result<Fills> {
-        const FILLS: &str = "
-            SELECT count(DISTINCT connection_id), count(*) FROM effects
-             WHERE filling AND (due OR dead)";
-        let (connections, left) = sqlx::query_as(FILLS)
-            .fetch_one(&self.pool)
-            .await
-            .map_err(failed("count what is left to fill"))?;
-        Ok(Fills { connections, left })
     }
 
     pub(super) async fn begin_removal(&self, id: ConnectionId, withdraw: bool) -> Result<bool> {
@@ -371,7 +294,8 @@ impl PostgresStore {
         const UNPLACE: &str = "
             UPDATE bookings SET placed = NULL, version = version + 1, updated_at = clock_timestamp()
              WHERE placed = $1";
-        const FENCE_FLIGHTS: &str = "
+        const FENCE_FLIGHTS: &str = concat!(
+            "
             UPDATE effects
                SET flight_token = CASE WHEN flight_verb IS NULL THEN NULL
                                        ELSE gen_random_uuid() END,
@@ -381,8 +305,12 @@ impl PostgresStore {
                    dead = dead AND NOT $2, filling = false,
                    rejections = CASE WHEN $2 THEN 0 ELSE rejections END,
                    not_before = CASE WHEN $2 THEN clock_timestamp() ELSE not_before END,
-                   updated_at = clock_timestamp()
-             WHERE connection_id = $1";
+                   updated_at = clock_timestamp(),
+                   ",
+            asked_by_none!("effects."),
+            "
+             WHERE connection_id = $1"
+        );
         let failed = failed("take a connection down");
         for (name, statement) in [
             ("connection.no_destination", NO_DESTINATION),

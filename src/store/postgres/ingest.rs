@@ -13,7 +13,9 @@ use uuid::Uuid;
 
 use super::rows::{bytes, stored_booking, uid};
 use super::{PostgresStore, failed, refusal};
-use crate::store::{ADOPTED_REVISION, Advance, Batch, Committed, Result, States, StoredBooking};
+use crate::store::{
+    ADOPTED_REVISION, Advance, Batch, Committed, NewEffect, Result, States, StoredBooking,
+};
 
 /// What a write inside the transaction came to.
 pub(super) enum Written {
@@ -351,12 +353,14 @@ async fn why_not_written(
 /// ingest's to touch (rule R9), but for an event that was adopted and shows just this: it has no
 /// marker to say so. A new wish revives a dead effect (rule R13).
 async fn write_effects(tx: &mut Transaction<'static, Postgres>, batch: &Batch) -> Result<Written> {
-    const WRITE: &str = "
+    const WRITE: &str = concat!(
+        "
         INSERT INTO effects AS e (connection_id, ical_uid, desired_revision, desired_digest,
-                                  verify_at, verify_deletes)
-        SELECT c, u, r, d, CASE WHEN v THEN clock_timestamp() END, v
-          FROM UNNEST($1::uuid[], $2::text[], $3::bigint[], $4::bytea[], $5::bool[])
-               AS w (c, u, r, d, v)
+                                  verify_at, verify_deletes, trace, published_at)
+        SELECT c, u, r, d, CASE WHEN v THEN clock_timestamp() END, v, t, p
+          FROM UNNEST($1::uuid[], $2::text[], $3::bigint[], $4::bytea[], $5::bool[], $7::text[],
+                      $8::timestamptz[])
+               AS w (c, u, r, d, v, t, p)
         ON CONFLICT (connection_id, ical_uid) DO UPDATE
            SET desired_revision = excluded.desired_revision,
                desired_digest = excluded.desired_digest,
@@ -369,27 +373,33 @@ async fn write_effects(tx: &mut Transaction<'static, Postgres>, batch: &Batch) -
                verify_stage = CASE WHEN excluded.verify_at IS NULL THEN e.verify_stage ELSE 0 END,
                verify_at = LEAST(e.verify_at, excluded.verify_at),
                verify_deletes = e.verify_deletes OR (excluded.verify_deletes AND e.etag IS NULL),
-               updated_at = clock_timestamp()
+               updated_at = clock_timestamp(),
+               ",
+        asked_anew!("e.", "LEAST"),
+        "
          WHERE e.desired_revision < excluded.desired_revision
             OR (e.desired_revision = excluded.desired_revision
-                AND e.desired_digest IS DISTINCT FROM excluded.desired_digest)";
+                AND e.desired_digest IS DISTINCT FROM excluded.desired_digest)"
+    );
     let mut last = HashMap::with_capacity(batch.effects.len());
-    for effect in &batch.effects {
-        last.insert((effect.connection, &effect.uid), effect);
+    for NewEffect { effect, origin } in &batch.effects {
+        last.insert((effect.connection, &effect.uid), (effect, origin));
     }
     let mut sorted: Vec<_> = last.into_values().collect();
-    sorted.sort_unstable_by(|a, b| (a.connection, &a.uid).cmp(&(b.connection, &b.uid)));
+    sorted.sort_unstable_by(|(a, _), (b, _)| (a.connection, &a.uid).cmp(&(b.connection, &b.uid)));
     let digest = |desired: Desired| match desired {
         Desired::Present(digest) => Some(bytes(digest)),
         Desired::Absent => None,
     };
     let result = sqlx::query(WRITE)
-        .bind(sorted.iter().map(|effect| effect.connection.0).collect::<Vec<_>>())
-        .bind(sorted.iter().map(|effect| effect.uid.as_str()).collect::<Vec<_>>())
-        .bind(sorted.iter().map(|effect| effect.revision).collect::<Vec<_>>())
-        .bind(sorted.iter().map(|effect| digest(effect.desired)).collect::<Vec<_>>())
-        .bind(sorted.iter().map(|effect| effect.verify).collect::<Vec<_>>())
+        .bind(sorted.iter().map(|(effect, _)| effect.connection.0).collect::<Vec<_>>())
+        .bind(sorted.iter().map(|(effect, _)| effect.uid.as_str()).collect::<Vec<_>>())
+        .bind(sorted.iter().map(|(effect, _)| effect.revision).collect::<Vec<_>>())
+        .bind(sorted.iter().map(|(effect, _)| digest(effect.desired)).collect::<Vec<_>>())
+        .bind(sorted.iter().map(|(effect, _)| effect.verify).collect::<Vec<_>>())
         .bind(ADOPTED_REVISION)
+        .bind(sorted.iter().map(|(_, origin)| origin.text()).collect::<Vec<_>>())
+        .bind(sorted.iter().map(|(_, origin)| origin.published_at).collect::<Vec<_>>())
         .execute(&mut **tx)
         .await;
     written!(result, "write effects");

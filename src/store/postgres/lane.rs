@@ -14,8 +14,8 @@ use super::sweep::row_drift;
 use super::{PostgresStore, failed, fenced, seconds};
 use crate::store::sending::backlog_share;
 use crate::store::{
-    Fenced, Gate, InFlight, LaneLease, Owed, Result, Stamp, StoreError, Taken, UNREADABLE_DELAY,
-    Verify, log_unreadable,
+    EffectOrigin, Fenced, Gate, InFlight, LaneLease, Owed, Result, Stamp, StoreError, Taken,
+    UNREADABLE_DELAY, Verify, log_unreadable,
 };
 
 impl PostgresStore {
@@ -412,6 +412,7 @@ fn owed(row: &PgRow) -> Result<Owed> {
             is_due: row.get("verify_due"),
             drift,
         }),
+        origin: EffectOrigin::read(row.get("trace"), row.get("published_at")),
         uid,
     })
 }

@@ -13,6 +13,8 @@ mod budget;
 
 mod connection;
 
+mod filling;
+
 mod credentials;
 
 mod cursor;

@@ -85,7 +85,7 @@ const DEAD_UNKNOWN: &str = under_row_token!(
 
 /// A verification, with nothing in flight, is written under the lane's token.
 macro_rules! under_lane_token {
-    ($set:literal) => {
+    ($set:expr) => {
         concat!(
             "UPDATE effects SET ",
             $set,
@@ -105,13 +105,14 @@ const VERIFIED: &str = under_lane_token!(
 const UNVERIFIED: &str = under_lane_token!(
     "verify_at = COALESCE(clock_timestamp() + make_interval(secs => $4), verify_at)"
 );
-const DIFFERS: &str = under_lane_token!(
+const DIFFERS: &str = under_lane_token!(concat!(
     "applied_revision = COALESCE($5, applied_revision), applied_digest = $6, etag = $7,
      generation = generation + $8, burned = burned AND $8 = 0,
      not_before = clock_timestamp(), verify_at = clock_timestamp() + make_interval(secs => $4),
      verify_stage = verify_stage + 1, ahead_since = NULL,
-     verify_deletes = verify_deletes AND $4 IS NOT NULL"
-);
+     verify_deletes = verify_deletes AND $4 IS NOT NULL, ",
+    asked_by_none!("effects.")
+));
 
 impl PostgresStore {
     pub(super) async fn record_finding(&self, record: &Record) -> Result<Fenced> {

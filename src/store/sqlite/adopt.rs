@@ -99,7 +99,8 @@ async fn known(
     event: &AdoptedEvent,
     now: i64,
 ) -> sqlx::Result<()> {
-    const KNOWN: &str = "
+    const KNOWN: &str = concat!(
+        "
         INSERT INTO effects (connection_id, ical_uid, desired_revision, desired_digest,
                              applied_revision, applied_digest, etag, adopted_id, not_before,
                              updated_at)
@@ -117,8 +118,12 @@ async fn known(
                     WHEN excluded.applied_revision = ?8
                          AND desired_digest = excluded.applied_digest
                     THEN desired_revision ELSE excluded.applied_revision END,
-               updated_at = excluded.updated_at
-         WHERE applied_digest IS NULL AND flight_verb IS NULL AND generation = 0 AND NOT burned";
+               updated_at = excluded.updated_at,
+               ",
+        asked_by_none!(""),
+        "
+         WHERE applied_digest IS NULL AND flight_verb IS NULL AND generation = 0 AND NOT burned"
+    );
     sqlx::query(KNOWN)
         .bind(connection.to_string())
         .bind(uid.to_string())

@@ -10,7 +10,8 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use super::row::{Values, list};
 use super::{SqliteStore, dead_letter, fault, result_code};
 use crate::store::{
-    ADOPTED_REVISION, Advance, Batch, Committed, JournalEntry, Result, States, StoredBooking,
+    ADOPTED_REVISION, Advance, Batch, Committed, EffectOrigin, JournalEntry, NewEffect, Result,
+    States, StoredBooking,
 };
 
 /// See [`crate::store::Store::states`].
@@ -170,10 +171,10 @@ async fn write(conn: &mut SqliteConnection, letter: Option<i64>, batch: &Batch, 
     let effects: BTreeMap<_, _> = batch
         .effects
         .iter()
-        .map(|effect| ((effect.uid.as_str(), effect.connection), effect))
+        .map(|new| ((new.effect.uid.as_str(), new.effect.connection), new))
         .collect();
-    for effect in effects.values() {
-        ask(conn, effect, now).await?;
+    for NewEffect { effect, origin } in effects.into_values() {
+        ask(conn, effect, origin, now).await?;
     }
     for entry in &batch.journal {
         note(conn, entry, now).await?;
@@ -327,13 +328,16 @@ async fn is_there(conn: &mut SqliteConnection, booking: &Booking) -> sqlx::Resul
 pub(super) async fn ask(
     conn: &mut SqliteConnection,
     effect: &Effect,
+    origin: &EffectOrigin,
     now: i64,
 ) -> sqlx::Result<()> {
-    const ASK: &str = "
+    const ASK: &str = concat!(
+        "
         INSERT INTO effects (ical_uid, connection_id, desired_revision, desired_digest,
                              not_before, updated_at, verify_at, verify_from_generation,
-                             verify_deletes)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?5, CASE WHEN ?6 THEN ?5 END, CASE WHEN ?6 THEN 0 END, ?6)
+                             verify_deletes, trace, published_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?5, CASE WHEN ?6 THEN ?5 END, CASE WHEN ?6 THEN 0 END, ?6, ?8,
+                ?9)
         ON CONFLICT (ical_uid, connection_id) DO UPDATE
            SET desired_revision = excluded.desired_revision,
                desired_digest = excluded.desired_digest, dead = FALSE, rejections = 0,
@@ -347,10 +351,14 @@ pub(super) async fn ask(
                     COALESCE(excluded.verify_from_generation, verify_from_generation),
                verify_stage = CASE WHEN excluded.verify_at IS NULL THEN verify_stage ELSE 0 END,
                verify_deletes = verify_deletes OR (excluded.verify_deletes AND etag IS NULL),
-               updated_at = excluded.updated_at
+               updated_at = excluded.updated_at,
+               ",
+        asked_anew!("", "MIN"),
+        "
          WHERE excluded.desired_revision > desired_revision
             OR (excluded.desired_revision = desired_revision
-                AND excluded.desired_digest IS NOT desired_digest)";
+                AND excluded.desired_digest IS NOT desired_digest)"
+    );
     let digest = match effect.desired {
         Desired::Present(digest) => Some(digest.to_string()),
         Desired::Absent => None,
@@ -363,6 +371,8 @@ pub(super) async fn ask(
         .bind(now)
         .bind(effect.verify)
         .bind(ADOPTED_REVISION)
+        .bind(origin.text())
+        .bind(origin.published_at.map(|at| at.timestamp_micros()))
         .execute(conn)
         .await?;
     Ok(())

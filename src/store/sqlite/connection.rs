@@ -6,8 +6,8 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use super::row::Values;
 use super::{SqliteStore, booking, fault};
 use crate::store::{
-    ConnectionRow, ConnectionState, CountedConnection, Fill, Fills, NewConnection, PutConnection,
-    Result, StoreError, StoredBooking,
+    ConnectionRow, ConnectionState, CountedConnection, EffectOrigin, Fill, Fills, NewConnection,
+    PutConnection, Result, StoreError, StoredBooking,
 };
 
 /// How many bookings are read at a time when a destination changes.
@@ -217,14 +217,19 @@ async fn renew(conn: &mut SqliteConnection, new: &NewConnection, now: i64) -> sq
 /// Nothing was planned for a connection while it was removed: what its rows ask for is of before.
 /// Whatever is not placed on it is to be absent from it, before anything is placed anew.
 async fn let_go(conn: &mut SqliteConnection, id: ConnectionId, now: i64) -> sqlx::Result<()> {
-    const LET_GO: &str = "
+    const LET_GO: &str = concat!(
+        "
         UPDATE effects
            SET desired_digest = NULL, desired_revision = MAX(desired_revision, b.revision),
-               dead = FALSE, rejections = 0, not_before = ?2, updated_at = ?2
+               dead = FALSE, rejections = 0, not_before = ?2, updated_at = ?2,
+               ",
+        asked_by_none!("effects."),
+        "
           FROM (SELECT ical_uid AS uid, revision, placed, shown FROM bookings
                  WHERE placed IS NOT ?1) AS b
          WHERE connection_id = ?1 AND ical_uid = b.uid
-           AND NOT (adopted_id IS NOT NULL AND b.placed IS NULL AND b.shown)";
+           AND NOT (adopted_id IS NOT NULL AND b.placed IS NULL AND b.shown)"
+    );
     sqlx::query(LET_GO).bind(id.to_string()).bind(now).execute(conn).await?;
     Ok(())
 }
@@ -310,7 +315,7 @@ async fn place(
         let revision = state.revision;
         let effect =
             Effect { uid: state.uid.clone(), connection, revision, desired, verify: false };
-        booking::ask(conn, &effect, now).await?;
+        booking::ask(conn, &effect, &EffectOrigin::default(), now).await?;
     }
     sqlx::query(FILL)
         .bind(state.uid.to_string())
@@ -358,11 +363,16 @@ pub(super) async fn remove_connection(
           WHERE connection_id = ?1 AND flight_verb IS NOT NULL",
         "UPDATE effects SET filling = FALSE WHERE connection_id = ?1 AND filling",
     ];
-    const WITHDRAW: &str = "
+    const WITHDRAW: &str = concat!(
+        "
         UPDATE effects SET desired_digest = NULL, dead = FALSE, rejections = 0, not_before = ?2,
-               updated_at = ?2
+               updated_at = ?2,
+               ",
+        asked_by_none!("effects."),
+        "
          WHERE connection_id = ?1
-           AND EXISTS (SELECT 1 FROM bookings AS b WHERE b.ical_uid = effects.ical_uid)";
+           AND EXISTS (SELECT 1 FROM bookings AS b WHERE b.ical_uid = effects.ical_uid)"
+    );
     const FORGET: &str = "
         UPDATE connections SET state = 'removed', sealed = x'', updated_at = ?2
          WHERE connection_id = ?1";

@@ -13,8 +13,8 @@ use super::sweep::row_drift;
 use super::{SqliteStore, booking, connection, fault, fenced};
 use crate::store::sending::backlog_share;
 use crate::store::{
-    DriftKind, Fenced, Gate, InFlight, LaneLease, Owed, Result, Stamp, StoreError, Taken,
-    UNREADABLE_DELAY, Verify, later, log_unreadable,
+    DriftKind, EffectOrigin, Fenced, Gate, InFlight, LaneLease, Owed, Result, Stamp, StoreError,
+    Taken, UNREADABLE_DELAY, Verify, later, log_unreadable,
 };
 
 /// See [`crate::store::Store::lease`].
@@ -296,6 +296,7 @@ fn read(row: &SqliteRow) -> Result<Owed> {
         attempts: row.get("attempts")?,
         rejections: row.get("rejections")?,
         verify: read_verify(&row)?,
+        origin: read_origin(&row)?,
     })
 }
 
@@ -309,6 +310,12 @@ fn read_flight(row: &Values<'_>) -> Result<Option<InFlight>> {
         digest: row.parsed_maybe("flight_digest", Digest::parse)?,
         body: row.get("flight_body")?,
     }))
+}
+
+fn read_origin(row: &Values<'_>) -> Result<EffectOrigin> {
+    let published_at = row.get::<Option<i64>>("published_at")?;
+    let published_at = published_at.and_then(chrono::DateTime::from_timestamp_micros);
+    Ok(EffectOrigin::read(row.get("trace")?, published_at))
 }
 
 fn read_verify(row: &Values<'_>) -> Result<Option<Verify>> {

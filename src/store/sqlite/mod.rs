@@ -58,7 +58,7 @@ use super::{
 use crate::clock::Clock;
 
 /// The number of `schema.sql`: raise it with every change there.
-const SCHEMA: i64 = 5;
+const SCHEMA: i64 = 6;
 const SCHEMA_SQL: &str = include_str!("schema.sql");
 /// Tells our files from other people's: the letters `cals` (`PRAGMA application_id`).
 const APPLICATION: i64 = 0x6361_6c73;

@@ -309,11 +309,16 @@ async fn differs(
     (present, etag, passed): (Option<(i64, Digest)>, Option<&str>, i32),
     now: i64,
 ) -> sqlx::Result<()> {
-    const DIFFERS: &str = "
+    const DIFFERS: &str = concat!(
+        "
         UPDATE effects
            SET applied_revision = COALESCE(?4, applied_revision), applied_digest = ?5, etag = ?6,
-               generation = generation + ?7, burned = burned AND ?7 = 0, not_before = ?3, updated_at = ?3
-         WHERE connection_id = ?1 AND ical_uid = ?2";
+               generation = generation + ?7, burned = burned AND ?7 = 0, not_before = ?3, updated_at = ?3,
+               ",
+        asked_by_none!("effects."),
+        "
+         WHERE connection_id = ?1 AND ical_uid = ?2"
+    );
     on_row(DIFFERS, record, now)
         .bind(present.map(|(revision, _)| revision))
         .bind(present.map(|(_, digest)| digest.to_string()))

@@ -109,6 +109,8 @@ CREATE TABLE effects (
     filling                INTEGER NOT NULL DEFAULT FALSE, -- not by an event: goes last
     seen_at                INTEGER,                    -- acknowledged, or listed under its name
     gone_at                INTEGER,                    -- told to be deleted
+    trace                  TEXT,                       -- of the events that asked for it
+    published_at           INTEGER,                    -- the oldest of them
     -- Rule R9, written once: whatever statement changes a part of it, this follows.
     due INTEGER NOT NULL GENERATED ALWAYS AS (
         NOT dead AND (

@@ -6,6 +6,9 @@ use calendar_sync::calendar::Credentials;
 use calendar_sync::calendar::http::{
     BODY_LEN_MAX, Exchanged, Http, HttpError, HttpOptions, Request, Response,
 };
+use calendar_sync::telemetry::scope::{Scope, within};
+use calendar_sync::telemetry::tracer::{Span, Tracer};
+use calendar_sync::trace_parent::TraceParent;
 use reqwest::Method;
 use tokio::net::TcpListener;
 
@@ -65,6 +68,25 @@ async fn half_an_answer_may_have_been_applied() {
         let (sent, message) = sent(put(&client(PATIENT), &server.url).await);
         assert!(sent, "{half:?}: {message}");
         assert_eq!(server.requests().len(), 1, "one attempt is one call");
+    }
+}
+
+/// Whoever records nothing passes on what came; nothing is told of who asks by himself.
+#[tokio::test]
+async fn a_call_goes_on_with_the_trace_that_it_is_made_for() {
+    let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let parent = TraceParent::parse(text.as_bytes());
+    let server = Stub::saying(&[(200, "", ""), (200, "", "")]).await;
+    let http = client(PATIENT);
+    let scope = Scope::new(Tracer::default(), Span::none(), parent);
+    answered(within(Some(scope), put(&http, &server.url)).await);
+    answered(within(None, put(&http, &server.url)).await);
+    let requests = server.requests();
+    assert_eq!(requests[0].header("traceparent"), Some(text));
+    assert_eq!(requests[1].header("traceparent"), None);
+    for request in requests {
+        let told = |name: &&str| request.header(name).is_some();
+        assert!(!["tracestate", "baggage", "b3"].iter().any(told), "{:?}", request.head);
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) async fn an_impossible_state_is_told_and_holds_up_no_other(world: &mu
         desired: Desired::Present(other.digest()),
         verify: false,
     };
-    let batch = Batch { effects: vec![effect], ..Batch::default() };
+    let batch = Batch { effects: vec![effect.into()], ..Batch::default() };
     let committed = world.store.commit(&batch).await.expect("the store answers");
     assert_eq!(committed, Committed::Done);
     let mut healthy = Story::of("healthy", provider(1));

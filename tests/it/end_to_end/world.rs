@@ -29,6 +29,8 @@ use calendar_sync::store::{
     ConnectionState, DeadLetter, DeadState, ExternalEvent, NewConnection, PutConnection, Resume,
     Store,
 };
+use calendar_sync::telemetry::tracer::Tracer;
+use calendar_sync::trace_parent::{HEADER, TraceParent};
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
@@ -47,10 +49,12 @@ pub(crate) use made::{
     contrary_google, contrary_graph, demanding, embedded, graph, graph_on_postgres, ignorant,
     plain_caldav, radicale, real, switched, xandikos,
 };
-pub(crate) use reader::{Reader, record};
+pub(crate) use reader::{PUBLISHED_MS, Reader, record};
 
 /// The topic of the facts that do without a broker.
 pub(crate) const TOPIC: &str = "booking.events";
+/// The group that reads it.
+pub(crate) const GROUP: &str = "calendar-sync-of-a-fact";
 /// Seals credentials, in base64 and in bytes.
 pub(crate) const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 /// Which parts a fact runs on.
@@ -72,6 +76,8 @@ pub(crate) struct World {
     pub(crate) rules: Rules,
     pub(crate) emit: EmitOptions,
     pub(crate) meter: Option<Arc<Metrics>>,
+    /// What reading and sending are told of.
+    pub(crate) tracer: Tracer,
     /// What workers call with, if not each with a client of its own.
     pub(crate) http: Option<Http>,
     pub(crate) surroundings: Surroundings,
@@ -170,6 +176,7 @@ impl World {
             rules,
             emit: emit_options(),
             meter: None,
+            tracer: Tracer::default(),
             http: None,
             surroundings,
             installation: installation.id,
@@ -229,6 +236,13 @@ impl World {
         }
     }
 
+    /// The same, from within a trace.
+    pub(crate) fn publish_from(&mut self, parent: TraceParent, event: OutgoingEvent) {
+        self.publish([event]);
+        let record = self.records.last_mut().expect("it was just written");
+        record.headers.push((HEADER.to_owned(), Some(parent.to_string().into_bytes())));
+    }
+
     fn append(&mut self, payload: Vec<u8>, key: &str) {
         self.records.push(record(self.records.len(), payload, key));
     }
@@ -274,6 +288,7 @@ impl World {
     pub(super) fn pipeline(&self) -> Pipeline {
         let (store, schemas) = (Arc::clone(&self.store), Arc::new(NoRegistry));
         Pipeline::new(store, schemas, self.rules.clone(), self.surroundings.clone())
+            .traced(self.tracer.clone(), GROUP.to_owned())
     }
 
     /// Writes events to the topic, and reads them in one batch.
@@ -384,7 +399,7 @@ impl World {
             Some(meter) => emitter.metered(Arc::clone(meter) as _),
             None => emitter,
         };
-        Worker::of(emitter)
+        Worker::of(emitter.traced(self.tracer.clone()))
     }
 
     /// A worker.

@@ -214,7 +214,7 @@ pub(crate) async fn a_destination_that_changed_meanwhile_is_planned_for_again(en
     assert_eq!(world.take(&mut log, written(&[created("b", "first")])).await, Taken::To(1));
     let commits = world.store.commits();
     assert_eq!(commits[0].1, Some(Committed::Stale));
-    let to: Vec<_> = commits[1].0.effects.iter().map(|effect| effect.connection).collect();
+    let to: Vec<_> = commits[1].0.effects.iter().map(|new| new.effect.connection).collect();
     assert_eq!(to, [connection(2)]);
 }
 

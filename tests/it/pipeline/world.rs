@@ -122,6 +122,7 @@ impl World {
             from: log.at,
             log_end: records.last().map(|record| record.offset + 1),
             recover_until: None,
+            gathered_for: Duration::ZERO,
         };
         self.pipeline.take(&place, records, stop).await
     }

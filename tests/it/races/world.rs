@@ -293,7 +293,7 @@ fn item(fence: &Fence, event: &BookingEvent, offset: i64) -> Item {
         payload: None,
         headers: Vec::new(),
     };
-    Item { record, witness: WITNESS, reading: Reading::Event(Box::new(event.clone())) }
+    Item::new(record, WITNESS, Reading::Event(Box::new(event.clone())))
 }
 
 /// Leases a connection's lane.

@@ -269,7 +269,7 @@ impl Env {
         let booking = booking(name, revision, title);
         Batch {
             bookings: vec![StoredBooking { booking, placed: Some(connection(1)), version }],
-            effects: vec![effect(name, revision, title)],
+            effects: vec![effect(name, revision, title).into()],
             ..Batch::default()
         }
     }

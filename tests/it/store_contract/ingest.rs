@@ -171,7 +171,7 @@ pub(crate) async fn an_effect_for_an_unknown_connection_is_no_silent_success(env
 pub(crate) async fn a_lower_revision_changes_nothing_that_is_wanted(env: &Env) {
     env.connect(1).await;
     env.ask("a", 3, Some("Massage")).await;
-    let late = Batch { effects: vec![effect("a", 2, Some("Haircut"))], ..Batch::default() };
+    let late = Batch { effects: vec![effect("a", 2, Some("Haircut")).into()], ..Batch::default() };
     assert_eq!(env.store.commit(&late).await.answered(), Committed::Done);
     let owed = env.owed(&env.lane(1).await).await;
     assert_eq!((owed.desired_revision, owed.desired), (3, Some(content("Massage"))));
@@ -180,7 +180,7 @@ pub(crate) async fn a_lower_revision_changes_nothing_that_is_wanted(env: &Env) {
 pub(crate) async fn of_two_effects_for_one_row_the_last_wins(env: &Env) {
     env.connect(1).await;
     let mut batch = env.batch("a", 1, Some("Haircut")).await;
-    batch.effects.insert(0, effect("a", 0, Some("Massage")));
+    batch.effects.insert(0, effect("a", 0, Some("Massage")).into());
     assert_eq!(env.store.commit(&batch).await.answered(), Committed::Done);
     let owed = env.owed(&env.lane(1).await).await;
     assert_eq!((owed.desired_revision, owed.desired), (1, Some(content("Haircut"))));
@@ -243,8 +243,8 @@ pub(crate) async fn to_be_absent_where_nothing_is_asks_for_nothing(env: &Env) {
     assert_eq!(env.lease(1).await, None);
     assert_eq!(env.store.backlog(&open_gate(), 100).await.answered(), 0);
     // The row is there, and knows its revision: a lower one is late.
-    let late = Batch { effects: vec![effect("a", -1, Some("Massage"))], ..Batch::default() };
-    assert_eq!(late.effects[0].desired, desired(Some("Massage")));
+    let late = Batch { effects: vec![effect("a", -1, Some("Massage")).into()], ..Batch::default() };
+    assert_eq!(late.effects[0].effect.desired, desired(Some("Massage")));
     assert_eq!(env.store.commit(&late).await.answered(), Committed::Done);
     assert_eq!(env.lease(1).await, None);
 }
@@ -255,7 +255,7 @@ pub(crate) async fn what_a_lost_tail_may_have_made_is_looked_for(env: &Env) {
     env.connect(1).await;
     let look = async |revision| {
         let mut batch = env.batch("a", revision, None).await;
-        batch.effects = vec![Effect { verify: true, ..effect("a", revision, None) }];
+        batch.effects = vec![Effect { verify: true, ..effect("a", revision, None) }.into()];
         assert_eq!(env.store.commit(&batch).await.answered(), Committed::Done);
     };
     let first = Verify { from_generation: 0, deletes: true, stage: 0, is_due: true, drift: None };

@@ -133,7 +133,7 @@ pub(crate) async fn lanes_take_turns(env: &Env) {
         let _ = env.store.put_connection(&new).await.answered();
         let mut batch = env.batch(&format!("b{number}"), 0, Some("Massage")).await;
         batch.bookings[0].placed = Some(connection(number));
-        batch.effects[0].connection = connection(number);
+        batch.effects[0].effect.connection = connection(number);
         assert_eq!(env.store.commit(&batch).await.answered(), Committed::Done);
         // The next destination takes it: it is due there, and here it is due no more.
     }
@@ -147,7 +147,7 @@ pub(crate) async fn lanes_take_turns(env: &Env) {
     for (name, number) in [("b1", 1), ("b2", 2)] {
         let mut again = effect(name, 1, Some("Massage"));
         again.connection = connection(number);
-        let batch = Batch { effects: vec![again], ..Batch::default() };
+        let batch = Batch { effects: vec![again.into()], ..Batch::default() };
         assert_eq!(env.store.commit(&batch).await.answered(), Committed::Done);
     }
     for (number, from, expected) in [(4, 3, Some(1)), (5, 1, Some(2)), (6, 1, None)] {

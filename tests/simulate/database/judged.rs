@@ -36,10 +36,11 @@ impl Database {
             accounts.0.iter().find(|it| it.connection == connection).map(|it| it.provider.0)
         };
         let mut planned = batch.clone();
-        planned.effects.retain(|effect| {
+        planned.effects.retain(|new| {
+            let connection = new.effect.connection;
             gate.enabled
-                && lets(&gate.connections, effect.connection.0)
-                && provider_of(effect.connection).is_none_or(|id| lets(&gate.providers, id))
+                && lets(&gate.connections, connection.0)
+                && provider_of(connection).is_none_or(|id| lets(&gate.providers, id))
         });
         Some(planned)
     }

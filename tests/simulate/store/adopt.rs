@@ -149,6 +149,7 @@ fn known(tx: &mut Tx<'_>, connection: ConnectionId, uid: &IcalUid, event: &Adopt
     if !is_open {
         return;
     }
+    row.asked_by_none();
     let shows_it = event.revision == ADOPTED_REVISION && row.desired_digest == Some(event.digest);
     row.applied_revision = Some(if shows_it { row.desired_revision } else { event.revision });
     row.updated_at = now;

@@ -184,6 +184,7 @@ fn let_go(tx: &mut Tx<'_>, id: ConnectionId) {
         if placed == Some(id) || is_left_alone {
             continue;
         }
+        row.asked_by_none();
         row.desired_digest = None;
         row.desired_revision = row.desired_revision.max(booking.booking().revision);
         (row.dead, row.rejections, row.not_before) = (false, 0, tx.now);
@@ -244,6 +245,7 @@ pub(super) fn remove_connection(tx: &mut Tx<'_>, id: ConnectionId, withdraw: boo
     if withdraw {
         for (uid, row) in tables.effects.get_mut(&id).into_iter().flatten() {
             if tables.bookings.contains_key(uid) {
+                row.asked_by_none();
                 row.desired_digest = None;
                 (row.dead, row.rejections, row.not_before) = (false, 0, now);
                 row.updated_at = now;

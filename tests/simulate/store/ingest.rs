@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use booking::{BookingId, ConnectionId, Desired, Digest, Effect, IcalUid, ProviderId};
 use calendar_sync::store::{
-    ADOPTED_REVISION, Advance, Batch, Committed, Result, States, StoreError, StoredBooking,
+    ADOPTED_REVISION, Advance, Batch, Committed, EffectOrigin, Result, States, StoreError,
+    StoredBooking,
 };
 
 use super::rows::{BookingRow, EffectRow, Tables, time};
@@ -63,7 +64,7 @@ pub(super) fn commit(tx: &mut Tx<'_>, letter: Option<i64>, batch: &Batch) -> Res
     let mut bookings: Vec<&StoredBooking> = batch.bookings.iter().collect();
     bookings.sort_by(|one, other| one.booking.uid.cmp(&other.booking.uid));
     let effects: BTreeMap<_, _> =
-        batch.effects.iter().map(|effect| ((&effect.uid, effect.connection), effect)).collect();
+        batch.effects.iter().map(|new| ((&new.effect.uid, new.effect.connection), new)).collect();
     match check(tx, letter, batch, &bookings) {
         Ok(()) => {}
         Err(Halt::Answer(answer)) => return Ok(answer),
@@ -81,8 +82,8 @@ pub(super) fn commit(tx: &mut Tx<'_>, letter: Option<i64>, batch: &Batch) -> Res
     for stored in bookings {
         put_booking(tx, stored);
     }
-    for effect in effects.values() {
-        ask(tx.tables, effect, tx.now);
+    for new in effects.into_values() {
+        ask(tx.tables, &new.effect, &new.origin, tx.now);
     }
     for entry in &batch.journal {
         // A record that is folded again (a redrive) keeps its first entry.
@@ -125,8 +126,8 @@ fn check(tx: &mut Tx<'_>, letter: Option<i64>, batch: &Batch, bookings: &[&Store
         }
     }
     may_put(tx.tables, bookings)?;
-    for effect in &batch.effects {
-        tx.tables.refers("effects", "connection_id", effect.connection)?;
+    for new in &batch.effects {
+        tx.tables.refers("effects", "connection_id", new.effect.connection)?;
     }
     Ok(())
 }
@@ -206,7 +207,7 @@ fn put_booking(tx: &mut Tx<'_>, stored: &StoredBooking) {
 /// Rule R9: writes down what is wanted. What is in flight, what is applied and how long a backoff
 /// lasts are not ingest's to touch (but for an event that was adopted and shows just this: it has
 /// no marker to say so); a lower revision than the stored one changes nothing.
-pub(super) fn ask(tables: &mut Tables, effect: &Effect, now: i64) {
+pub(super) fn ask(tables: &mut Tables, effect: &Effect, origin: &EffectOrigin, now: i64) {
     let digest = match effect.desired {
         Desired::Present(digest) => Some(digest),
         Desired::Absent => None,
@@ -217,6 +218,7 @@ pub(super) fn ask(tables: &mut Tables, effect: &Effect, now: i64) {
         row.verify_at = effect.verify.then_some(now);
         row.verify_from_generation = effect.verify.then_some(0);
         row.verify_deletes = effect.verify;
+        row.origin = origin.clone();
         rows.insert(effect.uid.clone(), row);
         return;
     };
@@ -225,6 +227,8 @@ pub(super) fn ask(tables: &mut Tables, effect: &Effect, now: i64) {
     if !is_newer {
         return;
     }
+    row.asked_by_none();
+    row.origin.is_followed_by(origin);
     row.desired_revision = effect.revision;
     row.desired_digest = digest;
     (row.dead, row.rejections, row.updated_at) = (false, 0, now);
@@ -270,7 +274,7 @@ pub(super) fn place(tx: &mut Tx<'_>, uid: &IcalUid, target: ConnectionId) -> boo
     ];
     for (connection, desired) in wanted.into_iter().flatten() {
         let effect = Effect { uid: uid.clone(), connection, revision, desired, verify: false };
-        ask(tx.tables, &effect, tx.now);
+        ask(tx.tables, &effect, &EffectOrigin::default(), tx.now);
         if let Some(row) = tx.tables.effect_mut(connection, uid) {
             row.filling = connection == target && row.due();
         }

@@ -236,6 +236,7 @@ fn read(
         attempts: row.attempts,
         rejections: row.rejections,
         verify,
+        origin: row.origin.clone(),
     })
 }
 

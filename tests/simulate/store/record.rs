@@ -269,6 +269,7 @@ fn differs(
     (present, etag, passed): (Option<(i64, Digest)>, Option<&String>, i32),
     now: i64,
 ) {
+    row.asked_by_none();
     row.applied_revision = present.map(|(revision, _)| revision).or(row.applied_revision);
     row.applied_digest = present.map(|(_, digest)| digest);
     row.etag = etag.cloned();

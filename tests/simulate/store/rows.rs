@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use booking::{Booking, BookingId, CalendarKind, ConnectionId, Digest, IcalUid, ProviderId, Verb};
 use calendar_sync::store::{
-    ConnectionState, Cursor, DeadLetter, DriftKind, JournalEntry, StoreError, StoredBooking,
+    ConnectionState, Cursor, DeadLetter, DriftKind, EffectOrigin, JournalEntry, StoreError,
+    StoredBooking,
 };
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -177,6 +178,8 @@ pub struct EffectRow {
     pub seen_at: Option<i64>,
     /// When the calendar last told of its deletion.
     pub gone_at: Option<i64>,
+    /// Where it came from.
+    pub origin: EffectOrigin,
 }
 
 /// The columns `flight_…` of a row.
@@ -223,6 +226,7 @@ impl EffectRow {
             updated_at: now,
             seen_at: None,
             gone_at: None,
+            origin: EffectOrigin::default(),
         }
     }
 
@@ -248,6 +252,13 @@ impl EffectRow {
     /// The verb in flight.
     pub(super) fn flies(&self, verb: Verb) -> bool {
         self.flight.as_ref().is_some_and(|flight| flight.verb == verb)
+    }
+
+    /// Before something else than an event makes it due: what is owed already is still its events'.
+    pub(super) fn asked_by_none(&mut self) {
+        if !self.due() {
+            self.origin = EffectOrigin::default();
+        }
     }
 
     /// Nothing is in flight any more.

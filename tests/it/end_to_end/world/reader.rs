@@ -16,13 +16,16 @@ pub(crate) struct Reader<'a> {
     pub(crate) token: Uuid,
 }
 
+/// When the record at offset 0 was published.
+pub(crate) const PUBLISHED_MS: i64 = 1_000;
+
 /// The record at an offset.
 pub(crate) fn record(offset: usize, payload: Vec<u8>, key: &str) -> RawRecord {
     let offset = i64::try_from(offset).expect("a short log");
     RawRecord {
         partition: 0,
         offset,
-        timestamp_ms: 1_000 + offset,
+        timestamp_ms: PUBLISHED_MS + offset,
         key: Some(key.as_bytes().to_vec()),
         payload: Some(payload),
         headers: Vec::new(),
@@ -48,6 +51,7 @@ impl Reader<'_> {
                 from: i64::try_from(from).expect("an offset"),
                 log_end: i64::try_from(log.len()).ok(),
                 recover_until: cursor.recover_until,
+                gathered_for: std::time::Duration::ZERO,
             };
             let records = log[from..to].to_vec();
             let taken = self.pipeline.take(&place, records, &CancellationToken::new()).await;

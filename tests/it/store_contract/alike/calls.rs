@@ -6,9 +6,11 @@ use std::time::Duration;
 use booking::{ConnectionId, Desired, Effect, EventId, PoisonClass, Position};
 use calendar_sync::store::sqlite::{Place, SqliteStore};
 use calendar_sync::store::{
-    ADOPTED_REVISION, Adopted, AdoptedEvent, Batch, DeadRecord, Fence, JournalEntry, LaneLease,
-    LogFacts, NewDeadLetter, Passed, Result, Resume, Stop, Store, StoredBooking,
+    ADOPTED_REVISION, Adopted, AdoptedEvent, Batch, DeadRecord, EffectOrigin, Fence, JournalEntry,
+    LaneLease, LogFacts, NewDeadLetter, NewEffect, Passed, Result, Resume, Stop, Store,
+    StoredBooking,
 };
+use calendar_sync::trace_parent::TraceParent;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use simulate::store::{Look, ModelStore};
@@ -227,12 +229,12 @@ impl Pair {
         }
         let target = numbers.connection();
         let digest = title.map(|title| content(title).digest());
-        let effect = |connection, desired, verify| Effect {
-            uid: uid(name),
-            connection,
-            revision,
-            desired,
-            verify,
+        let trace = format!("00-{:032x}-{:016x}-01", numbers.below(9), 1);
+        let trace = TraceParent::parse(trace.as_bytes());
+        let origin = EffectOrigin::new(trace, i64::from(numbers.below(3)) * 1_000);
+        let effect = |connection, desired, verify| NewEffect {
+            effect: Effect { uid: uid(name), connection, revision, desired, verify },
+            origin: origin.clone(),
         };
         let desired = digest.map_or(Desired::Absent, Desired::Present);
         let mut effects = vec![effect(target, desired, numbers.rarely())];

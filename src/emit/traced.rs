@@ -1,0 +1,130 @@
+//! What traces tell of sending: an effect goes on with the trace of the event that asked for it last, as
+//! it is stored with it, so that whatever is done about it, now or after a crash, here or elsewhere, is
+//! seen there. Its other events, and the drain of its lane, are linked.
+
+use booking::Verb;
+use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
+
+use super::decide::Step;
+use super::lane::Drain;
+use super::outcome::Outcome;
+use crate::calendar::Reading;
+use crate::store::{Finding, LaneLease, Owed, Result};
+use crate::telemetry::scope::{Scope, within};
+use crate::telemetry::tracer::{NewSpan, Span, SpanKind, Tracer};
+
+/// The verb of what changes nothing.
+pub(super) const READ: &str = "read";
+
+/// The span of a drain: a trace of its own, since it serves many.
+pub(super) fn drain_span(tracer: &Tracer, lease: &LaneLease, kind: &'static str) -> Span {
+    if !tracer.is_on() {
+        return Span::none();
+    }
+    let mut span = tracer.begin(NewSpan::new(format!("drain {kind}"), SpanKind::Internal));
+    if span.is_recorded() {
+        span.set("calendar_sync.connection_id", lease.connection.to_string());
+        span.set("calendar_sync.calendar_provider", kind);
+    }
+    span
+}
+
+impl Drain<'_> {
+    /// Does one step about one row, to its record, on account of the events that asked for it; `since`:
+    /// when what is due was asked for.
+    pub(super) async fn effect(
+        &self,
+        owed: Owed,
+        step: Step,
+        since: DateTime<Utc>,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        let scope = self.scope(&owed, &step, since);
+        within(scope, self.take_step(owed, step, stop)).await
+    }
+
+    fn scope(&self, owed: &Owed, step: &Step, since: DateTime<Utc>) -> Option<Scope> {
+        let tracer = &self.emitter.tracer;
+        let traces = owed.origin.traces();
+        let newest = traces.first().copied();
+        if !tracer.is_on() {
+            return newest.map(|_| Scope::new(tracer.clone(), Span::none(), newest));
+        }
+        let kind = self.kind().name();
+        let (what, verb) = match step {
+            Step::Verify(_) => ("verify", None),
+            Step::Send { verb, .. } => ("send", Some(*verb)),
+            Step::Settle | Step::Ahead { .. } | Step::Nothing => {
+                ("settle", owed.in_flight.as_ref().map(|flight| flight.verb))
+            }
+        };
+        let new = NewSpan::new(format!("{what} {kind}"), SpanKind::Internal).since(since);
+        let new = match newest {
+            Some(newest) => new.from(newest),
+            None => new.under(&self.span),
+        };
+        let others = traces.iter().skip(1).copied();
+        let mut span = tracer.begin(new.linked(others.chain(self.span.context())));
+        if span.is_recorded() {
+            describe(&mut span, owed, kind, verb);
+            // From asking what is due until it is this one's turn, stored as what will be sent.
+            let lane = NewSpan::new("lane", SpanKind::Internal).under(&span).since(since);
+            let mut lane = tracer.begin(lane.linked(self.span.context()));
+            lane.set("calendar_sync.connection_id", owed.connection.to_string());
+        }
+        Some(Scope::new(tracer.clone(), span, newest))
+    }
+}
+
+/// Names and numbers: nothing that a calendar shows, and nobody's address.
+fn describe(span: &mut Span, owed: &Owed, kind: &'static str, verb: Option<Verb>) {
+    span.set("calendar_sync.calendar_provider", kind);
+    span.set("calendar_sync.connection_id", owed.connection.to_string());
+    span.set("calendar_sync.booking_id", owed.booking.to_string());
+    span.set("calendar_sync.revision", owed.desired_revision);
+    span.set("calendar_sync.generation", i64::from(owed.generation));
+    span.set("calendar_sync.attempts", i64::from(owed.attempts));
+    if let Some(verb) = verb {
+        span.set("calendar_sync.verb", verb.name());
+    }
+}
+
+/// The name of what an attempt came to.
+pub(super) fn outcome_name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Applied { .. } => "applied",
+        Outcome::AlreadyApplied => "already_applied",
+        Outcome::Unknown { .. } => "unknown",
+        Outcome::Retry { .. } => "retry",
+        Outcome::Rejected { .. } => "rejected",
+        Outcome::Unauthorised { .. } => "unauthorised",
+    }
+}
+
+/// The name of what was read.
+pub(super) fn reading_name(reading: &Reading) -> &'static str {
+    match reading {
+        Reading::Live { .. } => "live",
+        Reading::Tombstone => "tombstone",
+        Reading::Absent => "absent",
+        Reading::CalendarGone { .. } => "calendar_gone",
+        Reading::Failed(_) => "failed",
+    }
+}
+
+/// The name of what is recorded.
+pub(super) fn finding_name(finding: &Finding) -> &'static str {
+    match finding {
+        Finding::Present { .. } => "present",
+        Finding::Absent { .. } => "absent",
+        Finding::Gone => "gone",
+        Finding::NotApplied { .. } => "not_applied",
+        Finding::Unknown { .. } => "unknown",
+        Finding::Dead { .. } => "dead",
+        Finding::Ahead { .. } => "ahead",
+        Finding::Verified => "verified",
+        Finding::Unverified => "unverified",
+        Finding::Differs { .. } => "differs",
+    }
+}
