@@ -20,14 +20,18 @@ GRANT USAGE ON SCHEMA public TO calendar_sync;
 ALTER DEFAULT PRIVILEGES FOR ROLE calendar_sync_migrate IN SCHEMA calendar_sync, public
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO calendar_sync;
 
--- Where the booking application has made the table already, migrating takes it over: its owner gives
--- it to the role that migrates, and keeps what the application still needs of it.
+-- Where the booking application has made the table already, migrating takes it over, which only its
+-- owner may. The former owner keeps reading it, and writes to it no more.
 DO $$
+DECLARE
+    former_owner text;
 BEGIN
-    IF to_regclass('public.external_calendar_events') IS NOT NULL THEN
+    SELECT tableowner INTO former_owner FROM pg_tables
+     WHERE schemaname = 'public' AND tablename = 'external_calendar_events';
+    IF FOUND THEN
         ALTER TABLE public.external_calendar_events OWNER TO calendar_sync_migrate;
-        GRANT SELECT, INSERT, UPDATE, DELETE
-            ON public.external_calendar_events TO calendar_sync;
+        EXECUTE format('GRANT SELECT ON public.external_calendar_events TO %I', former_owner);
+        GRANT SELECT, INSERT, UPDATE, DELETE ON public.external_calendar_events TO calendar_sync;
     END IF;
 END
 $$;
