@@ -30,6 +30,7 @@ setup_tools() {
   exec 8>"$cache/lock"
   flock 8
   install_into "cargo-deny" "$(cargo_deny)" install_cargo_deny
+  setup_deploy
   exec 8>&-
 }
 
@@ -128,3 +129,6 @@ install_cargo_deny() {
     CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
     cargo install --locked --root "$1" --version "$CARGO_DENY_VERSION" cargo-deny
 }
+
+# shellcheck source=tests/deploy/setup.sh
+source "$root/tests/deploy/setup.sh"
