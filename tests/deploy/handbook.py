@@ -8,6 +8,9 @@ from facts import BINARY, DEPLOY, ROOT, fact, run, unavailable
 from monitoring import anchor
 
 
+BLOCK = re.compile(r"^ *```[a-z]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+
+
 def check():
     text = (DEPLOY / "HANDBOOK.md").read_text()
     sections = {anchor(title) for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
@@ -30,12 +33,11 @@ def check():
 
 def command_lines(text):
     """`calendar-sync …` in code: whole lines of blocks, with the next ones that they go on in, and spans."""
-    blocks = re.findall(r"^```[a-z]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    code = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    code += re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    code = [line for block in BLOCK.findall(text) for line in block.replace("\\\n", " ").splitlines()]
+    code += re.findall(r"`([^`]+)`", BLOCK.sub("", text))
     for line in code:
         # Where it runs does not matter: in a pod, by a shorthand, after a pipe.
-        found = re.search(r"(?:^|[|(]\s*|-- |\$ )(?:calendar-sync|cs)(?= [a-z])(.*)", line)
+        found = re.search(r"(?:^\s*|[|(]\s*|-- |\$ )(?:calendar-sync|cs)(?= [a-z])(.*)", line.replace("\n", " "))
         if found:
             yield re.split(r"\s#|[|;>)]|&&", found[1])[0].strip()
 

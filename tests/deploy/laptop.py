@@ -11,6 +11,8 @@ from facts import BIN, BINARY, DEPLOY, command, fact, run, settings, unavailable
 
 COMPOSE = DEPLOY / "compose.yaml"
 DOCKERFILE = DEPLOY / "container/Dockerfile"
+# It is not known what its image could be asked with, and nobody may wait for it.
+SILENT = {"jaeger"}
 
 
 def check():
@@ -27,7 +29,7 @@ def dockerfile():
     health = json.loads(re.search(r"HEALTHCHECK .*?CMD (\[.*?\])$", last, re.MULTILINE | re.DOTALL)[1])
     fact("Dockerfile: its health is asked without a shell", health == [*entry, "healthcheck"], str(health))
     fact("Dockerfile: nothing runs in an image without a shell", not re.search(r"^RUN", last, re.MULTILINE))
-    built = re.findall(r"cargo (?:chef cook|build) [^\n]*(?:\\\n[^\n]*)*", text)
+    built = re.findall(r"cargo (?:chef cook|build) (?:[^\n\\]|\\\n)*", text)
     fact("Dockerfile: what is cooked is what is built", len(built) == 2 and all(
         words in each for each in built
         for words in ("--release", "--locked", "--no-default-features", "--features kafka-tls")
@@ -49,12 +51,15 @@ def compose():
             for other in services.values()
         )
         disabled = service.get("healthcheck", {}).get("disable")
-        healthy = name == "calendar-sync" or (service.get("healthcheck") and not disabled)
-        fact(f"compose.yaml: {name} runs once, or tells whether it is well", once or healthy)
+        healthy = service.get("healthcheck") and not disabled
+        if name not in SILENT:
+            fact(f"compose.yaml: {name} runs once, or tells whether it is well", once or healthy)
         for port in service.get("ports", []):
             fact(f"compose.yaml: {name} is reached from this machine alone", port.startswith("127.0.0.1:"), port)
         if "image" in service and "build" not in service:
             fact(f"compose.yaml: {name} is of one version", re.search(r":\d+\.\d+", service["image"]), service["image"])
+        waited = set(service.get("depends_on", {}))
+        fact(f"compose.yaml: {name} waits for none that does not tell", not waited & SILENT)
         for other, how in service.get("depends_on", {}).items():
             wanted = {"service_healthy", "service_completed_successfully"}
             fact(f"compose.yaml: {name} waits until {other} is ready",
@@ -83,9 +88,10 @@ def closure(name, services):
 def addresses(services):
     """Wherever a setting leads, a service of that name listens."""
     for key, value in services["calendar-sync"]["environment"].items():
-        for host, port in re.findall(r"(?:^|//|@)([a-z][a-z-]*)(?::(\d+))?(?=[/:]|$)", str(value)):
-            if key.endswith(("_URL", "_BROKERS", "_ENDPOINT")):
-                fact(f"compose.yaml: {key} leads to {host}", host in services, str(port))
+        if key.endswith(("_URL", "_BROKERS", "_ENDPOINT")):
+            for address in str(value).split(","):
+                host = re.sub(r"^\w+://([^@/]*@)?", "", address).partition("/")[0].partition(":")[0]
+                fact(f"compose.yaml: {key} leads to {host}", host in services)
 
 
 def interpolated(value):
