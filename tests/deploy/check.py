@@ -3,6 +3,7 @@
 import sys
 import time
 
+import database
 import handbook
 import laptop
 import manifests
@@ -14,6 +15,7 @@ PARTS = {
     "monitoring": monitoring.check,
     "handbook": handbook.check,
     "laptop": laptop.check,
+    "database": database.check,
 }
 
 

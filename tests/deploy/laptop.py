@@ -4,10 +4,11 @@ import json
 import os
 import re
 import tempfile
+import tomllib
 
 import yaml
 
-from facts import BIN, BINARY, DEPLOY, command, fact, run, settings, unavailable
+from facts import BIN, BINARY, DEPLOY, ROOT, command, fact, run, settings, unavailable
 
 COMPOSE = DEPLOY / "compose.yaml"
 DOCKERFILE = DEPLOY / "container/Dockerfile"
@@ -67,6 +68,9 @@ def compose():
     for name in ("calendar-sync", "migrate"):
         unknown = set(services[name]["environment"]) - settings()
         fact(f"compose.yaml: {name}: every variable is a setting", not unknown, str(unknown))
+    version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+    images = {services[name]["image"] for name in ("calendar-sync", "migrate")}
+    fact("compose.yaml: one image, of this version", images == {f"calendar-sync:{version}"}, str(images))
     worker = services["calendar-sync"]
     fact("compose.yaml: the worker waits for its schema and its topic",
          {"migrate", "topic", "postgres", "kafka"} <= set(closure("calendar-sync", services)))
