@@ -8,7 +8,7 @@ import handbook
 import laptop
 import manifests
 import monitoring
-from facts import results
+from facts import attempt, results
 
 PARTS = {
     "manifests": manifests.check,
@@ -26,7 +26,7 @@ def main():
     for name in names:
         began = time.monotonic()
         print(f"== {name}")
-        PARTS[name]()
+        attempt(name, PARTS[name])
         print(f"== {name}: {time.monotonic() - began:.1f} s")
     print(f"{results['passed']} passed, {results['failed']} failed, {results['skipped']} skipped")
     sys.exit(1 if results["failed"] else 0)

@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -35,6 +36,14 @@ def command(name, *arguments, **options):
     """A fact: the command succeeds."""
     done = run(*arguments, **options)
     return fact(name, done.returncode == 0, done.stdout)
+
+
+def attempt(name, part, *arguments):
+    """Runs a part; what it cannot even look at, as a field is not there, is one fact that does not hold."""
+    try:
+        part(*arguments)
+    except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError):
+        fact(f"{name}: {part.__name__}", False, traceback.format_exc(limit=-2))
 
 
 def unavailable(name, why):

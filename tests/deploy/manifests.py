@@ -10,7 +10,7 @@ import tomllib
 
 import yaml
 
-from facts import BIN, DEPLOY, ROOT, command, fact, run, settings
+from facts import BIN, DEPLOY, ROOT, attempt, command, fact, run, settings
 from kafka import kafka_facts
 from laptop import accepted
 from network import network_facts
@@ -86,7 +86,7 @@ def workload_facts(name, thing):
     context = pod["securityContext"]
     fact(f"{name}: not as root", context["runAsNonRoot"] is True and context["runAsUser"] > 0)
     fact(f"{name}: seccomp", context["seccompProfile"] == {"type": "RuntimeDefault"})
-    fact(f"{name}: no token of Kubernetes", pod["automountServiceAccountToken"] is False)
+    fact(f"{name}: no token of Kubernetes", pod.get("automountServiceAccountToken") is False)
     fact(f"{name}: no variables of services", pod["enableServiceLinks"] is False)
     fact(f"{name}: one container", len(pod["containers"]) == 1 and "initContainers" not in pod)
     container = pod["containers"][0]
@@ -116,12 +116,15 @@ def facts(name, objects):
     sources = [source["configMapRef"]["name"] for source in container["envFrom"]]
     given = {key: value for source in sources for key, value in configs[source].items()}
 
-    workload_facts(f"{name}: workers", worker)
-    workload_facts(f"{name}: migration", job)
-    worker_facts(name, worker, given)
-    setting_facts(name, container, given)
-    budget_facts(name, objects, worker)
-    migration_facts(name, objects, worker, job)
+    attempt(f"{name}: workers", workload_facts, f"{name}: workers", worker)
+    attempt(f"{name}: migration", workload_facts, f"{name}: migration", job)
+    attempt(name, worker_facts, name, worker, given)
+    attempt(name, setting_facts, name, container, given)
+    attempt(name, budget_facts, name, objects, worker)
+    attempt(name, migration_facts, name, objects, worker, job)
+    attempt(name, monitoring_facts, name, objects, worker)
+    attempt(name, network_facts, name, objects, worker, job, given)
+    attempt(name, kafka_facts, name, objects, given, worker)
     images = {thing["spec"]["template"]["spec"]["containers"][0]["image"] for thing in (worker, job)}
     fact(f"{name}: one image, of this version", {image.rpartition(":")[2] for image in images} == {version},
          str(images))
@@ -135,9 +138,6 @@ def facts(name, objects):
         fact(f"{name}: the account has no token", account["automountServiceAccountToken"] is False)
     if name != "dev":
         fact(f"{name}: no Secret's contents", not of_kind(objects, "Secret"))
-    monitoring_facts(name, objects, worker)
-    network_facts(name, objects, worker, job, given)
-    kafka_facts(name, objects, given, worker)
 
 
 def worker_facts(name, worker, given):
@@ -271,7 +271,7 @@ def overlay(path):
             "--compact", "--quiet", "--skip-check", ",".join(CHECKOV_SKIPPED), "--file", directory / "ours.yaml",
         )
         typed(name, objects, directory)
-    facts(name, objects)
+    attempt(name, facts, name, objects)
 
 
 def stands_in(thing):
