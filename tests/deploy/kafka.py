@@ -1,6 +1,6 @@
 """Topic, account and autoscaling agree with the settings of the workers."""
 
-from facts import fact
+from facts import attempt, fact
 
 # https://keda.sh/docs/latest/scalers/apache-kafka/; nothing else checks these names.
 TRIGGER = {
@@ -17,11 +17,11 @@ def kafka_facts(name, objects, given, worker):
     scaled = [thing for thing in objects if thing["kind"] == "ScaledObject"]
     fact(f"{name}: a topic, where workers are scaled by it", len(topics) == 1 or not scaled)
     for topic in topics:
-        topic_facts(name, topic, given)
+        attempt(name, topic_facts, name, topic, given)
     for thing in scaled:
-        scaling_facts(name, thing["spec"], topics[0]["spec"]["partitions"], given, worker)
+        attempt(name, scaling_facts, name, thing["spec"], topics[0]["spec"]["partitions"], given, worker)
     for user in (thing for thing in objects if thing["kind"] == "KafkaUser"):
-        account_facts(name, user, given, worker)
+        attempt(name, account_facts, name, user, given, worker)
 
 
 def topic_facts(name, topic, given):
