@@ -23,6 +23,7 @@ setup_services() {
   install_into "Microsoft's own client" "$(python_environment graph)" install_python graph
   install_into "a CalDAV client" "$(python_environment caldav)" install_python caldav
   install_into "Microsoft's types" "$(graph_types)" install_graph_types
+  install_into "promtool" "$(promtool)" install_promtool
   exec 8>&-
 }
 
