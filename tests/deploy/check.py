@@ -8,7 +8,7 @@ import handbook
 import laptop
 import manifests
 import monitoring
-from facts import attempt, results
+from facts import attempt, failures, results
 
 PARTS = {
     "manifests": manifests.check,
@@ -28,6 +28,9 @@ def main():
         print(f"== {name}")
         attempt(name, PARTS[name])
         print(f"== {name}: {time.monotonic() - began:.1f} s")
+    # Once more, in one place: `tests/run` shows what stands below this word.
+    if failures:
+        print("failures:", *failures, sep="\n")
     print(f"{results['passed']} passed, {results['failed']} failed, {results['skipped']} skipped")
     sys.exit(1 if results["failed"] else 0)
 

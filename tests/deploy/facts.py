@@ -15,12 +15,16 @@ BIN = pathlib.Path(sys.executable).parent
 BINARY = (ROOT / os.environ["DEPLOY_BINARY"]).resolve()
 
 results = {"passed": 0, "failed": 0, "skipped": 0}
+failures = []
 
 
 def fact(name, holds, why=""):
     """Counts one fact, and tells of one that does not hold."""
     results["passed" if holds else "failed"] += 1
-    print(f"{'ok' if holds else 'FAILED'}: {name}" + (f"\n{why}" if why and not holds else ""))
+    print(f"{'ok' if holds else 'FAILED'}: {name}")
+    if not holds:
+        failures.append(f"{name}\n{why}".rstrip())
+        print(why)
     return bool(holds)
 
 
@@ -50,6 +54,8 @@ def unavailable(name, why):
     """Counts a part that could not be checked; where everything is required that is a failure."""
     required = os.environ.get("REQUIRE_SERVICES") == "1"
     results["failed" if required else "skipped"] += 1
+    if required:
+        failures.append(f"{name}: {why}")
     print(f"{'FAILED' if required else 'skipped'}: {name}: {why}")
 
 
