@@ -23,6 +23,7 @@ setup_services() {
   install_into "Microsoft's own client" "$(python_environment graph)" install_python graph
   install_into "a CalDAV client" "$(python_environment caldav)" install_python caldav
   install_into "Microsoft's types" "$(graph_types)" install_graph_types
+  install_into "promtool" "$(promtool)" install_promtool
   exec 8>&-
 }
 
@@ -30,6 +31,7 @@ setup_tools() {
   exec 8>"$cache/lock"
   flock 8
   install_into "cargo-deny" "$(cargo_deny)" install_cargo_deny
+  setup_deploy
   exec 8>&-
 }
 
@@ -128,3 +130,6 @@ install_cargo_deny() {
     CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
     cargo install --locked --root "$1" --version "$CARGO_DENY_VERSION" cargo-deny
 }
+
+# shellcheck source=tests/deploy/setup.sh
+source "$root/tests/deploy/setup.sh"
