@@ -43,6 +43,13 @@ pub struct Pipeline {
     rules: Rules,
     surroundings: Surroundings,
     wake: Arc<Notify>,
+    meter: Option<Arc<dyn BatchMeter>>,
+}
+
+/// Counts what is committed, batch by batch.
+pub trait BatchMeter: Send + Sync + 'static {
+    /// So many records of a partition are committed, those of these classes as dead letters.
+    fn committed(&self, partition: i32, records: usize, dead: &[PoisonClass]);
 }
 
 /// What one try at a run of records came to.
@@ -66,13 +73,26 @@ impl Pipeline {
         surroundings: Surroundings,
     ) -> Self {
         let (contract, wake) = (Contract::new(), Arc::default());
-        Self { store, schemas, contract, rules, surroundings, wake }
+        Self { store, schemas, contract, rules, surroundings, wake, meter: None }
     }
 
     /// Notifies `wake` whenever a commit left something due.
     #[must_use]
     pub fn waking(self, wake: Arc<Notify>) -> Self {
         Self { wake, ..self }
+    }
+
+    /// The same, telling `meter` of every batch.
+    #[must_use]
+    pub fn metered(self, meter: Arc<dyn BatchMeter>) -> Self {
+        Self { meter: Some(meter), ..self }
+    }
+
+    fn tell(&self, partition: i32, run: &[Item], batch: &Batch) {
+        if let Some(meter) = &self.meter {
+            let dead: Vec<_> = batch.dead_letters.iter().map(|letter| letter.class).collect();
+            meter.committed(partition, run.len(), &dead);
+        }
     }
 
     /// Reads every record, waiting out a registry that is away. `None`: stopped meanwhile.
@@ -251,9 +271,14 @@ impl Pipeline {
                 if !batch.effects.is_empty() {
                     self.wake.notify_one();
                 }
+                self.tell(place.fence.partition, run, &batch);
                 Tried::Done
             }
-            Ok(Committed::Elsewhere { next_offset }) if next_offset == Some(to) => Tried::Done,
+            // By an earlier try, which did not hear of it.
+            Ok(Committed::Elsewhere { next_offset }) if next_offset == Some(to) => {
+                self.tell(place.fence.partition, run, &batch);
+                Tried::Done
+            }
             Ok(Committed::Foreign | Committed::Elsewhere { .. }) => Tried::Foreign,
             Ok(Committed::Stale) => Tried::Again,
             Ok(Committed::Refused { detail }) => Tried::Refused(detail),

@@ -28,7 +28,7 @@ const ANSWER_LEN_MAX: usize = 64 * 1024;
 
 /// Ask the worker on this machine whether it is ready: exit code 0 if it is, else 1, and why
 ///
-/// Asks at `ops.listen` (OPS_LISTEN), which is all that it needs to be told.
+/// Asks at `ops.listen`, which is all that it needs to be told.
 #[derive(Debug, Args)]
 pub struct HealthcheckArgs {
     /// Ask only whether it is alive

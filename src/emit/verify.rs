@@ -13,7 +13,8 @@ use super::decide::{Verified, forgets, read_as, stands};
 use super::drift::{GENERATIONS_AHEAD, Judged, Rule, judge};
 use super::lane::Drain;
 use super::limits::{PRICE_OF_READING, price};
-use super::outcome::{Outcome, Unread, outcome, unread};
+use super::meter::Withheld;
+use super::outcome::{Outcome, Unread, unread};
 use crate::calendar::{Call, Condition, Inspected, Name, Reading};
 use crate::store::{DriftKind, DriftNote, Finding, Owed, Result, Verify};
 
@@ -251,9 +252,9 @@ impl Drain<'_> {
         let (verb, body) = (Verb::Delete, &[][..]);
         crate::crash::point!("r14.removing");
         let name = Name { given: external_id, server_id: server_id.as_deref() };
-        let answer = self.calendar().send(&Call { verb, name, condition, body }).await;
+        let (answer, outcome) = self.attempt(&Call { verb, name, condition, body }).await;
         crate::crash::point!("r14.removed");
-        Ok(match outcome(self.kind(), verb, &answer) {
+        Ok(match outcome {
             Outcome::Applied { .. } | Outcome::AlreadyApplied => Removed::Gone,
             Outcome::Unknown { .. }
             | Outcome::Retry { .. }
@@ -278,6 +279,7 @@ impl Drain<'_> {
                 }
                 Unread::Retry { after, lane_wide, reason } => {
                     tracing::warn!(error_code = "not_verified", "to be verified later: {reason}");
+                    self.withheld(Withheld::RetryAfter, after.unwrap_or_default());
                     if let Some(time) = after.or(lane_wide.then(|| self.delay(owed, None))) {
                         self.rest(time);
                     }

@@ -22,6 +22,7 @@ setup_services() {
   install_into "Google's own client" "$(python_environment google)" install_python google
   install_into "Microsoft's own client" "$(python_environment graph)" install_python graph
   install_into "a CalDAV client" "$(python_environment caldav)" install_python caldav
+  install_into "promtool" "$(promtool)" install_promtool
   install_into "Microsoft's types" "$(graph_types)" install_graph_types
   exec 8>&-
 }
@@ -119,6 +120,17 @@ install_graph_types() {
   cp "$root"/tests/services/graph-types/package{,-lock}.json "$1/" &&
     npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund
 }
+
+promtool() { printf '%s/promtool' "$cache"; }
+
+# The program alone out of Debian's package: installed, it would start a server.
+install_promtool() (
+  cd "$1" &&
+    { apt-get download prometheus || { apt_get update && apt-get download prometheus; }; } &&
+    dpkg-deb --fsys-tarfile prometheus_*.deb |
+    tar --extract --to-stdout ./usr/bin/promtool >promtool &&
+    chmod +x promtool && rm prometheus_*.deb && ./promtool --version
+)
 
 cargo_deny() { printf '%s/cargo-deny-%s' "$cache" "$CARGO_DENY_VERSION"; }
 

@@ -8,8 +8,7 @@ use uuid::Uuid;
 use super::rows::inconsistent;
 use super::{PostgresStore, failed};
 use crate::store::{
-    ConnectionRow, ConnectionState, CountedConnection, Fill, NewConnection, PutConnection,
-    Result,
+    ConnectionRow, ConnectionState, CountedConnection, Fill, NewConnection, PutConnection, Result,
 };
 
 /// SQL: whether something is due, in flight, open or standing on the connection `c`. An adopted event
