@@ -225,7 +225,9 @@ pub(super) async fn a_row_that_another_holds_by_now_is_counted(world: &mut World
     held.withdraw();
     let refusals = "calendar_sync_fence_refusals_total";
     until("it is refused", async || {
-        told_without_asking(world).value(refusals, &[("place", "record")]) == Some(1.0)
+        // The drain may come by it once more before it ends.
+        let times = told_without_asking(world).value(refusals, &[("place", "record")]);
+        times.is_some_and(|times| times >= 1.0)
     })
     .await;
     until("what was made is withdrawn", async || world.pending().await == 0).await;
