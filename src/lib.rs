@@ -12,8 +12,8 @@
 //!    call, makes it through a [`calendar`], understands the answer ([`emit::outcome`]), and
 //!    records what was acknowledged. While nothing is due it reads the calendar through, and finds
 //!    what is otherwise than it was left ([`emit::drift`]).
-//! 4. [`ops`] is what operators and the booking application ask over HTTP: counters, a booking to be
-//!    sent again, and links by which hosts connect their calendars.
+//! 4. [`ops`] is what operators and the booking application ask over HTTP: metrics, whether this process
+//!    is alive and ready, a booking to be sent again, and links by which hosts connect their calendars.
 //! 5. [`cli`] builds all of this from the [`config`]; [`connection`] asks accounts' owners, names
 //!    accounts, seals their credentials, and renews access that expires.
 //!
@@ -60,6 +60,7 @@
 //! | what one browser began no other one ends, and nothing is stored before a calendar is chosen | `connection`: `pass`; `it`: `accounts`, `linked` |
 //! | a service account's key is used at the token endpoint of the settings alone, and nothing is stored before it has opened a calendar that can be written to (L28) | `it`: `accounts`, `delegated` |
 //! | a leaked database, log or metric gives no credential | `it`: `accounts`, `secrets` (codes and passes too) and `delegated` |
+//! | no metric's label tells of a booking, an event, a connection or a host, and a scrape waits for nobody | `it`: `metrics`, `hygiene`; `health` |
 //! | `external_calendar_events` says what stands in the calendar | `it`: `store_contract`, `records`; `simulate`: the oracle |
 //! | no calendar is asked at an address that is not open, whatever its name led to before, and nothing goes unencrypted | `calendar`: `http::networks`; `it`: `calendars`, `reach` |
 //! | whatever a server answers instead, the wait is bounded, its connection says why, and nothing is lost | `it`: `end_to_end`, `bad_input` and `tls` |

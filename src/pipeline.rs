@@ -47,7 +47,14 @@ pub struct Pipeline {
     rules: Rules,
     surroundings: Surroundings,
     wake: Arc<Notify>,
+    meter: Option<Arc<dyn BatchMeter>>,
     tracing: Tracing,
+}
+
+/// Counts what is committed, batch by batch.
+pub trait BatchMeter: Send + Sync + 'static {
+    /// So many records of a partition are committed, those of these classes as dead letters.
+    fn committed(&self, partition: i32, records: usize, dead: &[PoisonClass]);
 }
 
 /// What one try at a run of records came to.
@@ -71,7 +78,7 @@ impl Pipeline {
         surroundings: Surroundings,
     ) -> Self {
         let (contract, wake, tracing) = (Contract::new(), Arc::default(), Tracing::default());
-        Self { store, schemas, contract, rules, surroundings, wake, tracing }
+        Self { store, schemas, contract, rules, surroundings, wake, meter: None, tracing }
     }
 
     /// Notifies `wake` whenever a commit left something due.
@@ -84,6 +91,19 @@ impl Pipeline {
     #[must_use]
     pub fn traced(self, tracer: Tracer, group: String) -> Self {
         Self { tracing: Tracing { tracer, group }, ..self }
+    }
+
+    /// The same, telling `meter` of every batch.
+    #[must_use]
+    pub fn metered(self, meter: Arc<dyn BatchMeter>) -> Self {
+        Self { meter: Some(meter), ..self }
+    }
+
+    fn tell(&self, partition: i32, run: &[Item], batch: &Batch) {
+        if let Some(meter) = &self.meter {
+            let dead: Vec<_> = batch.dead_letters.iter().map(|letter| letter.class).collect();
+            meter.committed(partition, run.len(), &dead);
+        }
     }
 
     /// Reads every record, waiting out a registry that is away. `None`: stopped meanwhile.
@@ -276,9 +296,12 @@ impl Pipeline {
                 if !batch.effects.is_empty() {
                     self.wake.notify_one();
                 }
+                self.tell(place.fence.partition, run, &batch);
                 Tried::Done(Box::new((batch, times)))
             }
+            // By an earlier try, which did not hear of it.
             Ok(Committed::Elsewhere { next_offset }) if next_offset == Some(to) => {
+                self.tell(place.fence.partition, run, &batch);
                 Tried::Done(Box::new((batch, times)))
             }
             Ok(Committed::Foreign | Committed::Elsewhere { .. }) => Tried::Foreign,

@@ -32,7 +32,7 @@ use super::account::{Account, fresh_key};
 use super::open::open_installation;
 use super::out::Out;
 use super::stop::{Signals, until_stopped};
-use super::work::{Shared, ops, sealer, work};
+use super::work::{Shared, listen, ops, sealer, work};
 use crate::calendar::http::Networks;
 use crate::clock::Surroundings;
 use crate::config::{Backend, Given, KafkaSettings, Settings};
@@ -93,8 +93,9 @@ pub async fn run(
     )?;
     store.put_connection(&connection).await.context("cannot connect the calendar")?;
 
-    let shared = Shared::default();
-    let (listener, ops) = ops(&settings, &store, &installation, surroundings, &shared).await?;
+    let shared = Shared::new(surroundings);
+    let listener = listen(&settings).await?;
+    let ops = ops(&settings, &store, &installation, surroundings, &shared)?;
     let customer_token = surroundings.dice.token().simple().to_string();
     let tokens = Tokens { customer: customer_token.clone(), calendar: calendar_token };
     let url = format!("http://{}", listener.local_addr()?);

@@ -8,6 +8,8 @@ pub mod run;
 
 pub mod migrate;
 
+pub mod healthcheck;
+
 pub mod config;
 
 pub mod adopt;
@@ -64,7 +66,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::clock::Surroundings;
-use crate::config::{Given, KafkaSettings, LogSettings, SettingErrors, Settings};
+use crate::config::{Given, KafkaSettings, LogSettings, OpsSettings, SettingErrors, Settings};
 use out::{Out, OutputClosed};
 
 /// Keeps calendars equal to the bookings in a Kafka topic.
@@ -114,6 +116,8 @@ pub enum Command {
     Run(run::RunArgs),
     /// Bring the database to this version's schema
     Migrate,
+    /// Ask the worker on this machine whether it is ready: exit code 0 if it is, else 1, and why
+    Healthcheck(healthcheck::HealthcheckArgs),
     /// Send booking events to the topic, from JSON lines
     #[command(after_help = PUBLISH_HELP_END)]
     Publish {
@@ -179,6 +183,11 @@ impl Command {
         if let Self::Publish { file } = &self {
             return publish_file(given, surroundings, file, out).await;
         }
+        // Asks a worker, which knows the rest.
+        if let Self::Healthcheck(args) = &self {
+            let ops = OpsSettings::parse(given)?;
+            return healthcheck::run(args, &ops, surroundings, out).await;
+        }
         if let Self::Config(command) = &self {
             return command.run(given, out);
         }
@@ -188,7 +197,9 @@ impl Command {
         }
         let settings = settings(given)?;
         match self {
-            Self::Publish { .. } | Self::Config(_) => unreachable!("dealt with above"),
+            Self::Publish { .. } | Self::Config(_) | Self::Healthcheck(_) => {
+                unreachable!("dealt with above")
+            }
             Self::Run(args) => Box::pin(run::run(args, settings, surroundings.clone())).await,
             Self::Migrate => migrate::run(&settings, surroundings, out).await,
             Self::Connections(command) => Box::pin(command.run(&settings, surroundings, out)).await,

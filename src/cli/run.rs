@@ -1,12 +1,16 @@
 //! `run`: the worker. Reads the topic and serves lanes until it is told to stop.
 
+use std::sync::Arc;
+
 use clap::Args;
 use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::open::open_installation;
 use super::stop::{Signals, until_stopped};
-use super::work::{Shared, ops, sealer, work};
+use super::work::{Shared, listen, ops, sealer, work};
 use crate::clock::Surroundings;
 use crate::config::Settings;
 
@@ -34,15 +38,22 @@ pub async fn run(
     if settings.emit.gate.enabled {
         drop(sealer(&settings.secrets)?);
     }
-    let (store, installation) = open_installation(&settings, &surroundings).await?;
+    let shared = Shared::new(&surroundings);
+    let early = Early::serve(&settings, &shared).await;
+    let opened = open_installation(&settings, &surroundings).await;
+    let early = early.end().await;
+    let (store, installation) = opened?;
     tracing::info!(
         installation.id = %installation.id,
         kafka.topic = settings.kafka.topic,
         emit.enabled = settings.emit.gate.enabled,
         "started"
     );
-    let shared = Shared::default();
-    let (listener, ops) = ops(&settings, &store, &installation, &surroundings, &shared).await?;
+    let listener = match early {
+        Some(listener) => listener,
+        None => listen(&settings).await?,
+    };
+    let ops = ops(&settings, &store, &installation, &surroundings, &shared)?;
     tracing::info!(address = %listener.local_addr()?, "metrics and endpoints are served");
     let serving = crate::ops::serve(listener, crate::ops::router(ops), stop.clone());
     let work = work(&settings, store, &installation, &surroundings, shared, stop.clone());
@@ -61,6 +72,39 @@ pub async fn run(
     until_stopped(Box::pin(work), &stop, next_signal, deadline).await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The port while the database is being opened: whoever watches over this process learns that it is alive,
+/// and not ready. Other questions are answered once it is open.
+struct Early {
+    /// The same port, for afterwards; `None`: it cannot be had, which is told then.
+    listener: Option<std::net::TcpListener>,
+    stop: CancellationToken,
+    serving: JoinSet<()>,
+}
+
+impl Early {
+    async fn serve(settings: &Settings, shared: &Shared) -> Self {
+        let (stop, mut serving) = (CancellationToken::new(), JoinSet::new());
+        let Ok(listener) = listen(settings).await.and_then(|it| Ok(it.into_std()?)) else {
+            return Self { listener: None, stop, serving };
+        };
+        let of_now = listener.try_clone().and_then(TcpListener::from_std);
+        if let Ok(of_now) = of_now {
+            if let Ok(address) = of_now.local_addr() {
+                tracing::info!(%address, "answering");
+            }
+            let router = crate::ops::health::router(Arc::clone(&shared.health));
+            serving.spawn(crate::ops::serve(of_now, router, stop.clone()));
+        }
+        Self { listener: Some(listener), stop, serving }
+    }
+
+    async fn end(mut self) -> Option<TcpListener> {
+        self.stop.cancel();
+        while self.serving.join_next().await.is_some() {}
+        TcpListener::from_std(self.listener?).ok()
+    }
 }
 
 /// Returns at the end of standard input, or where it cannot be read.

@@ -23,7 +23,8 @@ use crate::emit::drift::Policy;
 use crate::emit::limits::{Limit, Limits, Rate};
 use crate::emit::{EmitOptions, Emitter, RepairOptions};
 use crate::ops::connect::{Addresses, Connect};
-use crate::ops::metrics::Metrics;
+use crate::ops::health::Health;
+use crate::ops::metrics::{self, Metrics};
 use crate::ops::{self, Ops};
 use crate::store::{Gate, Installation, Store};
 use crate::telemetry::traces;
@@ -34,7 +35,7 @@ const LISTING_LAG: Duration = Duration::from_mins(5);
 const BACKLOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What others see of a worker, or tell it.
-#[derive(Debug, Default, Clone)]
+#[derive(Clone)]
 pub struct Shared {
     /// Where reading stands.
     pub status: Arc<Status>,
@@ -42,31 +43,52 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Something became due.
     pub wake: Arc<Notify>,
+    /// Whether it is alive, and ready.
+    pub health: Arc<Health>,
 }
 
-/// The HTTP port, open; what is answered on it.
+impl Shared {
+    /// Of a worker that has begun nothing yet.
+    pub fn new(surroundings: &Surroundings) -> Self {
+        let status = Arc::<Status>::default();
+        let health = Arc::new(Health::new(surroundings.clone(), Arc::clone(&status)));
+        Self { status, metrics: Arc::default(), wake: Arc::default(), health }
+    }
+}
+
+/// Opens the HTTP port.
 ///
 /// # Errors
-/// Where the port cannot be had.
-pub async fn ops(
+/// Where it cannot be had.
+pub async fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
+    ops::listen(settings.ops.listen)
+        .await
+        .context("cannot serve metrics and endpoints: set ops.listen (OPS_LISTEN) to another port")
+}
+
+/// What is answered on it, once the database is open.
+///
+/// # Errors
+/// Where the settings do not do.
+pub fn ops(
     settings: &Settings,
     store: &Arc<dyn Store>,
     installation: &Installation,
     surroundings: &Surroundings,
     shared: &Shared,
-) -> anyhow::Result<(TcpListener, Ops)> {
-    let listener = ops::listen(settings.ops.listen).await.context(
-        "cannot serve metrics and endpoints: set ops.listen (OPS_LISTEN) to another port",
-    )?;
-    let ops = Ops {
+) -> anyhow::Result<Ops> {
+    shared.health.opened(Arc::clone(store));
+    Ok(Ops {
         store: Arc::clone(store),
         metrics: Arc::clone(&shared.metrics),
+        health: Arc::clone(&shared.health),
+        status: Arc::clone(&shared.status),
+        surroundings: surroundings.clone(),
         gate: settings.emit.gate.clone(),
         admin_token: settings.ops.admin_token.clone().map(Arc::new),
         connect: connect(settings, installation, surroundings)?.map(Arc::new),
         wake: Arc::clone(&shared.wake),
-    };
-    Ok((listener, ops))
+    })
 }
 
 /// What hosts connect their calendars by, where browsers can reach it.
@@ -101,11 +123,12 @@ pub async fn work(
     shared: Shared,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let Shared { status, metrics, wake } = shared;
+    let Shared { status, metrics, wake, health: _ } = shared;
     let (tracer, exporting) = traces::start(&settings.telemetry, surroundings, metrics.untraced())?;
     let pipeline = pipeline(settings, Arc::clone(&store), installation, surroundings)?;
     let group = settings.kafka.group.clone();
-    let pipeline = pipeline.waking(Arc::clone(&wake)).traced(tracer.clone(), group);
+    let pipeline = pipeline.waking(Arc::clone(&wake)).metered(Arc::clone(&metrics) as _);
+    let pipeline = pipeline.traced(tracer.clone(), group);
     let pipeline = Arc::new(pipeline);
     let gate = settings.emit.gate.clone();
     // Without sending, no credentials are opened: there need be no key for them.
@@ -120,7 +143,7 @@ pub async fn work(
         let accounts = Arc::new(accounts);
         let (store, options) = (Arc::clone(&store), emit_options(settings));
         let emitter = Emitter::new(store, accounts, options, surroundings.clone(), wake);
-        Some(Arc::new(emitter.metered(metrics).traced(tracer)))
+        Some(Arc::new(emitter.metered(Arc::clone(&metrics) as _).traced(tracer)))
     } else {
         None
     };
@@ -136,7 +159,7 @@ pub async fn work(
     };
     // Whichever ends first ends the others: a worker that only reads, or only sends, is half dead.
     let guard = stop.clone().drop_guard();
-    let (read, (), ()) = tokio::join!(
+    let (read, (), (), ()) = tokio::join!(
         async {
             let ended = reading.run().await;
             drop(guard);
@@ -148,6 +171,7 @@ pub async fn work(
             }
         },
         watch_backlog(store.as_ref(), &gate, settings.ingest.outbox_limit, &hold, &stop),
+        keep_metrics(store.as_ref(), &metrics, &stop),
     );
     if let Some(exporting) = exporting {
         exporting.end().await;
@@ -186,6 +210,23 @@ async fn watch_backlog(
                 error = &error as &dyn std::error::Error,
                 "the outbox could not be measured"
             ),
+        }
+    }
+}
+
+/// Asks the database now and then for what it alone can count. While it is away, what it said last stands.
+async fn keep_metrics(store: &dyn Store, metrics: &Metrics, stop: &CancellationToken) {
+    loop {
+        let refreshed = stop.run_until_cancelled(metrics::refresh(store, metrics)).await;
+        if let Some(Err(error)) = refreshed {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "what the metrics say of the database is not of now"
+            );
+        }
+        let pause = tokio::time::sleep(metrics::REFRESH_INTERVAL);
+        if stop.run_until_cancelled(pause).await.is_none() {
+            return;
         }
     }
 }

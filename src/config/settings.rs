@@ -256,10 +256,7 @@ impl Settings {
             secrets: SecretSettings::read(reader),
             oauth: OauthSettings::read(reader),
             connect: ConnectSettings::read(reader),
-            ops: OpsSettings {
-                listen: reader.listen("ops.listen"),
-                admin_token: reader.token("ops.admin_token"),
-            },
+            ops: OpsSettings::read(reader),
             shutdown_deadline: reader.seconds("shutdown.deadline_s"),
             log: LogSettings::read(reader),
             telemetry: TelemetrySettings::read(reader),
@@ -268,6 +265,19 @@ impl Settings {
         checks::across(reader, &settings);
         settings.warnings = checks::warnings(reader, &settings);
         settings
+    }
+}
+
+impl OpsSettings {
+    /// Only these, for who asks a worker how it is.
+    pub fn parse(given: &Given) -> Result<Self, SettingErrors> {
+        let mut reader = Reader::new(given);
+        let ops = Self::read(&mut reader);
+        reader.finish(ops)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Self {
+        Self { listen: reader.listen("ops.listen"), admin_token: reader.token("ops.admin_token") }
     }
 }
 

@@ -9,14 +9,17 @@ use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::metadata::MetadataBroker;
-use rdkafka::{Offset, TopicPartitionList};
-use tokio::sync::Semaphore;
+use rdkafka::{Message as _, Offset, TopicPartitionList};
+use tokio::sync::{Mutex, Semaphore};
 
 use super::broker::{AskError, Asking};
 use super::context::{AskingContext, Complaints};
 use super::log_check::Identity;
 use super::native;
 use super::settings::ConsumerOptions;
+
+/// How much is fetched where one record is read; of a longer one a broker sends all.
+const READ_BYTES: &str = "16384";
 
 /// How many questions to the broker are under way at once.
 const QUESTIONS_AT_ONCE: usize = 4;
@@ -27,6 +30,8 @@ pub(super) struct KafkaAsking {
     /// `None` only while it is dropped.
     client: Option<Arc<BaseConsumer<AskingContext>>>,
     permits: Semaphore,
+    /// Held while the client reads.
+    reading: Mutex<()>,
     topic: String,
     timeout: Duration,
 }
@@ -40,12 +45,16 @@ impl KafkaAsking {
         let mut config = options.kafka.client_config()?;
         // For the committed offsets. Who does not subscribe is no member.
         config.set("group.id", &options.kafka.group).set("enable.auto.commit", "false");
+        // When it reads, then one record: of no use is what comes after it.
+        config.set("fetch.message.max.bytes", READ_BYTES).set("queued.min.messages", "1");
+        config.set("queued.max.messages.kbytes", "64");
         let context = AskingContext(complaints);
         let client = BaseConsumer::from_config_and_context(&config, context)
             .map_err(super::ConsumerError::client)?;
         Ok(Self {
             client: Some(Arc::new(client)),
             permits: Semaphore::new(QUESTIONS_AT_ONCE),
+            reading: Mutex::new(()),
             topic: options.topic.clone(),
             timeout: options.request_timeout,
         })
@@ -71,6 +80,37 @@ impl KafkaAsking {
         });
         let answer = answer.await.map_err(|_| given_up())?;
         answer.map_err(|source| AskError::Kafka { what, source })
+    }
+}
+
+impl KafkaAsking {
+    /// The timestamp of the first record at an offset or after it, in milliseconds since the epoch.
+    /// `None`: there is none, or it has no time. The record is read, by nobody's offset.
+    pub(super) async fn written_at(
+        &self,
+        partition: i32,
+        offset: i64,
+    ) -> Result<Option<i64>, AskError> {
+        let what = "when a record was written";
+        let given_up = || AskError::GivenUp { what };
+        let _alone = self.reading.lock().await;
+        let client = self.client.clone().ok_or_else(given_up)?;
+        let (topic, timeout) = (self.topic.clone(), self.timeout);
+        let read = tokio::task::spawn_blocking(move || {
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(&topic, partition, Offset::Offset(offset))?;
+            // Before the assignment, or the record would go where events are dropped.
+            let Some(queue) = client.split_partition_queue(&topic, partition) else {
+                return Ok(None);
+            };
+            client.assign(&list)?;
+            let read = queue.poll(timeout).transpose();
+            let written = read.map(|read| read.and_then(|it| it.timestamp().to_millis()));
+            client.unassign()?;
+            written
+        });
+        let read = read.await.map_err(|_| given_up())?;
+        read.map_err(|source| AskError::Kafka { what, source })
     }
 }
 

@@ -157,7 +157,7 @@ impl Trailing {
 }
 
 /// What waits between the member and a partition's task.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Gauge {
     /// Bytes waiting.
     pub bytes: AtomicUsize,

@@ -17,9 +17,10 @@ use super::asking::KafkaAsking;
 use super::broker::{Asking, Bell, COMMANDS_MAX, Command, Ended, Member, Owned, Trailing};
 use super::context::{Complaints, GroupContext, Limiter};
 use super::fencing::{Waiting, fence_all};
+use super::lag;
 use super::log_check::Identity;
 use super::partition::PartitionTask;
-use super::status::Status;
+use super::status::{Life, Status};
 use super::thread::{Limits, Reader};
 use super::{BatchSink, ConsumerError, ConsumerOptions};
 use crate::clock::Surroundings;
@@ -108,7 +109,14 @@ impl Consumer {
         let bell = Arc::new(Bell::default());
         let reader = reader(options, context, Arc::clone(&bell), waiting, surroundings.clone())?;
         let ended = reader.start().map_err(ConsumerError::Thread)?;
-        self.run_as(Member { owned, commands, trailing, ended, bell }, asking).await
+        let looking =
+            lag::watch(Arc::clone(&self.status), Arc::clone(&asking), surroundings.clone());
+        let member = Member { owned, commands, trailing, ended, bell };
+        tokio::select! {
+            biased;
+            ended = self.run_as(member, asking) => ended,
+            never = looking => match never {},
+        }
     }
 
     /// The same, as this member of a group; questions are answered by somebody who is none.
@@ -139,11 +147,15 @@ impl Consumer {
             // A stop of our own too: when the thread fails, the tasks have to end as well.
             stop: stop.child_token(),
         });
+        let status = Arc::clone(&shared.status);
+        status.change(|snapshot| snapshot.life = Life::Member);
         let mut group = Group { shared, tasks: JoinSet::new(), running: BTreeMap::new(), ended };
         group.spawn(watch_identity(Arc::clone(&group.shared), identity_sender));
         group.spawn(watch_server(Arc::clone(&group.shared)));
         let outcome = group.follow().await;
-        group.end(outcome).await
+        let ended = group.end(outcome).await;
+        status.change(|snapshot| snapshot.life = Life::Ended);
+        ended
     }
 
     fn complaints(&self) -> Complaints {

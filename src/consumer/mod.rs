@@ -69,6 +69,8 @@ mod partition;
 
 mod reading;
 
+mod lag;
+
 mod batch;
 
 mod thread;
@@ -90,7 +92,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use group::Consumer;
 pub use settings::{ConsumerOptions, GroupProtocol, KafkaOptions, SettingsError, StartFrom};
-pub use status::{PartitionStatus, Phase, Snapshot, Status, Trouble};
+pub use status::{Lag, Life, PartitionStatus, Phase, Snapshot, Status, Trouble};
 
 use crate::store::{Fence, Witness};
 

@@ -174,7 +174,9 @@ impl PartitionTask {
     ) -> Option<Checked> {
         let asking = "the log's ends cannot be asked for, trying again";
         let watermarks = || self.ask_ends();
+        self.status(|status| (status.cursor, status.waits_from) = (cursor.position(), None));
         let LogEnds { low, high, asked_at } = self.persist(asking, watermarks).await?;
+        self.status(|status| status.log_end = Some(high));
         let log = Log { low, high, identity };
         let mut start = None;
         let reading = loop {
@@ -294,7 +296,9 @@ impl PartitionTask {
             status.phase = Phase::Reading;
             status.cursor = cursor.position();
             status.log_end = cursor.log_end;
+            (status.waits_from, status.oldest) = (None, None);
         });
+        shared.status.reads(self.partition, self.owner, Arc::clone(&gauge));
         let mut reader = Reader {
             task: self,
             at: reading.cursor,
@@ -307,6 +311,8 @@ impl PartitionTask {
         };
         let end = reader.run(records).await;
         *has_progressed = reader.has_progressed;
+        shared.status.rests(self.partition, self.owner);
+        self.status(|status| status.is_held = false);
         // The receiver is gone: the thread stops reading.
         shared.bell.ring();
         end

@@ -14,6 +14,7 @@ use super::broker::{AskError, Fetched, Gauge, is_topic_missing};
 use super::group::describe;
 use super::log_check::{Expected, First, first_record, recreated};
 use super::partition::{End, LogEnds, PartitionTask};
+use super::status::Waiting;
 use super::{BatchPlace, RawRecord, Taken};
 use crate::store::{Cursor, Fenced, LogFacts, Passed, Stop};
 
@@ -62,6 +63,7 @@ impl Reader<'_> {
         identity.mark_unchanged();
         let mut hold = shared.hold.clone();
         let mut is_held = *hold.borrow_and_update();
+        self.task.status(|status| status.is_held = is_held);
         let mut note = interval(shared.options.note_interval);
         note.reset();
         // Asked beside the reading: a broker that is slow to answer holds up no batch.
@@ -73,6 +75,7 @@ impl Reader<'_> {
                 () = self.task.stop.cancelled() => Some(End::Left),
                 now = held(&mut hold) => {
                     is_held = now;
+                    self.task.status(|status| status.is_held = is_held);
                     None
                 }
                 Ok(()) = identity.changed() => {
@@ -229,6 +232,10 @@ impl Reader<'_> {
         // Below the cursor: what was recognised just now, or what librdkafka fetched once more.
         if record.offset >= self.at {
             self.at = record.offset + 1;
+            if self.batch.is_empty() {
+                let waiting = Waiting { offset: record.offset, since_ms: record.timestamp_ms };
+                self.task.status(|status| status.oldest = Some(waiting));
+            }
             self.batch.push(record);
         }
         None

@@ -236,12 +236,6 @@ impl Emitter {
         );
         Ok(Renewed::Lost)
     }
-
-    pub(super) fn notice(&self, notice: Notice) {
-        if let Some(meter) = &self.meter {
-            meter.noticed(notice);
-        }
-    }
 }
 
 /// So long from now on a call may still take effect that was made by an access token: until that has

@@ -13,12 +13,13 @@ use super::decide::{
 use super::frozen::Frozen;
 use super::lane::{Drain, Leave};
 use super::limits::{PRICE_OF_READING, price};
-use super::outcome::{Outcome, Unread, outcome, unread};
-use super::traced::{READ, finding_name, outcome_name, reading_name};
+use super::meter::{Became, Withheld};
+use super::outcome::{Outcome, Unread, unread};
+use super::traced::{READ, reading_name};
 use crate::calendar::microsoft::DUPLICATE;
 use crate::calendar::{Answer, Call, Condition, Hers, Inspected, Name, Reading};
-use crate::store::{Fenced, Finding, InFlight, Owed, Record, Result};
-use crate::telemetry::scope::{came_to, child};
+use crate::store::{Fenced, Finding, InFlight, Owed, Result};
+use crate::telemetry::scope::came_to;
 
 /// So many rounds of sending and reading back one effect gets before it waits.
 const ROUNDS_MAX: u32 = 3;
@@ -29,6 +30,8 @@ const AHEAD_DELAY: Duration = Duration::from_mins(1);
 /// How a step of an effect went on.
 enum Next {
     Record(Finding, Option<Duration>),
+    /// The effect has ended: recorded, and told.
+    End(Became, Finding, Option<Duration>),
     /// `was_there`: an event of this name stood there, as far as the calendar has said.
     /// `sent`: what is in flight may have been sent already.
     ReadBack {
@@ -128,7 +131,8 @@ impl Drain<'_> {
         let mut fresh = matches!(next, Next::Send(..) | Next::ReadBack { sent: false, .. });
         let mut calls = 0;
         loop {
-            if stop.is_cancelled() && calls > 0 && !matches!(next, Next::Record(..)) {
+            if stop.is_cancelled() && calls > 0 && !matches!(next, Next::Record(..) | Next::End(..))
+            {
                 return if rounds == 0 { self.leave_unsent(owed, step).await } else { Ok(()) };
             }
             calls += 1;
@@ -147,6 +151,12 @@ impl Drain<'_> {
                 }
                 Next::Record(finding, verify_after) => {
                     return self.record(owed, finding, verify_after).await;
+                }
+                Next::End(became, finding, verify_after) => {
+                    if self.write(owed, finding, verify_after).await? == Fenced::Written {
+                        self.tell_end(owed, flight.verb, became);
+                    }
+                    return Ok(());
                 }
                 Next::Leave => return Ok(()),
             }
@@ -178,10 +188,8 @@ impl Drain<'_> {
         let call = Call { verb, name, condition, body: kept.as_deref().unwrap_or(body) };
         let edition = self.edition();
         crate::crash::point!("r10.calling");
-        let answer = self.calendar().send(&call).await;
+        let (answer, outcome) = self.attempt(&call).await;
         crate::crash::point!("call.answered");
-        let outcome = outcome(self.kind(), call.verb, &answer);
-        came_to(call.verb.name(), outcome_name(&outcome));
         tracing::debug!(verb = call.verb.name(), revision = flight.revision, outcome = ?outcome);
         Ok(match outcome {
             Outcome::Applied { etag, provider_uid, server_id } => {
@@ -192,12 +200,14 @@ impl Drain<'_> {
                 let later = self.first_verification().filter(|_| is_anew);
                 let known_as = server_id.as_deref().unwrap_or(external_id);
                 let etag = etag.filter(|_| hers.is_none());
-                Next::Record(acknowledged(flight, frozen, known_as, etag, provider_uid), later)
+                let finding = acknowledged(flight, frozen, known_as, etag, provider_uid);
+                Next::End(Became::Applied, finding, later)
             }
             // Only a delete says so; a put is known again by its marker.
             Outcome::AlreadyApplied if flight.digest.is_none() => {
                 self.success();
-                Next::Record(Finding::Absent { revision: flight.revision }, None)
+                let finding = Finding::Absent { revision: flight.revision };
+                Next::End(Became::AlreadyApplied, finding, None)
             }
             Outcome::Unknown { reason, open: true, after } => {
                 self.trouble();
@@ -211,6 +221,7 @@ impl Drain<'_> {
             }
             Outcome::Retry { after, lane_wide, reason } => {
                 self.trouble();
+                self.withheld(Withheld::RetryAfter, after.unwrap_or_default());
                 let after = self.delay(owed, after);
                 if lane_wide {
                     self.rest(after);
@@ -286,12 +297,13 @@ impl Drain<'_> {
                 // What was to be written over carries our marker already: only an answer says that it
                 // was. It is looked at once more.
                 let later = self.first_verification().filter(|_| is_otherwise(owed));
-                Next::Record(finding, later)
+                Next::End(Became::AlreadyApplied, finding, later)
             }
             Settled::Absent => {
                 self.success();
                 let later = self.first_verification().filter(|_| is_bare);
-                Next::Record(Finding::Absent { revision: flight.revision }, later)
+                let finding = Finding::Absent { revision: flight.revision };
+                Next::End(Became::AlreadyApplied, finding, later)
             }
             Settled::Gone => {
                 crate::crash::point!("r12.gone");
@@ -350,6 +362,7 @@ impl Drain<'_> {
     /// A calendar that says when to come back is not asked before, whatever about.
     fn rest_if_asked(&self, after: Option<Duration>) {
         if let Some(after) = after {
+            self.withheld(Withheld::RetryAfter, after);
             self.rest(after);
         }
     }
@@ -407,32 +420,6 @@ impl Drain<'_> {
         let attempts = u32::try_from(owed.attempts).unwrap_or_default();
         let jitter = self.emitter.surroundings.dice.unit();
         self.emitter.options.backoff.delay(attempts, jitter).max(asked.unwrap_or_default())
-    }
-
-    /// Writes down what was found, under the row's token.
-    pub(super) async fn record(
-        &self,
-        owed: &Owed,
-        finding: Finding,
-        verify_after: Option<Duration>,
-    ) -> Result<()> {
-        let record =
-            Record { lane: self.hold.lease.clone(), uid: owed.uid.clone(), finding, verify_after };
-        let mut span = child("record");
-        span.set("calendar_sync.finding", finding_name(&record.finding));
-        crate::crash::point!("r15.recording");
-        match self.emitter.store.record(&record).await? {
-            Fenced::Written => crate::crash::point!("r15.recorded"),
-            Fenced::Refused => {
-                span.fail("record_fenced");
-                tracing::warn!(
-                    booking.uid = %owed.uid,
-                    error_code = "record_fenced",
-                    "the row went to another holder while its call was on its way"
-                );
-            }
-        }
-        Ok(())
     }
 }
 

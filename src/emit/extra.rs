@@ -10,7 +10,7 @@ use booking::Verb;
 use super::Notice;
 use super::lane::Drain;
 use super::limits::{PRICE_OF_READING, price};
-use super::outcome::{Outcome, outcome};
+use super::outcome::Outcome;
 use crate::calendar::{Call, Condition, ListedEvent, Name, Reading};
 use crate::store::{DriftKind, Result, SweptRow};
 
@@ -89,9 +89,9 @@ impl Drain<'_> {
         );
         let (verb, condition) = (Verb::Delete, Condition::Match(etag));
         crate::crash::point!("r20.removing");
-        let answer = self.calendar().send(&Call { verb, name, condition, body: &[] }).await;
+        let (answer, outcome) = self.attempt(&Call { verb, name, condition, body: &[] }).await;
         crate::crash::point!("r20.removed");
-        match outcome(self.kind(), verb, &answer) {
+        match outcome {
             Outcome::Applied { .. } | Outcome::AlreadyApplied => {
                 self.emitter.notice(Notice::Repair(DriftKind::Extra));
                 Ok(Removal::Done)

@@ -18,6 +18,7 @@ use super::decide::{Step, next};
 use super::frozen::Frozen;
 use super::hold::{Held, Hold};
 use super::limits::{BUDGET_REST, Pace};
+use super::meter::{Guarded, Withheld};
 use super::traced::drain_span;
 use super::{Emitter, Notice, Run};
 use crate::calendar::Name;
@@ -150,7 +151,7 @@ impl Emitter {
         let lifetime = opened.as_ref().ok().and_then(|opened| opened.lifetime);
         let verify_after = self.verify_after(lifetime).unwrap_or_default();
         match self.store.take_over(&lease, verify_after).await? {
-            Taken::Refused => return Ok(Duration::ZERO.into()),
+            Taken::Refused => return Ok(self.fenced_off().into()),
             Taken::Over(0) => {}
             Taken::Over(rows) => {
                 tracing::info!(rows, "took over what an earlier holder left in flight");
@@ -160,7 +161,7 @@ impl Emitter {
         let (is_removing, is_halted) =
             (connection.state == ConnectionState::Removing, connection.halted.is_some());
         let Some(pace) = self.pace(&lease, connection.kind).await? else {
-            return Ok(Duration::ZERO.into());
+            return Ok(self.fenced_off().into());
         };
         let hold = Hold::new(lease, before);
         let (access, rest) = match self.enter(&hold, connection, opened).await? {
@@ -188,13 +189,18 @@ impl Emitter {
         let pace = *drain.pace();
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(applied, failed, duration_ms, "drained a lane");
-        if due > 0
-            && let Some(meter) = &self.meter
-        {
-            meter.ran(Run { applied, failed, duration });
+        if due > 0 {
+            self.tell(|meter| meter.ran(Run { applied, failed, duration }));
         }
+        drain.withheld(Withheld::Connection, pace.closed_for(now));
         let rest = rest.max(asked).max(pace.closed_for(now));
         Ok(Given { rest, ahead: pace.ahead(now) })
+    }
+
+    /// The lane is another holder's by now: told; and it rests for nothing of ours.
+    fn fenced_off(&self) -> Duration {
+        self.notice(Notice::Fenced(Guarded::Lease));
+        Duration::ZERO
     }
 
     /// The pace of a leased connection, as its last holder left it; `None`: the lease is lost.
@@ -447,7 +453,8 @@ impl Drain<'_> {
         match self.stop.run_until_cancelled(paced).await {
             None => return Ok(Leave::Withheld),
             Some(Err(error)) => return Err(error),
-            Some(Ok(false)) => {
+            Some(Ok(None)) => {
+                self.withheld(Withheld::Application, BUDGET_REST);
                 tracing::warn!(
                     error_code = "budget_used_up",
                     "what the application may ask of this kind of calendar is used up for a while"
@@ -455,7 +462,10 @@ impl Drain<'_> {
                 self.rest(BUDGET_REST);
                 return Ok(Leave::Withheld);
             }
-            Some(Ok(true)) => {}
+            Some(Ok(Some(waited))) => {
+                self.withheld(Withheld::Connection, wait);
+                self.withheld(Withheld::Application, waited);
+            }
         }
         Ok(if self.keep_lease().await? { Leave::Granted } else { Leave::Lost })
     }
@@ -469,6 +479,7 @@ impl Drain<'_> {
     async fn keep_lease(&self) -> std::result::Result<bool, StoreError> {
         let held = self.hold.keep(self.emitter).await?;
         if held == Held::Lost {
+            self.emitter.notice(Notice::Fenced(Guarded::Lease));
             self.end();
         }
         Ok(held == Held::Enough)

@@ -19,7 +19,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use booking::{CalendarKind, Verb};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::clock::Clock;
 use crate::store::{Draw, Result, Store};
@@ -171,20 +171,19 @@ pub(super) struct Hand {
 
 impl Hands {
     /// Uses so many requests of a kind's budget once they are there: those first who asked first.
-    /// `false`: not soon, and nothing is used.
+    /// Answers how long they were waited for; `None`: not soon, and nothing is used.
     pub(super) async fn take(
         &self,
         kind: CalendarKind,
         rate: Option<Rate>,
         requests: u32,
         (store, clock): (&dyn Store, &dyn Clock),
-    ) -> Result<bool> {
+    ) -> Result<Option<Duration>> {
         let Some(rate) = rate else {
-            return Ok(true);
+            return Ok(Some(Duration::ZERO));
         };
-        let hand = self.of(kind).lock();
-        let Ok(mut hand) = tokio::time::timeout(BUDGET_WAIT_MAX, hand).await else {
-            return Ok(false);
+        let Some((mut hand, mut waited)) = self.hold(kind, clock).await else {
+            return Ok(None);
         };
         if hand.drawn_at + HAND_AGE_MAX <= clock.elapsed() {
             hand.left = 0;
@@ -200,14 +199,29 @@ impl Hands {
                 believed_max: BUDGET_AHEAD_MAX,
             };
             let Some(wait) = store.draw(&draw).await? else {
-                return Ok(false);
+                return Ok(None);
             };
             tokio::time::sleep(wait).await;
+            waited += wait;
             hand.left += drawn;
             hand.drawn_at = clock.elapsed();
         }
         hand.left -= requests;
-        Ok(true)
+        Ok(Some(waited))
+    }
+
+    /// The hand, and how long others had it first. `None`: for too long.
+    async fn hold(
+        &self,
+        kind: CalendarKind,
+        clock: &dyn Clock,
+    ) -> Option<(MutexGuard<'_, Hand>, Duration)> {
+        if let Ok(hand) = self.of(kind).try_lock() {
+            return Some((hand, Duration::ZERO));
+        }
+        let before = clock.elapsed();
+        let hand = tokio::time::timeout(BUDGET_WAIT_MAX, self.of(kind).lock()).await.ok()?;
+        Some((hand, clock.elapsed().saturating_sub(before)))
     }
 }
 

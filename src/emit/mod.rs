@@ -4,7 +4,8 @@
 //! moment, never an event. In reading order: [`decide`] (pure) says what to do about a row,
 //! [`outcome`] (pure) what an answer means, [`backoff`] (pure) how long to wait, [`drift`] (pure) what
 //! is otherwise in a calendar than we left it, [`limits`] how often a calendar is asked, [`lane`] does
-//! it under a lease, [`access`] keeps the calendar open meanwhile, and this file keeps the lanes going.
+//! it under a lease, [`access`] keeps the calendar open meanwhile, [`meter`] tells of it, and this file
+//! keeps the lanes going.
 
 pub mod frozen;
 
@@ -24,11 +25,15 @@ pub mod access;
 
 mod call;
 
+mod written;
+
 mod verify;
 
 mod extra;
 
 pub mod limits;
+
+pub mod meter;
 
 mod sweep;
 
@@ -46,10 +51,11 @@ use tokio_util::sync::CancellationToken;
 use self::backoff::Backoff;
 use self::drift::Policy;
 use self::limits::{Hands, Limits};
+pub use self::meter::{Notice, Run, RunMeter};
 use crate::calendar::Calendar;
 use crate::clock::Surroundings;
 use crate::connection::kept::Lifetime;
-use crate::store::{ConnectionRow, DriftKind, Gate, LaneLease, Store};
+use crate::store::{ConnectionRow, Gate, LaneLease, Store};
 use crate::telemetry::tracer::Tracer;
 
 /// How sending is done.
@@ -185,41 +191,6 @@ impl Renewal {
             Self::Later => "later",
         }
     }
-}
-
-/// A drain of one lane that found something due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
-    /// Effects that the calendar has acknowledged.
-    pub applied: u32,
-    /// Calls that it refused, or did not answer in a way that settles them.
-    pub failed: u32,
-    /// How long it took.
-    pub duration: Duration,
-}
-
-/// Something that a drain came by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notice {
-    /// A calendar is otherwise than we left it, and left so.
-    Drift(DriftKind),
-    /// It was otherwise, and is being put right.
-    Repair(DriftKind),
-    /// A sweep waits for a person.
-    Halted,
-    /// A connection waits for a person, or the withdrawal of its events does.
-    Parked,
-    /// New access was asked for.
-    Renewal(Renewal),
-}
-
-/// Counts what is done.
-pub trait RunMeter: Send + Sync + 'static {
-    /// A drain has ended.
-    fn ran(&self, run: Run);
-
-    /// Something was noticed.
-    fn noticed(&self, notice: Notice);
 }
 
 /// Keeps the lanes going.

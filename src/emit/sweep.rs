@@ -16,6 +16,7 @@ use super::drift::{Policy, Sight, guard, is_own, removal_guard, sight};
 use super::extra::Removal;
 use super::lane::Drain;
 use super::limits::PRICE_OF_READING;
+use super::meter::Withheld;
 use super::outcome::{Unread, unread};
 use crate::calendar::{Answer, Listed, ListedEvent, Listing, Next, Page};
 use crate::store::{
@@ -286,6 +287,7 @@ impl Drain<'_> {
             }
             Unread::Retry { after, lane_wide, reason } => {
                 let least = self.emitter.options.backoff.delay_min;
+                self.withheld(Withheld::RetryAfter, after.unwrap_or_default());
                 if let Some(time) = after.or(lane_wide.then_some(least)) {
                     self.rest(time);
                 }

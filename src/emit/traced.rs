@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::decide::Step;
 use super::lane::Drain;
-use super::outcome::Outcome;
 use crate::calendar::Reading;
 use crate::store::{Finding, LaneLease, Owed, Result};
 use crate::telemetry::scope::{Scope, within};
@@ -87,18 +86,6 @@ fn describe(span: &mut Span, owed: &Owed, kind: &'static str, verb: Option<Verb>
     span.set("calendar_sync.attempts", i64::from(owed.attempts));
     if let Some(verb) = verb {
         span.set("calendar_sync.verb", verb.name());
-    }
-}
-
-/// The name of what an attempt came to.
-pub(super) fn outcome_name(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Applied { .. } => "applied",
-        Outcome::AlreadyApplied => "already_applied",
-        Outcome::Unknown { .. } => "unknown",
-        Outcome::Retry { .. } => "retry",
-        Outcome::Rejected { .. } => "rejected",
-        Outcome::Unauthorised { .. } => "unauthorised",
     }
 }
 

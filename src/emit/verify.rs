@@ -13,8 +13,9 @@ use super::decide::{Verified, forgets, read_as, stands};
 use super::drift::{GENERATIONS_AHEAD, Judged, Rule, judge};
 use super::lane::Drain;
 use super::limits::{PRICE_OF_READING, price};
-use super::outcome::{Outcome, Unread, outcome, unread};
-use super::traced::{READ, outcome_name, reading_name};
+use super::meter::Withheld;
+use super::outcome::{Outcome, Unread, unread};
+use super::traced::{READ, reading_name};
 use crate::calendar::{Call, Condition, Inspected, Name, Reading};
 use crate::store::{DriftKind, DriftNote, Finding, Owed, Result, Verify};
 use crate::telemetry::scope::came_to;
@@ -254,10 +255,8 @@ impl Drain<'_> {
         let (verb, body) = (Verb::Delete, &[][..]);
         crate::crash::point!("r14.removing");
         let name = Name { given: external_id, server_id: server_id.as_deref() };
-        let answer = self.calendar().send(&Call { verb, name, condition, body }).await;
+        let (answer, outcome) = self.attempt(&Call { verb, name, condition, body }).await;
         crate::crash::point!("r14.removed");
-        let outcome = outcome(self.kind(), verb, &answer);
-        came_to(verb.name(), outcome_name(&outcome));
         Ok(match outcome {
             Outcome::Applied { .. } | Outcome::AlreadyApplied => Removed::Gone,
             Outcome::Unknown { .. }
@@ -283,6 +282,7 @@ impl Drain<'_> {
                 }
                 Unread::Retry { after, lane_wide, reason } => {
                     tracing::warn!(error_code = "not_verified", "to be verified later: {reason}");
+                    self.withheld(Withheld::RetryAfter, after.unwrap_or_default());
                     if let Some(time) = after.or(lane_wide.then(|| self.delay(owed, None))) {
                         self.rest(time);
                     }

@@ -1,7 +1,8 @@
 //! What the service answers over HTTP: to operators, to Prometheus, to the booking application.
 //!
-//! [`metrics`] counts; [`sync`] sends one booking again; [`connect`] lets
-//! hosts connect their calendars; [`answer`] says how anything is refused, and [`port`] bounds it all.
+//! [`metrics`] counts; [`health`] says whether this process is alive and ready; [`sync`] sends one booking
+//! again; [`connect`] lets hosts connect their calendars; [`answer`] says how anything is refused, and
+//! [`port`] bounds it all.
 //! No answer waits for a calendar. Bodies are JSON whatever their `Content-Type` says, because the
 //! runbook's commands send none.
 
@@ -11,16 +12,18 @@ pub mod port;
 
 pub mod metrics;
 
+pub mod health;
+
 pub mod sync;
 
 pub mod connect;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Query, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use booking::BookingId;
@@ -29,8 +32,12 @@ use tokio::sync::Notify;
 
 use self::answer::{Refusal, bearer};
 use self::connect::Connect;
-use self::metrics::{Metrics, PROMETHEUS_TYPE};
+use self::health::Health;
+use self::metrics::classic::{classic, wants_openmetrics};
+use self::metrics::{CLASSIC_TYPE, Metrics, OPENMETRICS_TYPE, Seen};
 pub use self::port::{listen, serve};
+use crate::clock::Surroundings;
+use crate::consumer::Status;
 use crate::store::{Gate, Store};
 
 /// The longest body that is read, in bytes.
@@ -43,6 +50,12 @@ pub struct Ops {
     pub store: Arc<dyn Store>,
     /// The counters.
     pub metrics: Arc<Metrics>,
+    /// Whether this process is alive, and ready.
+    pub health: Arc<Health>,
+    /// How reading stands.
+    pub status: Arc<Status>,
+    /// The hour.
+    pub surroundings: Surroundings,
     /// What the flags and allowlists let through.
     pub gate: Gate,
     /// What opens the administrator's endpoints; `None` opens them to nobody.
@@ -55,6 +68,7 @@ pub struct Ops {
 
 /// Everything that this service answers.
 pub fn router(ops: Ops) -> Router {
+    let health = health::router(Arc::clone(&ops.health));
     Router::new()
         .route("/api/ops/metrics/calendar", get(calendar_metrics))
         .route("/metrics", get(prometheus))
@@ -65,6 +79,7 @@ pub fn router(ops: Ops) -> Router {
         // The port reads no longer one.
         .layer(DefaultBodyLimit::disable())
         .with_state(ops)
+        .merge(health)
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -73,41 +88,38 @@ struct Format {
 }
 
 /// JSON, or with `?format=prometheus` what `/metrics` answers. No token is asked for.
-async fn calendar_metrics(State(ops): State<Ops>, Query(query): Query<Format>) -> Response {
+async fn calendar_metrics(
+    State(ops): State<Ops>,
+    Query(query): Query<Format>,
+    headers: HeaderMap,
+) -> Response {
     match query.format.as_deref() {
-        None | Some("json") => {
-            count(&ops).await;
-            axum::Json(ops.metrics.json()).into_response()
-        }
-        Some("prometheus") => prometheus(State(ops)).await,
+        None | Some("json") => axum::Json(ops.metrics.json()).into_response(),
+        Some("prometheus") => prometheus(State(ops), headers).await,
         Some(_) => Refusal::field("format", "is neither json nor prometheus").into_response(),
     }
 }
 
-async fn prometheus(State(ops): State<Ops>) -> Response {
-    count(&ops).await;
-    ([(CONTENT_TYPE, PROMETHEUS_TYPE)], ops.metrics.prometheus()).into_response()
-}
-
-/// The longest that metrics wait for the database. What it said last stands until it answers again:
-/// counters are told though it is away.
-const COUNT_MAX: Duration = Duration::from_secs(1);
-
-async fn count(ops: &Ops) {
-    match tokio::time::timeout(COUNT_MAX, ops.store.fills()).await {
-        Ok(Ok(fills)) => ops.metrics.counted(fills),
-        Ok(Err(error)) => tracing::debug!(
-            error = &error as &dyn std::error::Error,
-            "what is left to fill was not counted"
-        ),
-        Err(_) => tracing::debug!("what is left to fill was not counted in time"),
+/// In the format that is asked for.
+async fn prometheus(State(ops): State<Ops>, headers: HeaderMap) -> Response {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let seen = Seen {
+        now: ops.surroundings.clock.now(),
+        consumer: ops.status.snapshot(),
+        pool: ops.store.pool(),
+    };
+    let text = ops.metrics.openmetrics(&seen);
+    if wants_openmetrics(accept) {
+        ([(CONTENT_TYPE, OPENMETRICS_TYPE)], text).into_response()
+    } else {
+        ([(CONTENT_TYPE, CLASSIC_TYPE)], classic(&text)).into_response()
     }
 }
 
 /// Sends a booking again, now: nothing if every calendar has it already.
 async fn outbound(
     State(ops): State<Ops>,
-    headers: axum::http::HeaderMap,
+    headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Result<Response, Refusal> {
     bearer(&headers, ops.admin_token.as_deref())?;

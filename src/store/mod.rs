@@ -84,6 +84,8 @@ pub mod put;
 
 pub mod filling;
 
+pub mod tally;
+
 pub mod postgres;
 
 #[cfg(feature = "demo")]
@@ -95,6 +97,7 @@ pub use origin::*;
 pub use put::*;
 pub use sending::*;
 pub use sweeping::*;
+pub use tally::*;
 pub use types::*;
 
 use std::time::Duration;
@@ -177,6 +180,9 @@ pub trait Store: Send + Sync + 'static {
     /// and when it was installed. The first call on an empty installation stores `wanted`, or the
     /// id `fresh` if none is configured, and the time.
     async fn open(&self, wanted: Option<Uuid>, fresh: Uuid) -> Result<Installation>;
+
+    /// Whether the database answers, and is of this version: reads, and writes nothing.
+    async fn check(&self) -> Result<()>;
 
     /// Notices another database server than before, or the same one with another history: it may
     /// have lost its tail (rule R18). Then every owner is fenced off, and every partition is to be
@@ -393,6 +399,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// How much is left to fill connections with, of all of them.
     async fn fills(&self) -> Result<Fills>;
+
+    /// What is owed, and what waits for people, all in all: counted up to [`TALLY_MAX`].
+    async fn tally(&self) -> Result<Tally>;
+
+    /// The connections to the database, as they are used now. Asks nobody.
+    fn pool(&self) -> PoolUse;
 
     /// Ends the backoff of what is owed about a booking, lets it go before any fill, and tells how far each calendar is with
     /// it: somebody has asked. `None`: there is no such booking.

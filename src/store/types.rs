@@ -421,6 +421,9 @@ pub enum ConnectionState {
 }
 
 impl ConnectionState {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Active, Self::Parked, Self::Removing, Self::Removed];
+
     /// The name in the database.
     pub fn name(self) -> &'static str {
         match self {
@@ -433,9 +436,7 @@ impl ConnectionState {
 
     /// Reads that name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Active, Self::Parked, Self::Removing, Self::Removed]
-            .into_iter()
-            .find(|state| state.name() == name)
+        Self::ALL.into_iter().find(|state| state.name() == name)
     }
 }
 

@@ -14,7 +14,6 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter, SpanProcessor};
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -65,18 +64,9 @@ impl Counters {
         self.failures.get()
     }
 
-    /// Shows them under their names.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "calendar_sync_telemetry_spans_dropped",
-            "Spans that were recorded, and that no collector has taken",
-            self.dropped.clone(),
-        );
-        registry.register(
-            "calendar_sync_telemetry_export_failures",
-            "Batches of spans that no collector has taken",
-            self.failures.clone(),
-        );
+    /// The counters themselves, for whoever shows them: of spans, and of batches.
+    pub fn shown(&self) -> [Counter; 2] {
+        [self.dropped.clone(), self.failures.clone()]
     }
 
     fn drop_spans(&self, count: usize) {

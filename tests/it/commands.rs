@@ -6,7 +6,7 @@ mod letters;
 
 pub(crate) mod proxy;
 
-mod stopping;
+pub(crate) mod stopping;
 
 use std::sync::Arc;
 
@@ -32,7 +32,9 @@ fn command(url: &str, arguments: &[&str], more: &[(&str, &str)]) -> Said {
 /// The same, with something on its standard input.
 fn command_reading(url: &str, arguments: &[&str], more: &[(&str, &str)], input: &str) -> Said {
     let level = ("LOG_LEVEL", "warn,sqlx=error");
-    let given = [("DATABASE_URL", url), ("SECRETS_KEY", KEY), level, ON_THIS_MACHINE];
+    // Commands that serve it run side by side.
+    let port = ("OPS_LISTEN", "127.0.0.1:0");
+    let given = [("DATABASE_URL", url), ("SECRETS_KEY", KEY), level, port, ON_THIS_MACHINE];
     let given = given.into_iter().filter(|(name, _)| more.iter().all(|(other, _)| other != name));
     let environment: Vec<_> = given.chain(more.iter().copied()).collect();
     let output = program(arguments, &environment, input);

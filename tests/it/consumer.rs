@@ -11,3 +11,5 @@ mod membership;
 mod stops;
 
 mod living;
+
+mod lag;

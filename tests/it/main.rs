@@ -29,6 +29,8 @@ mod odd_answers;
 
 mod wait;
 
+mod exposition;
+
 mod leash;
 
 mod process;
@@ -36,6 +38,8 @@ mod process;
 mod broker;
 
 mod readme;
+
+mod deploy_files;
 
 mod module_rule;
 
@@ -62,6 +66,10 @@ mod commands;
 mod end_to_end;
 
 mod accounts;
+
+mod metrics;
+
+mod health;
 
 mod conformance;
 

@@ -57,6 +57,11 @@ pub(crate) fn caldav_client(test: &str) -> Option<String> {
     service(test, "TEST_CALDAV_CLIENT_PYTHON")
 }
 
+/// Prometheus's `promtool`.
+pub(crate) fn promtool(test: &str) -> Option<String> {
+    service(test, "TEST_PROMTOOL")
+}
+
 /// A CalDAV server.
 pub(crate) struct CaldavServer {
     /// `http://host:port`.

@@ -230,7 +230,8 @@ fn a_token_that_no_header_can_carry_is_refused_and_any_password_is_taken() {
 
 #[test]
 fn every_command_has_help() {
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 13] = [
+        &["healthcheck"],
         &["adopt"],
         &["dev"],
         &["config", "check"],

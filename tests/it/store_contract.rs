@@ -27,6 +27,8 @@ mod ahead;
 
 mod dead_letters;
 
+mod tallies;
+
 mod origins;
 
 /// How many migrations there are.
@@ -237,6 +239,17 @@ macro_rules! every_fact {
                 a_connection_that_is_removed_forgets_its_sweep,
                 a_halted_sweep_waits_for_a_person,
                 a_former_holder_sweeps_nothing,
+            ]
+        );
+        facts!(
+            $make,
+            store_contract,
+            tallies,
+            [
+                what_is_owed_is_counted_by_the_kind_of_its_calendar,
+                what_is_to_be_verified_is_counted_though_nothing_is_owed,
+                connections_and_open_letters_are_counted,
+                a_store_that_answers_is_fine_and_tells_of_its_connections,
             ]
         );
         facts!(

@@ -122,6 +122,17 @@ install_graph_types() {
     npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund
 }
 
+promtool() { printf '%s/promtool' "$cache"; }
+
+# The program alone out of Debian's package: installed, it would start a server.
+install_promtool() (
+  cd "$1" &&
+    { apt-get download prometheus || { apt_get update && apt-get download prometheus; }; } &&
+    dpkg-deb --fsys-tarfile prometheus_*.deb |
+    tar --extract --to-stdout ./usr/bin/promtool >promtool &&
+    chmod +x promtool && rm prometheus_*.deb && ./promtool --version
+)
+
 cargo_deny() { printf '%s/cargo-deny-%s' "$cache" "$CARGO_DENY_VERSION"; }
 
 # It checks a file of a few hundred lines: fast to build counts, fast to run does not.

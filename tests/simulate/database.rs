@@ -10,8 +10,9 @@ use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
     Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
-    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
-    Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
+    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PoolUse, PutConnection, Record, Result,
+    Resume, Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
+    Tally,
 };
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -121,6 +122,10 @@ impl Database {
 impl Store for Database {
     async fn open(&self, wanted: Option<Uuid>, fresh: Uuid) -> Result<Installation> {
         self.call("open", async |store| store.open(wanted, fresh).await, |_| {}).await
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.call("check", async |store| store.check().await, |()| {}).await
     }
 
     async fn notice_server(&self) -> Result<bool> {
@@ -465,6 +470,14 @@ impl Store for Database {
 
     async fn fills(&self) -> Result<Fills> {
         self.call("fills", async |store| store.fills().await, |_| ()).await
+    }
+
+    async fn tally(&self) -> Result<Tally> {
+        self.call("tally", async |store| store.tally().await, |_| {}).await
+    }
+
+    fn pool(&self) -> PoolUse {
+        self.world.store.pool()
     }
 
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use booking::ConnectionId;
+use booking::{CalendarKind, ConnectionId};
+use calendar_sync::emit::meter::{Attempt, Ended, Withheld};
 use calendar_sync::emit::{Notice, Run, RunMeter};
 use calendar_sync::store::{DriftKind, LaneLease, SweepStep};
 
@@ -62,9 +63,15 @@ pub(crate) struct Told(pub(crate) Arc<World>);
 impl RunMeter for Told {
     fn ran(&self, _run: Run) {}
 
+    fn attempted(&self, _attempt: Attempt) {}
+
+    fn ended(&self, _ended: Ended) {}
+
+    fn waited(&self, _kind: CalendarKind, _limit: Withheld, _time: Duration) {}
+
     fn noticed(&self, notice: Notice) {
         self.0.count(match notice {
-            Notice::Halted | Notice::Parked | Notice::Renewal(_) => return,
+            Notice::Halted | Notice::Parked | Notice::Renewal(_) | Notice::Fenced(_) => return,
             Notice::Drift(kind) => match kind {
                 DriftKind::Deleted => "told: deleted",
                 DriftKind::Edited => "told: edited",

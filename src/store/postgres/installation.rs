@@ -90,7 +90,7 @@ impl PostgresStore {
         sqlx::query_scalar(APPLIED).fetch_all(&self.pool).await.map_err(failed(operation))
     }
 
-    async fn check_version(&self) -> Result<()> {
+    pub(super) async fn check_version(&self) -> Result<()> {
         let found = self.applied().await?;
         let needed = needed();
         if found == needed {

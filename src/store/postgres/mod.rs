@@ -37,6 +37,8 @@ mod status;
 
 mod sweep;
 
+mod tally;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,8 +52,9 @@ use uuid::Uuid;
 use super::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
     Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
-    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
-    Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
+    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PoolUse, PutConnection, Record, Result,
+    Resume, Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
+    Tally,
 };
 
 /// Where our own tables are: in a database of somebody else's, whose tables may have their names.
@@ -238,6 +241,9 @@ impl Store for PostgresStore {
     async fn open(&self, wanted: Option<Uuid>, fresh: Uuid) -> Result<Installation> {
         self.within("read the installation", self.open_installation(wanted, fresh)).await
     }
+    async fn check(&self) -> Result<()> {
+        self.within("read the schema's version", self.check_version()).await
+    }
     async fn notice_server(&self) -> Result<bool> {
         self.within("notice another server", self.note_incarnation()).await
     }
@@ -400,6 +406,12 @@ impl Store for PostgresStore {
     }
     async fn fills(&self) -> Result<Fills> {
         self.within("count what is left to fill", self.read_fills()).await
+    }
+    async fn tally(&self) -> Result<Tally> {
+        self.within("count what is owed and what waits", self.read_tally()).await
+    }
+    fn pool(&self) -> PoolUse {
+        self.pool_use()
     }
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {
         self.within("end a booking's waiting", self.hasten_booking(booking)).await

@@ -26,6 +26,8 @@ mod dead_letter;
 
 mod drift;
 
+mod errors;
+
 mod lane;
 
 mod record;
@@ -35,6 +37,8 @@ mod row;
 mod status;
 
 mod sweep;
+
+mod tally;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,12 +52,14 @@ use sqlx::sqlite::{
 use sqlx::{Sqlite, Transaction};
 use uuid::Uuid;
 
+use self::errors::{fault, fenced, result_code};
 use self::row::Values;
 use super::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
     Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
-    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
-    Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
+    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PoolUse, PutConnection, Record, Result,
+    Resume, Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
+    Tally,
 };
 use crate::clock::Clock;
 
@@ -199,50 +205,6 @@ async fn remove(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The primary result code of an error, if SQLite gave one (<https://sqlite.org/rescode.html>).
-fn result_code(error: &sqlx::Error) -> Option<i32> {
-    let code = error.as_database_error()?.code()?;
-    code.parse::<i32>().ok().map(|extended| extended & 0xff)
-}
-
-/// Whether trying again may mend it.
-fn is_passing(error: &sqlx::Error) -> bool {
-    const BUSY: i32 = 5;
-    const LOCKED: i32 = 6;
-    const IO: i32 = 10;
-    const FULL: i32 = 13;
-    match result_code(error) {
-        Some(code) => [BUSY, LOCKED, IO, FULL].contains(&code),
-        None => matches!(
-            error,
-            sqlx::Error::Io(_)
-                | sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed
-        ),
-    }
-}
-
-/// Names the operation in which the driver failed.
-fn fault(operation: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
-    move |source| {
-        if is_passing(&source) {
-            StoreError::Unavailable { operation, source }
-        } else {
-            StoreError::Failed { operation, source }
-        }
-    }
-}
-
-/// What a count of changed rows says of a fence.
-fn fenced(rows: u64) -> Fenced {
-    match rows {
-        0 => Fenced::Refused,
-        1 => Fenced::Written,
-        more => unreachable!("the statement names one row by its key, yet {more} changed"),
-    }
-}
-
 #[async_trait]
 impl Store for SqliteStore {
     async fn open(&self, wanted: Option<Uuid>, fresh: Uuid) -> Result<Installation> {
@@ -267,6 +229,10 @@ impl Store for SqliteStore {
         .map_err(fault(OPERATION))?;
         tx.commit().await.map_err(fault(OPERATION))?;
         installed(&Values::of(&row, "installation", "id"), wanted)
+    }
+
+    async fn check(&self) -> Result<()> {
+        tally::check(self).await
     }
 
     async fn notice_server(&self) -> Result<bool> {
@@ -467,9 +433,18 @@ impl Store for SqliteStore {
         adopt::adopt(self, connection, adopted).await
     }
 
+    async fn tally(&self) -> Result<Tally> {
+        tally::tally(self).await
+    }
+
+    fn pool(&self) -> PoolUse {
+        tally::pool(self)
+    }
+
     async fn fills(&self) -> Result<Fills> {
         connection::fills(self).await
     }
+
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {
         status::hasten(self, booking).await
     }

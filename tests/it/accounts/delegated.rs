@@ -239,7 +239,9 @@ async fn a_clock_that_is_wrong_parks_nobody() {
     let row = place.row().await;
     assert_eq!(row.state, ConnectionState::Active);
     assert!(row.renewal_error.is_some_and(|error| error.contains("clock")));
-    assert!(counted(&place.world, "calendar_sync_renewals_total{outcome=\"misconfigured\"}") > 0);
+    assert!(
+        counted(&place.world, "calendar_sync_token_refreshes_total{outcome=\"misconfigured\"}") > 0
+    );
     wrong.withdraw();
     until("it is sent", async || place.starts() == [hour(9)]).await;
     worker.stop().await;

@@ -9,7 +9,7 @@ use calendar_sync::connection::{Grant, Issuer, Kept};
 use calendar_sync::emulator::{
     self, CallRecord, Fault, Moment, OauthSwitches, Refusal, Rule, Verb,
 };
-use calendar_sync::ops::metrics::Metrics;
+use calendar_sync::ops::metrics::{Metrics, Seen};
 use calendar_sync::store::{ConnectionRow, NewConnection};
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret as _;
@@ -238,7 +238,7 @@ pub(super) fn switch(world: &World, change: impl FnOnce(&mut OauthSwitches)) {
 
 /// A counter of the metrics, by its line.
 pub(super) fn counted(world: &World, line: &str) -> u64 {
-    let text = world.meter.as_ref().expect("it was set up").prometheus();
+    let text = world.meter.as_ref().expect("it was set up").openmetrics(&Seen::default());
     let counted = text.lines().find_map(|it| it.strip_prefix(line)?.trim().parse().ok());
     counted.unwrap_or_default()
 }

@@ -31,7 +31,7 @@ pub(super) async fn who_revokes_access_is_parked_and_drained_once_reconnected(wo
     assert!(reason.contains("invalid_grant") && reason.contains("connect the account"), "{reason}");
     assert_eq!(renewals(world).len(), 1);
     assert_eq!(counted(world, "calendar_sync_connections_parked_total"), 1);
-    assert_eq!(counted(world, "calendar_sync_renewals_total{outcome=\"refused\"}"), 1);
+    assert_eq!(counted(world, "calendar_sync_token_refreshes_total{outcome=\"refused\"}"), 1);
     // Ten updates later nobody has been asked again.
     let knocks = world.host.requests();
     for start in [10, 11, 12, 13, 14] {

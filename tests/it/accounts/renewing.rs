@@ -56,7 +56,7 @@ async fn is_renewed_unrefused(world: &mut World, good: Good) {
     let left = lifetime.expires_at - world.surroundings.clock.now();
     assert!(left > chrono::TimeDelta::minutes(50), "{left}");
     assert_eq!(lifetime.expires_at - lifetime.refresh_at, chrono::TimeDelta::minutes(5));
-    assert_eq!(counted(world, "calendar_sync_renewals_total{outcome=\"granted\"}"), 1);
+    assert_eq!(counted(world, "calendar_sync_token_refreshes_total{outcome=\"granted\"}"), 1);
     // By the next worker as well.
     world.tell([stories[0].moved(11)]).await;
     world.drain().await;

@@ -211,7 +211,7 @@ async fn metrics(address: &str) -> String {
         let answer = client.get(url).timeout(Duration::from_secs(20)).send().await;
         said.push_str(&answer.expect("an answer").text().await.expect("a text"));
     }
-    assert!(said.contains("calendar_sync_renewals_total{outcome=\"refused\"} 1"), "{said}");
+    assert!(said.contains("calendar_sync_token_refreshes_total{outcome=\"refused\"} 1"), "{said}");
     said
 }
 

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use calendar_sync::connection::connecting::Connecting;
+use calendar_sync::consumer::Status;
 use calendar_sync::emulator::Person;
 use calendar_sync::ops::connect::{Addresses, Connect};
+use calendar_sync::ops::health::Health;
 use calendar_sync::ops::metrics::Metrics;
 use calendar_sync::ops::{self, Ops};
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
@@ -67,11 +69,15 @@ impl Site {
             sealer(),
             (installation, world.rules.horizon),
             Addresses { public_url: url.clone(), return_origins },
-            surroundings,
+            surroundings.clone(),
         );
+        let status = Arc::<Status>::default();
         let ops = Ops {
             store: Arc::clone(&world.store),
             metrics: Arc::new(Metrics::default()),
+            health: Arc::new(Health::new(surroundings.clone(), Arc::clone(&status))),
+            status,
+            surroundings,
             gate: world.emit.gate.clone(),
             admin_token: Some(Arc::new(TOKEN.into())),
             connect: Some(Arc::new(connect)),

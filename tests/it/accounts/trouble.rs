@@ -38,7 +38,7 @@ pub(super) async fn a_wrong_client_secret_parks_nobody_and_is_told(world: &mut W
     assert_eq!(told.state, ConnectionState::Active);
     let error = told.renewal_error.expect("it is told");
     assert!(error.contains("invalid_client") && error.contains("client_id"), "{error}");
-    assert!(counted(world, "calendar_sync_renewals_total{outcome=\"misconfigured\"}") >= 3);
+    assert!(counted(world, "calendar_sync_token_refreshes_total{outcome=\"misconfigured\"}") >= 3);
     assert_eq!(counted(world, "calendar_sync_connections_parked_total"), 0);
     assert_eq!(world.pending().await, 2);
     set_secret(&world.host, SECRET);
@@ -152,7 +152,7 @@ pub(super) async fn a_token_endpoint_in_trouble_costs_a_delay(world: &mut World)
     assert_eq!(world.starts(&host).await, [hour(9); 2]);
     assert_eq!(world.host.verbs(), [Does::Create; 2]);
     assert!(world.dead_letters().await.is_empty());
-    let later = counted(world, "calendar_sync_renewals_total{outcome=\"later\"}");
+    let later = counted(world, "calendar_sync_token_refreshes_total{outcome=\"later\"}");
     assert_eq!(later, u64::try_from(count).expect("a small number"));
 }
 

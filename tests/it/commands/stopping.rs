@@ -25,8 +25,8 @@ use crate::wait::{PATIENCE, until};
 const DEADLINE: Duration = Duration::from_secs(28);
 
 /// A topic of its own on Apache Kafka, and a migrated database.
-struct Place {
-    database: Database,
+pub(crate) struct Place {
+    pub(crate) database: Database,
     brokers: String,
     topic: String,
 }
@@ -40,7 +40,7 @@ impl Place {
         Some(Self { database, brokers, topic })
     }
 
-    async fn with_topic(test: &str) -> Option<Self> {
+    pub(crate) async fn with_topic(test: &str) -> Option<Self> {
         let place = Self::new(test).await?;
         place.create_topic().await;
         Some(place)
@@ -59,7 +59,7 @@ impl Place {
         config
     }
 
-    fn environment<'a>(
+    pub(crate) fn environment<'a>(
         &'a self,
         url: &'a str,
         more: &[(&'a str, &'a str)],

@@ -135,6 +135,18 @@ impl World {
         }
     }
 
+    /// Publishes numbered records on partition 0 that say they are so old.
+    pub(super) async fn publish_before(&self, age: Duration, numbers: std::ops::Range<i64>) {
+        let then = Surroundings::real().clock.now() - age;
+        for number in numbers {
+            let text = number.to_string();
+            let record = FutureRecord::to(&self.topic).partition(0).key("k").payload(&text);
+            let record = record.timestamp(then.timestamp_millis());
+            let sent = self.producer.send(record, PATIENCE).await;
+            sent.map_err(|(error, _)| error).unwrap();
+        }
+    }
+
     /// Publishes texts on partition 0 in one transaction, which is committed, or aborted.
     pub(super) async fn publish_in_transaction(&self, texts: &[&str], is_committed: bool) {
         let producer: FutureProducer = ClientConfig::new()

@@ -11,8 +11,9 @@ use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
     Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
-    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
-    Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken, Witness,
+    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PoolUse, PutConnection, Record, Result,
+    Resume, Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
+    Tally, Witness,
 };
 use chrono::DateTime;
 use uuid::Uuid;
@@ -308,6 +309,15 @@ impl Store for Ledger {
         unreachable!("{NOT_ASKED}")
     }
     async fn fills(&self) -> Result<Fills> {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn tally(&self) -> Result<Tally> {
+        unreachable!("{NOT_ASKED}")
+    }
+    fn pool(&self) -> PoolUse {
+        unreachable!("{NOT_ASKED}")
+    }
+    async fn check(&self) -> Result<()> {
         unreachable!("{NOT_ASKED}")
     }
     async fn hasten(&self, _: &BookingId) -> Result<Option<BookingStatus>> {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use booking::Verb;
-use calendar_sync::ops::metrics::Metrics;
+use calendar_sync::consumer::Status;
+use calendar_sync::ops::health::Health;
+use calendar_sync::ops::metrics::{self, Metrics};
 use calendar_sync::ops::{self, Ops};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -30,10 +32,15 @@ impl Port {
     pub(super) async fn open(world: &World) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let metrics = Arc::new(Metrics::default());
+        let (metrics, status) = (Arc::new(Metrics::default()), Arc::<Status>::default());
+        let health = Health::new(world.surroundings.clone(), Arc::clone(&status));
+        health.opened(Arc::clone(&world.store));
         let ops = Ops {
             store: Arc::clone(&world.store),
             metrics: Arc::clone(&metrics),
+            health: Arc::new(health),
+            status,
+            surroundings: world.surroundings.clone(),
             gate: world.emit.gate.clone(),
             admin_token: Some(Arc::new(TOKEN.into())),
             connect: None,
@@ -73,6 +80,11 @@ impl Port {
     pub(super) async fn sync(&self, booking: &str) -> (u16, Value) {
         let body = json!({ "booking_id": booking }).to_string();
         self.ask(Method::POST, "/api/calendar/sync/outbound", Some(TOKEN), &body).await
+    }
+
+    /// Asks the database for what it alone can count, as a worker does now and then.
+    pub(super) async fn refresh(&self, world: &World) {
+        metrics::refresh(world.store.as_ref(), &self.metrics).await.expect("the store answers");
     }
 
     /// A counter.

@@ -61,6 +61,7 @@ pub(super) async fn a_connection_is_filled_with_the_upcoming_bookings_once(world
     assert_eq!((put, filling(world, &host).await), (all, Some((300, 300))));
 
     let port = Port::open(world).await;
+    port.refresh(world).await;
     assert_eq!(port.count("calendar_sync_connections_filling").await, 1);
     assert_eq!(port.count("calendar_sync_fill_events_left").await, 300);
     let worker = world.worker();
@@ -78,6 +79,7 @@ pub(super) async fn a_connection_is_filled_with_the_upcoming_bookings_once(world
     let names: BTreeSet<_> = shown.iter().map(|event| event.id.clone()).collect();
     assert_eq!((shown.len(), names.len()), (UPCOMING, UPCOMING), "each once");
     assert_eq!(filling(world, &host).await, Some((300, 0)));
+    port.refresh(world).await;
     assert_eq!(port.count("calendar_sync_connections_filling").await, 0);
     port.close().await;
     let requests = world.host.requests();

@@ -101,7 +101,7 @@ impl Topic {
         let installation = opened.expect("the database is this installation's");
         let (stop, status) = (CancellationToken::new(), Arc::new(Status::default()));
         let (until_stop, status_of) = (stop.clone(), Arc::clone(&status));
-        let shared = Shared { status: status_of, ..Shared::default() };
+        let shared = Shared { status: status_of, ..Shared::new(&surroundings) };
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             work(&settings, store, &installation, &surroundings, shared, until_stop).await

@@ -247,6 +247,15 @@ impl World {
         self.records.push(record(self.records.len(), payload, key));
     }
 
+    /// Writes an event to the topic that was published so long ago, with this `traceparent`.
+    pub(crate) fn publish_traced(&mut self, event: &OutgoingEvent, age: Duration, trace: &str) {
+        let published = self.surroundings.clock.now() - age;
+        let mut record = record(self.records.len(), encode(event), event.booking.as_str());
+        record.timestamp_ms = published.timestamp_millis();
+        record.headers.push(("traceparent".to_owned(), Some(trace.as_bytes().to_vec())));
+        self.records.push(record);
+    }
+
     /// Writes the records from `at` on once more.
     pub(crate) fn publish_again(&mut self, at: usize) {
         let suffix: Vec<_> = self.records.iter().skip(at).cloned().collect();
@@ -287,8 +296,12 @@ impl World {
     /// What the consumer hands batches to.
     pub(super) fn pipeline(&self) -> Pipeline {
         let (store, schemas) = (Arc::clone(&self.store), Arc::new(NoRegistry));
-        Pipeline::new(store, schemas, self.rules.clone(), self.surroundings.clone())
-            .traced(self.tracer.clone(), GROUP.to_owned())
+        let pipeline = Pipeline::new(store, schemas, self.rules.clone(), self.surroundings.clone())
+            .traced(self.tracer.clone(), GROUP.to_owned());
+        match &self.meter {
+            Some(meter) => pipeline.metered(Arc::clone(meter) as _),
+            None => pipeline,
+        }
     }
 
     /// Writes events to the topic, and reads them in one batch.

@@ -10,8 +10,9 @@ use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
     Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
-    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
-    Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
+    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PoolUse, PutConnection, Record, Result,
+    Resume, Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
+    Tally,
 };
 use futures::future::BoxFuture;
 use uuid::Uuid;
@@ -276,6 +277,15 @@ impl Store for Meddler {
     }
     async fn fills(&self) -> Result<Fills> {
         self.inner.fills().await
+    }
+    async fn tally(&self) -> Result<Tally> {
+        self.inner.tally().await
+    }
+    fn pool(&self) -> PoolUse {
+        self.inner.pool()
+    }
+    async fn check(&self) -> Result<()> {
+        self.inner.check().await
     }
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {
         self.inner.hasten(booking).await

@@ -37,6 +37,8 @@ mod look;
 
 mod budget;
 
+mod tally;
+
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -46,8 +48,8 @@ use calendar_sync::clock::Clock;
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
     Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
-    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PutConnection, Record, Result, Resume,
-    Stamp, States, Stop, Store, Sweep, SweepStep, SweptPage, SweptRow, Taken,
+    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PoolUse, PutConnection, Record, Result,
+    Resume, Stamp, States, Stop, Store, Sweep, SweepStep, SweptPage, SweptRow, Taken, Tally,
 };
 use uuid::Uuid;
 
@@ -192,6 +194,10 @@ impl ModelStore {
 impl Store for ModelStore {
     async fn open(&self, wanted: Option<Uuid>, fresh: Uuid) -> Result<Installation> {
         self.write_on(|tx, server| cursor::open(tx, server, wanted, fresh))
+    }
+
+    async fn check(&self) -> Result<()> {
+        Ok(())
     }
 
     async fn notice_server(&self) -> Result<bool> {
@@ -402,6 +408,15 @@ impl Store for ModelStore {
 
     async fn fills(&self) -> Result<Fills> {
         Ok(self.read(connection::fills))
+    }
+
+    async fn tally(&self) -> Result<Tally> {
+        let now = self.now();
+        Ok(self.read(|tables| tally::tally(tables, now)))
+    }
+
+    fn pool(&self) -> PoolUse {
+        PoolUse::default()
     }
 
     async fn hasten(&self, booking: &BookingId) -> Result<Option<BookingStatus>> {

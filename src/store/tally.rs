@@ -1,0 +1,49 @@
+//! The words of counting: what is owed, and what waits for people, all in all.
+
+use std::time::Duration;
+
+use booking::CalendarKind;
+
+use super::ConnectionState;
+
+/// Rows are counted up to here; more is as bad.
+pub const TALLY_MAX: u32 = 100_000;
+
+/// What is owed, and what waits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// What each kind of calendar is owed: of all kinds, in the order of [`CalendarKind::ALL`].
+    pub owing: Vec<Owing>,
+    /// How many connections there are of each kind and state of which there are any, sorted by their
+    /// names.
+    pub connections: Vec<(CalendarKind, ConnectionState, i64)>,
+    /// How many dead letters are open of each class of which there are any, sorted by its name; up to
+    /// [`TALLY_MAX`] in all.
+    pub letters: Vec<(String, i64)>,
+}
+
+/// What is owed to calendars of one kind that are not removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owing {
+    /// The kind.
+    pub kind: CalendarKind,
+    /// Effects that are due, whether or not their hour has come; up to [`TALLY_MAX`].
+    pub pending: i64,
+    /// Since when the oldest of them has been owed: since the event was published that asked for it, or, of
+    /// what none has asked for, since it could be sent.
+    pub oldest: Duration,
+    /// Events that are to be verified: a call about them may still take effect. Up to [`TALLY_MAX`] of
+    /// those that owe nothing, and of the others.
+    pub open: i64,
+}
+
+/// The connections to the database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Open, and used by nobody.
+    pub idle: u32,
+    /// In use.
+    pub used: u32,
+    /// How many there may be.
+    pub max: u32,
+}

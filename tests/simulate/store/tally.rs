@@ -1,0 +1,54 @@
+//! Counting what is owed and what waits.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use booking::CalendarKind;
+use calendar_sync::store::{ConnectionState, DeadState, Owing, TALLY_MAX, Tally};
+
+use super::rows::{EffectRow, Tables};
+
+/// See [`calendar_sync::store::Store::tally`].
+pub(super) fn tally(tables: &Tables, now: i64) -> Tally {
+    let mut connections = BTreeMap::new();
+    for row in tables.connections.values() {
+        let (_, _, n) = connections
+            .entry((row.kind.name(), row.state.name()))
+            .or_insert((row.kind, row.state, 0));
+        *n += 1;
+    }
+    let mut letters = BTreeMap::<String, i64>::new();
+    let open = tables.dead_letters.values().filter(|letter| letter.state == DeadState::Open);
+    for letter in open.take(TALLY_MAX as usize) {
+        *letters.entry(letter.class.clone()).or_default() += 1;
+    }
+    Tally {
+        owing: CalendarKind::ALL.map(|kind| owing(tables, now, kind)).into(),
+        connections: connections.into_values().collect(),
+        letters: letters.into_iter().collect(),
+    }
+}
+
+fn owing(tables: &Tables, now: i64, kind: CalendarKind) -> Owing {
+    let rows = || {
+        let of_kind = tables
+            .connections
+            .iter()
+            .filter(move |(_, row)| row.kind == kind && row.state != ConnectionState::Removed);
+        of_kind.flat_map(|(id, _)| tables.lane_effects(*id).map(|(_, row)| row))
+    };
+    let count = |is_so: fn(&EffectRow) -> bool| {
+        let counted = rows().filter(|row| is_so(row)).take(TALLY_MAX as usize).count();
+        i64::try_from(counted).expect("it fits in memory")
+    };
+    let published = |row: &EffectRow| row.origin.published_at.map(|at| at.timestamp_micros());
+    let since = |row: &EffectRow| published(row).unwrap_or(row.not_before);
+    let since = rows().filter(|row| row.due()).map(since).min();
+    let age = now - since.unwrap_or(now);
+    Owing {
+        kind,
+        pending: count(EffectRow::due),
+        oldest: Duration::from_micros(u64::try_from(age).unwrap_or_default()),
+        open: count(|row| row.verify_at.is_some() && !row.dead),
+    }
+}
