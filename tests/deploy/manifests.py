@@ -176,7 +176,7 @@ def worker_facts(name, worker, given):
 
 def setting_facts(name, container, given):
     variables = set(given) | {variable["name"] for variable in container["env"]}
-    unknown = {key for key in variables - settings() if not key.startswith("K8S_")}
+    unknown = {key for key in variables - settings() if not key.startswith(("K8S_", "KAFKA_PROPERTIES_"))}
     fact(f"{name}: every variable is a setting", not unknown, str(unknown))
     literal = {variable["name"]: variable["value"] for variable in container["env"] if "value" in variable}
     attributes = dict(pair.split("=") for pair in literal["OTEL_RESOURCE_ATTRIBUTES"].split(","))

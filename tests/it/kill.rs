@@ -8,19 +8,19 @@
 //!
 //! `TEST_SEED` brings a history back.
 
-mod command;
+pub(crate) mod command;
 
-mod held;
+pub(crate) mod held;
 
-mod history;
+pub(crate) mod history;
 
-mod proxy;
+pub(crate) mod proxy;
 
 mod transaction;
 
-mod verdict;
+pub(crate) mod verdict;
 
-mod world;
+pub(crate) mod world;
 
 use std::convert::Infallible;
 use std::path::PathBuf;

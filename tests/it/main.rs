@@ -91,6 +91,8 @@ mod booking_service;
 #[cfg(feature = "demo")]
 mod kill;
 
+mod rehearsal;
+
 #[cfg(feature = "crash-points")]
 mod crash;
 

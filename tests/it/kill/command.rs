@@ -13,7 +13,7 @@ use url::Url;
 use crate::leash::Leash;
 
 /// Environment variables; a process of the service is given nothing else.
-pub(super) type Settings = Vec<(String, String)>;
+pub(crate) type Settings = Vec<(String, String)>;
 
 /// The longest that a command or a worker's end may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,7 +26,7 @@ fn binary(settings: &Settings) -> Command {
 }
 
 /// Runs a command to its end, which must be a good one.
-pub(super) async fn run(settings: &Settings, arguments: &[&str], input: Option<&str>) {
+pub(crate) async fn run(settings: &Settings, arguments: &[&str], input: Option<&str>) {
     let mut command = binary(settings);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary starts");
@@ -40,18 +40,18 @@ pub(super) async fn run(settings: &Settings, arguments: &[&str], input: Option<&
 }
 
 /// A worker process.
-pub(super) struct Worker {
+pub(crate) struct Worker {
     /// The name of its sessions with the database.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// What it logs.
-    pub(super) log: PathBuf,
+    pub(crate) log: PathBuf,
     child: Child,
     _leash: Leash,
 }
 
 impl Worker {
     /// Starts one that reaches calendars through a proxy.
-    pub(super) fn start(settings: &Settings, name: String, proxy: &str, directory: &Path) -> Self {
+    pub(crate) fn start(settings: &Settings, name: String, proxy: &str, directory: &Path) -> Self {
         let log = directory.join(format!("{name}.log"));
         let file = File::create(&log).expect("a file for a log");
         let mut command = binary(settings);
@@ -69,20 +69,35 @@ impl Worker {
     }
 
     /// Panics if it has ended by itself.
-    pub(super) fn assert_alive(&mut self) {
+    pub(crate) fn assert_alive(&mut self) {
         let ended = self.child.try_wait().expect("it is our child");
         assert!(ended.is_none(), "{} ended by itself: {ended:?}", self.name);
     }
 
     /// SIGKILL. Returns once the process is gone.
-    pub(super) async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         self.child.kill().await.expect("a living process");
     }
 
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        crate::process::send(&self.child, signal).expect("a living process");
+    }
+
     /// SIGTERM; then how it ended.
-    pub(super) async fn stop(mut self) -> ExitStatus {
-        crate::process::send(&self.child, Signal::TERM).expect("a living process");
-        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+    pub(crate) async fn stop(self) -> ExitStatus {
+        self.stop_within(PATIENCE).await
+    }
+
+    /// The same, with so much time for it.
+    pub(crate) async fn stop_within(mut self, grace: Duration) -> ExitStatus {
+        self.signal(Signal::TERM);
+        let ended = tokio::time::timeout(grace, self.child.wait()).await;
         ended.unwrap_or_else(|_| panic!("{} did not stop", self.name)).expect("its status")
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn logged(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("its log")
     }
 }

@@ -12,17 +12,17 @@ const GOOGLE_UID: &str = "bookingUid";
 
 /// A live event.
 #[derive(Debug)]
-pub(super) struct Held {
-    pub(super) uid: String,
+pub(crate) struct Held {
+    pub(crate) uid: String,
     /// The calendar, by its provider's place in the list.
-    pub(super) calendar: usize,
+    pub(crate) calendar: usize,
     /// Its name there.
-    pub(super) name: String,
-    pub(super) shown: Shown,
+    pub(crate) name: String,
+    pub(crate) shown: Shown,
 }
 
 /// Every live event of every calendar.
-pub(super) async fn all(world: &World) -> Vec<Held> {
+pub(crate) async fn all(world: &World) -> Vec<Held> {
     let mut held = Vec::new();
     for (calendar, place) in world.places.iter().enumerate() {
         match place {

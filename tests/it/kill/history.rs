@@ -14,9 +14,9 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 /// The domain of UIDs that the service derives; it is told so by its settings.
-pub(super) const UID_DOMAIN: &str = "kill.example";
+pub(crate) const UID_DOMAIN: &str = "kill.example";
 /// The title's template; the description and the place are the booking's own.
-pub(super) const TITLE_TEMPLATE: &str = "{service_name}: {title}";
+pub(crate) const TITLE_TEMPLATE: &str = "{service_name}: {title}";
 
 const ZONES: [Tz; 8] = [
     Tz::UTC,
@@ -35,32 +35,32 @@ const PLACES: [&str; 3] = ["Room 1", "Hauptstraße 5, 10115 Berlin", "2nd floor;
 
 /// What a calendar shows of a booking.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Shown {
-    pub(super) summary: String,
-    pub(super) description: Option<String>,
-    pub(super) location: Option<String>,
-    pub(super) start: DateTime<Utc>,
-    pub(super) end: DateTime<Utc>,
-    pub(super) zone: Tz,
+pub(crate) struct Shown {
+    pub(crate) summary: String,
+    pub(crate) description: Option<String>,
+    pub(crate) location: Option<String>,
+    pub(crate) start: DateTime<Utc>,
+    pub(crate) end: DateTime<Utc>,
+    pub(crate) zone: Tz,
 }
 
 /// How a booking is meant to end.
 #[derive(Debug, Clone)]
-pub(super) struct Intended {
+pub(crate) struct Intended {
     /// Its UID in every calendar.
-    pub(super) uid: String,
+    pub(crate) uid: String,
     /// Whose calendar shows it, by the provider's place in the list, and what; or none does.
-    pub(super) live: Option<(usize, Shown)>,
+    pub(crate) live: Option<(usize, Shown)>,
 }
 
 /// The whole of it.
-pub(super) struct History {
+pub(crate) struct History {
     /// Lines of JSON as `publish` takes them, in the order of the log.
-    pub(super) records: Vec<Value>,
+    pub(crate) records: Vec<Value>,
     /// Every booking's end.
-    pub(super) intended: Vec<Intended>,
+    pub(crate) intended: Vec<Intended>,
     /// How many facts there are of each sort.
-    pub(super) tally: BTreeMap<&'static str, usize>,
+    pub(crate) tally: BTreeMap<&'static str, usize>,
 }
 
 /// A booking while its life is told.
@@ -84,7 +84,7 @@ struct Fact {
 }
 
 /// A history of exactly `count` records, the same for the same seed.
-pub(super) fn history(seed: u64, count: usize, providers: &[Uuid]) -> History {
+pub(crate) fn history(seed: u64, count: usize, providers: &[Uuid]) -> History {
     let mut dice = StdRng::seed_from_u64(seed);
     let (mut told, mut intended, mut tally) = (Vec::new(), Vec::new(), BTreeMap::new());
     while told.len() < count {

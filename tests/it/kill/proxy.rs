@@ -22,53 +22,53 @@ const BODY_LEN_MAX: usize = 1 << 20;
 
 /// Which of the two kinds of calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Caldav,
     Google,
 }
 
 /// What a worker asked for, and what it was told.
 #[derive(Debug, Clone)]
-pub(super) struct Exchange {
-    pub(super) method: Method,
-    pub(super) url: String,
-    pub(super) kind: Kind,
+pub(crate) struct Exchange {
+    pub(crate) method: Method,
+    pub(crate) url: String,
+    pub(crate) kind: Kind,
     /// `X-BOOKING-REVISION` and `SEQUENCE` of a body that is an iCalendar text.
-    pub(super) revision: Option<(i64, i64)>,
+    pub(crate) revision: Option<(i64, i64)>,
     /// The calendar's status, once it has answered.
-    pub(super) status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// Whether the answer went on to the worker.
-    pub(super) answered: bool,
+    pub(crate) answered: bool,
 }
 
 impl Exchange {
     /// Whether it asked for a change.
-    pub(super) fn changes(&self) -> bool {
+    pub(crate) fn changes(&self) -> bool {
         !matches!(self.method.as_str(), "GET" | "PROPFIND")
     }
 
     /// Whether the calendar did as it was told.
-    pub(super) fn is_applied(&self) -> bool {
+    pub(crate) fn is_applied(&self) -> bool {
         self.status.is_some_and(|status| (200..300).contains(&status))
     }
 }
 
 /// What the proxies share: one log, and at most one trap.
 #[derive(Default)]
-pub(super) struct Shared {
+pub(crate) struct Shared {
     log: Mutex<Vec<Exchange>>,
     trap: Mutex<Option<Trap>>,
 }
 
 impl Shared {
     /// Every call of every worker, in the order in which they ended.
-    pub(super) fn exchanges(&self) -> Vec<Exchange> {
+    pub(crate) fn exchanges(&self) -> Vec<Exchange> {
         lock(&self.log).clone()
     }
 
     /// Sets a trap for the next call that is wanted, whoever makes it; one that is set is
     /// forgotten.
-    pub(super) fn set_trap(&self, wanted: Wanted) -> oneshot::Receiver<Caught> {
+    pub(crate) fn set_trap(&self, wanted: Wanted) -> oneshot::Receiver<Caught> {
         let (caught, receiver) = oneshot::channel();
         *lock(&self.trap) = Some(Trap { wanted, caught });
         receiver
@@ -88,7 +88,7 @@ impl Shared {
 
 /// When a call is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Moment {
+pub(crate) enum Moment {
     /// The calendar has applied it; its answer goes nowhere.
     Applied,
     /// The calendar never hears of it.
@@ -97,24 +97,24 @@ pub(super) enum Moment {
 
 /// The calls that a trap catches: the next one.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted {
-    pub(super) kind: Kind,
+pub(crate) struct Wanted {
+    pub(crate) kind: Kind,
     /// Only one that removes an event; otherwise any that changes something.
-    pub(super) delete: bool,
-    pub(super) moment: Moment,
+    pub(crate) delete: bool,
+    pub(crate) moment: Moment,
 }
 
 /// A call without an answer.
-pub(super) struct Caught {
+pub(crate) struct Caught {
     /// The worker's place.
-    pub(super) place: usize,
-    pub(super) exchange: Exchange,
+    pub(crate) place: usize,
+    pub(crate) exchange: Exchange,
     gone: CancellationToken,
 }
 
 impl Caught {
     /// Whether its client is still waiting for the answer.
-    pub(super) fn is_waited_for(&self) -> bool {
+    pub(crate) fn is_waited_for(&self) -> bool {
         !self.gone.is_cancelled()
     }
 }
@@ -132,16 +132,16 @@ struct Core {
 }
 
 /// A running proxy; it ends with this.
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     /// For `HTTP_PROXY`.
-    pub(super) url: String,
+    pub(crate) url: String,
     _serving: JoinSet<()>,
 }
 
 impl Proxy {
     /// On a free port, for the worker at this place. What begins with `caldav_url` is CalDAV, the
     /// rest is Google.
-    pub(super) async fn start(place: usize, caldav_url: &str, shared: &Arc<Shared>) -> Self {
+    pub(crate) async fn start(place: usize, caldav_url: &str, shared: &Arc<Shared>) -> Self {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let (caldav_url, shared) = (caldav_url.to_owned(), Arc::clone(shared));
         let core = Arc::new(Core { place, client, caldav_url, shared });

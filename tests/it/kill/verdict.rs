@@ -12,24 +12,24 @@ const COMPLAINTS_MAX: usize = 20;
 
 /// All zeros is as promised.
 #[derive(Debug, Default)]
-pub(super) struct Verdict {
+pub(crate) struct Verdict {
     /// Bookings that should be shown and are not, where they should be.
-    pub(super) lost: usize,
+    pub(crate) lost: usize,
     /// Bookings with more than one live event, wherever.
-    pub(super) doubled: usize,
+    pub(crate) doubled: usize,
     /// Live events where there should be none.
-    pub(super) left_behind: usize,
+    pub(crate) left_behind: usize,
     /// Bookings that are shown where they should be, with other content.
-    pub(super) differing: usize,
+    pub(crate) differing: usize,
     /// Events that a calendar showed in a lower revision than one that it had shown before.
-    pub(super) out_of_order: usize,
+    pub(crate) out_of_order: usize,
     /// The first of these, in words.
-    pub(super) complaints: Vec<String>,
+    pub(crate) complaints: Vec<String>,
 }
 
 impl Verdict {
     /// Whether all is as promised.
-    pub(super) fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         let wrong = [self.lost, self.doubled, self.left_behind, self.differing, self.out_of_order];
         wrong == [0; 5] && self.complaints.is_empty()
     }
@@ -41,7 +41,7 @@ impl Verdict {
     }
 
     /// Compares every booking with every event of it.
-    pub(super) fn on_content(&mut self, intended: &[Intended], held: &[Held]) {
+    pub(crate) fn on_content(&mut self, intended: &[Intended], held: &[Held]) {
         let mut by_uid: HashMap<&str, Vec<&Held>> = HashMap::new();
         for event in held {
             by_uid.entry(&event.uid).or_default().push(event);
@@ -84,7 +84,7 @@ impl Verdict {
     }
 
     /// What one event showed, call by call, never has a lower revision than before.
-    pub(super) fn on_order(&mut self, exchanges: &[Exchange]) {
+    pub(crate) fn on_order(&mut self, exchanges: &[Exchange]) {
         let mut highest: HashMap<&str, (i64, i64)> = HashMap::new();
         for exchange in exchanges.iter().filter(|exchange| exchange.is_applied()) {
             let Some(revision) = exchange.revision else {
@@ -108,10 +108,10 @@ fn names(events: &[&Held]) -> String {
 /// How many calls of each method each kind of calendar got, and how many of them changed
 /// something, or were never answered.
 #[derive(Default)]
-pub(super) struct Traffic(BTreeMap<(&'static str, String), [usize; 3]>);
+pub(crate) struct Traffic(BTreeMap<(&'static str, String), [usize; 3]>);
 
 impl Traffic {
-    pub(super) fn of(exchanges: &[Exchange]) -> Self {
+    pub(crate) fn of(exchanges: &[Exchange]) -> Self {
         let mut traffic = Self::default();
         for exchange in exchanges {
             let kind = match exchange.kind {
@@ -143,7 +143,7 @@ impl fmt::Display for Traffic {
 }
 
 /// How often a CalDAV event was written again in a revision that it already had.
-pub(super) fn rewritten(exchanges: &[Exchange]) -> usize {
+pub(crate) fn rewritten(exchanges: &[Exchange]) -> usize {
     let mut shown: HashMap<&str, Option<(i64, i64)>> = HashMap::new();
     let applied = exchanges.iter().filter(|one| one.is_applied() && one.changes());
     applied

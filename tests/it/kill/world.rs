@@ -11,6 +11,7 @@ use data_encoding::BASE64;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use reqwest::Method;
 use serde_json::Value;
@@ -25,11 +26,11 @@ use crate::services::{self, CaldavServer};
 use crate::settings::ON_THIS_MACHINE;
 
 /// So many calendars of each kind.
-pub(super) const CALENDARS_OF_EACH: usize = 4;
-const PARTITIONS: i32 = 6;
+pub(crate) const CALENDARS_OF_EACH: usize = 4;
+pub(crate) const PARTITIONS: i32 = 6;
 
 /// Where a provider's bookings go.
-pub(super) enum Place {
+pub(crate) enum Place {
     /// The URL of a CalDAV collection.
     Caldav(String),
     /// The id of a calendar in the emulator.
@@ -37,28 +38,28 @@ pub(super) enum Place {
 }
 
 /// All of it.
-pub(super) struct World {
-    pub(super) clock: Arc<SystemClock>,
-    pub(super) brokers: String,
-    pub(super) topic: String,
-    pub(super) radicale: CaldavServer,
-    pub(super) google: GoogleEmulator,
-    pub(super) providers: Vec<Uuid>,
+pub(crate) struct World {
+    pub(crate) clock: Arc<SystemClock>,
+    pub(crate) brokers: String,
+    pub(crate) topic: String,
+    pub(crate) radicale: CaldavServer,
+    pub(crate) google: GoogleEmulator,
+    pub(crate) providers: Vec<Uuid>,
     /// In the order of the providers.
-    pub(super) places: Vec<Place>,
+    pub(crate) places: Vec<Place>,
     /// For looking into the database.
-    pub(super) pool: PgPool,
+    pub(crate) pool: PgPool,
     server_url: String,
     database: String,
     producer: FutureProducer,
     client: reqwest::Client,
     /// What every process of the service is told.
-    pub(super) settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 impl World {
     /// Makes it; `None` where a service is missing. Files go to `directory`.
-    pub(super) async fn make(test: &str, directory: &Path) -> Option<Self> {
+    pub(crate) async fn make(test: &str, directory: &Path) -> Option<Self> {
         let brokers = services::kafka(test)?;
         let server_url = services::postgres(test)?;
         let radicale = services::radicale(test)?;
@@ -127,7 +128,7 @@ impl World {
     }
 
     /// Asks the CalDAV server: the status and the body.
-    pub(super) async fn dav(
+    pub(crate) async fn dav(
         &self,
         method: &str,
         url: &str,
@@ -148,7 +149,7 @@ impl World {
     }
 
     /// Publishes lines as the booking application would, and awaits their delivery.
-    pub(super) async fn publish(&self, lines: &[Value]) {
+    pub(crate) async fn publish(&self, lines: &[Value]) {
         let mut deliveries = Vec::with_capacity(lines.len());
         for line in lines {
             let read = read_line(line.to_string().as_bytes(), &SystemDice);
@@ -163,14 +164,20 @@ impl World {
         }
     }
 
+    /// Looks at the topic, beside the service.
+    pub(crate) fn onlooker(&self) -> BaseConsumer {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers).create().expect("a consumer")
+    }
+
     /// How many effects are owed.
-    pub(super) async fn owed(&self) -> i64 {
+    pub(crate) async fn owed(&self) -> i64 {
         let owed = sqlx::query_scalar("SELECT count(*) FROM effects WHERE due");
         owed.fetch_one(&self.pool).await.expect("a number")
     }
 
     /// Takes it all away again.
-    pub(super) async fn clear(self) {
+    pub(crate) async fn clear(self) {
         for place in &self.places {
             match place {
                 Place::Caldav(url) => drop(self.dav("DELETE", url, &[], "").await),
