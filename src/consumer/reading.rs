@@ -233,7 +233,10 @@ impl Reader<'_> {
         if record.offset >= self.at {
             self.at = record.offset + 1;
             if self.batch.is_empty() {
-                let waiting = Waiting { offset: record.offset, since_ms: record.timestamp_ms };
+                // Kafka may have no time of it.
+                let now = || self.task.shared.surroundings.clock.now().timestamp_millis();
+                let since_ms = if record.timestamp_ms < 0 { now() } else { record.timestamp_ms };
+                let waiting = Waiting { offset: record.offset, since_ms };
                 self.task.status(|status| status.oldest = Some(waiting));
             }
             self.batch.push(record);

@@ -181,7 +181,8 @@ pub trait Store: Send + Sync + 'static {
     /// id `fresh` if none is configured, and the time.
     async fn open(&self, wanted: Option<Uuid>, fresh: Uuid) -> Result<Installation>;
 
-    /// Whether the database answers, and is of this version: reads, and writes nothing.
+    /// Whether the database answers, and is of this version, or a newer one has migrated it since: reads, and
+    /// writes nothing.
     async fn check(&self) -> Result<()>;
 
     /// Notices another database server than before, or the same one with another history: it may

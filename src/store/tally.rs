@@ -29,7 +29,7 @@ pub struct Owing {
     pub kind: CalendarKind,
     /// Effects that are due, whether or not their hour has come; up to [`TALLY_MAX`].
     pub pending: i64,
-    /// Since when the oldest of them has been owed: since the event was published that asked for it, or, of
+    /// Since when the oldest of them has been owed whose connection waits for no person: since the event was published that asked for it, or, of
     /// what none has asked for, since it could be sent.
     pub oldest: Duration,
     /// Events that are to be verified: a call about them may still take effect. Up to [`TALLY_MAX`] of

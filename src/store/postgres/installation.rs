@@ -99,6 +99,16 @@ impl PostgresStore {
         Err(other_version(&found, &needed))
     }
 
+    /// Whoever has opened it goes on after a newer version has migrated, which only expands.
+    pub(super) async fn check_still(&self) -> Result<()> {
+        let found = self.applied().await?;
+        let needed = needed();
+        if found.starts_with(&needed) {
+            return Ok(());
+        }
+        Err(other_version(&found, &needed))
+    }
+
     pub(super) async fn open_installation(
         &self,
         wanted: Option<Uuid>,

@@ -225,7 +225,9 @@ impl PostgresStore {
         // as much of the calendar.
         const DUE: &str = concat!(
             "
-            SELECT e.*, b.booking_id, b.provider_id, b.state, b.placed, b.version, x.external_event_id,
+            SELECT ",
+            effect_columns!(),
+            ", b.booking_id, b.provider_id, b.state, b.placed, b.version, x.external_event_id,
                    COALESCE(e.verify_at <= clock_timestamp(), false) AS verify_due, ",
             row_drift!(),
             " AS drift

@@ -28,7 +28,9 @@ impl PostgresStore {
              WHERE e.connection_id = held.connection_id AND e.ical_uid = held.ical_uid";
         const EFFECTS: &str = concat!(
             "
-            SELECT e.*, c.provider_id, c.kind, c.state,
+            SELECT ",
+            effect_columns!(),
+            ", c.provider_id, c.kind, c.state,
                    ",
             unadopted!(),
             " AS unadopted

@@ -25,7 +25,9 @@ impl PostgresStore {
              CROSS JOIN LATERAL (
                 SELECT count(*) AS pending, count(verify_at) AS open,
                        GREATEST(extract(epoch FROM clock_timestamp() - min(since)), 0)::float8 AS age
-                  FROM (SELECT e.verify_at, COALESCE(e.published_at, e.not_before) AS since
+                  FROM (SELECT e.verify_at,
+                               CASE WHEN c.state <> 'parked'
+                                    THEN COALESCE(e.published_at, e.not_before) END AS since
                           FROM connections c JOIN effects e USING (connection_id)
                          WHERE c.kind = k.kind AND c.state <> 'removed' AND e.due
                          LIMIT $2) AS due) AS owed

@@ -23,7 +23,9 @@ async fn count_owing(store: &SqliteStore, kind: CalendarKind) -> Result<Owing> {
     const OPERATION: &str = "count what is owed";
     const OWED: &str = "
         SELECT COUNT(*) AS pending, COUNT(verify_at) AS open, MIN(since) AS since
-          FROM (SELECT e.verify_at, COALESCE(e.published_at, e.not_before) AS since
+          FROM (SELECT e.verify_at,
+                       CASE WHEN c.state <> 'parked'
+                            THEN COALESCE(e.published_at, e.not_before) END AS since
                   FROM connections AS c JOIN effects AS e ON e.connection_id = c.connection_id
                  WHERE c.kind = ?1 AND c.state <> 'removed' AND e.due LIMIT ?2)";
     const SETTLED: &str = "

@@ -8,7 +8,7 @@ use calendar_sync::store::Store as _;
 use calendar_sync::store::postgres::{PostgresOptions, PostgresStore};
 use sqlx::{Connection as _, PgConnection};
 
-use super::env::{Answered as _, Env, SHORT, Time, connection, new_connection};
+use super::env::{Answered as _, Env, SHORT, Time, connection, new_connection, token};
 use super::migrations;
 use super::{adoption, cursors};
 
@@ -198,4 +198,29 @@ async fn a_migration_takes_as_long_as_it_takes() {
     assert_eq!(migrated.expect("it waits, and then goes on").answered(), migrations());
     store.pool().close().await;
     database.end().await;
+}
+
+/// A roll-out: the newer version's migration comes first, and the workers of before go on.
+///
+/// Fails with: `store/postgres/mod.rs`, `effect_columns`: `e.*`; and with `check`: `check_version`.
+#[tokio::test]
+async fn who_has_opened_it_goes_on_after_a_newer_version_has_migrated() {
+    const NEWER: &str = "
+        ALTER TABLE calendar_sync.effects ADD COLUMN of_a_newer_version text;
+        INSERT INTO calendar_sync._sqlx_migrations
+            (version, description, success, checksum, execution_time)
+        VALUES (9999, 'newer', true, '', 0);";
+    let fact = "who_has_opened_it_goes_on_after_a_newer_version_has_migrated";
+    let Some((url, env)) = made(fact).await else { return };
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    let lane = env.lane(1).await;
+    let before = env.due(&lane).await;
+    run(&url, NEWER).await;
+    for _ in 0..8 {
+        assert_eq!(env.due(&lane).await.len(), before.len());
+        env.store.check().await.answered();
+    }
+    assert!(env.store.open(None, token(9)).await.is_err(), "who starts is refused");
+    env.end().await;
 }

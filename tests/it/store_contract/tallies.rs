@@ -44,6 +44,10 @@ pub(crate) async fn what_is_owed_is_counted_by_the_kind_of_its_calendar(env: &En
     let refused = not_applied(Duration::from_hours(1), false);
     assert_eq!(env.record(&lane, "b", refused).await, Fenced::Written);
     assert_eq!(owing(env).await.0, 1);
+    // What waits for a person is owed, and is nobody's delay.
+    assert_eq!(env.park(&lane, "the token was revoked").await, Fenced::Written);
+    let (pending, _, oldest) = owing(env).await;
+    assert_eq!((pending, oldest), (1, Duration::ZERO));
     // What is removed without more ado is owed nothing.
     assert!(env.store.remove_connection(connection(1), false).await.answered());
     assert_eq!(owing(env).await, (0, 0, Duration::ZERO));

@@ -30,20 +30,22 @@ pub(super) fn tally(tables: &Tables, now: i64) -> Tally {
 }
 
 fn owing(tables: &Tables, now: i64, kind: CalendarKind) -> Owing {
+    let of_kind = || tables.connections.iter().filter(move |(_, row)| row.kind == kind);
     let rows = || {
-        let of_kind = tables
-            .connections
-            .iter()
-            .filter(move |(_, row)| row.kind == kind && row.state != ConnectionState::Removed);
-        of_kind.flat_map(|(id, _)| tables.lane_effects(*id).map(|(_, row)| row))
+        let kept = of_kind().filter(|(_, row)| row.state != ConnectionState::Removed);
+        kept.flat_map(|(id, _)| tables.lane_effects(*id).map(|(_, row)| row))
     };
+    let waits_for_nobody =
+        |state| matches!(state, ConnectionState::Active | ConnectionState::Removing);
     let count = |is_so: fn(&EffectRow) -> bool| {
         let counted = rows().filter(|row| is_so(row)).take(TALLY_MAX as usize).count();
         i64::try_from(counted).expect("it fits in memory")
     };
     let published = |row: &EffectRow| row.origin.published_at.map(|at| at.timestamp_micros());
     let since = |row: &EffectRow| published(row).unwrap_or(row.not_before);
-    let since = rows().filter(|row| row.due()).map(since).min();
+    let sent = of_kind().filter(|(_, row)| waits_for_nobody(row.state));
+    let sent = sent.flat_map(|(id, _)| tables.lane_effects(*id).map(|(_, row)| row));
+    let since = sent.filter(|row| row.due()).map(since).min();
     let age = now - since.unwrap_or(now);
     Owing {
         kind,
