@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Installs what the files in deploy/ are checked with: each into a folder of its own in the cache.
+# Installs what the files in deploy/ are checked with, each into a folder of its own in the cache; promtool as
+# tests/services/setup.sh says.
 
 readonly KUSTOMIZE_VERSION=5.8.0
 
@@ -20,8 +21,6 @@ deploy_types() {
     "$(cksum <"$root/tests/deploy/types/package-lock.json" | cut -d' ' -f1)"
 }
 
-promtool() { printf '%s/promtool' "$cache"; }
-
 kustomize() { printf '%s/kustomize-%s' "$cache" "$KUSTOMIZE_VERSION"; }
 
 # What renders an overlay: the kustomize that is in kubectl, or our own. Empty if there is none.
@@ -40,12 +39,3 @@ install_deploy_types() {
 
 # Needs Go; what Debian has is too old for it.
 install_kustomize() { GOBIN=$1 go install "sigs.k8s.io/kustomize/kustomize/v5@v$KUSTOMIZE_VERSION"; }
-
-# The program alone out of Debian's package: installed, it would start a server.
-install_promtool() (
-  cd "$1" &&
-    { apt-get download prometheus || { apt_get update && apt-get download prometheus; }; } &&
-    dpkg-deb --fsys-tarfile prometheus_*.deb |
-    tar --extract --to-stdout ./usr/bin/promtool >promtool &&
-    chmod +x promtool && rm prometheus_*.deb && ./promtool --version
-)
