@@ -6,9 +6,12 @@
 //! A JSON line holds `timestamp`, `level`, `category` (always `calendar_sync`), `message` and
 //! `target`, and beside them, on the same level, the fields of the event and of the spans that it
 //! stands in (the inner ones win): `sync_id`, `provider_id`, `connection_id`,
-//! `calendar_provider`, `cursor`, `duration_ms`, `error_code`.
+//! `calendar_provider`, `cursor`, `duration_ms`, `error_code`. What is said while a recorded trace is
+//! worked on has its `trace_id` and `span_id` as well.
 
 pub mod tracer;
+
+pub mod live;
 
 pub mod scope;
 
@@ -21,6 +24,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use chrono::SecondsFormat;
+use opentelemetry::trace::TraceContextExt as _;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -106,6 +110,7 @@ where
         line.insert("category".to_owned(), CATEGORY.into());
         line.insert("message".to_owned(), Value::Null);
         line.insert("target".to_owned(), metadata.target().into());
+        told_by(&mut line);
         for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
             if let Some(fields) = span.extensions().get::<Fields>() {
                 line.extend(fields.0.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -117,6 +122,19 @@ where
         // Where a log line cannot be written there is nowhere to say so.
         drop(self.writer.make_writer_for(metadata).write_all(text.as_bytes()));
     }
+}
+
+/// By which trace it can be found, if we are in one: as OpenTelemetry's conventions name it
+/// (<https://opentelemetry.io/docs/specs/otel/compatibility/logging_trace_context/>).
+fn told_by(line: &mut Map<String, Value>) {
+    opentelemetry::Context::map_current(|context| {
+        let span = context.span();
+        if span.is_recording() {
+            let context = span.span_context();
+            line.insert("trace_id".to_owned(), context.trace_id().to_string().into());
+            line.insert("span_id".to_owned(), context.span_id().to_string().into());
+        }
+    });
 }
 
 /// Writes fields into a map.
@@ -173,8 +191,13 @@ impl Visit for Visitor<'_> {
 mod tests {
     use std::sync::Mutex;
 
+    use opentelemetry::trace::{SpanKind, TracerProvider as _};
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+
+    use super::tracer::{NewSpan, Recorded as _, Tracer};
     use super::*;
     use crate::clock::SystemClock;
+    use crate::trace_parent::TraceParent;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -218,6 +241,29 @@ mod tests {
         assert_eq!(Value::Object(line.clone()), expected);
         let timestamp = line["timestamp"].as_str().unwrap();
         assert!(chrono::DateTime::parse_from_rfc3339(timestamp).is_ok(), "{timestamp}");
+    }
+
+    /// Fails with: `telemetry/live.rs`, `registry`: `.with_context_activation(false)`.
+    #[test]
+    fn a_line_names_the_trace_that_it_is_said_in() {
+        let provider = SdkTracerProvider::builder().build();
+        let tracer = Tracer::of(provider.tracer("test"));
+        let span = tracer.live(NewSpan::new("send", SpanKind::Internal));
+        let named = span.context().expect("it is recorded");
+        let unrecorded = TraceParent { flags: 0, ..named };
+        let unrecorded = tracer.live(NewSpan::new("send", SpanKind::Internal).from(unrecorded));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let lines = logged(|| {
+            tracing::info!("before");
+            runtime.block_on(span.around(async { tracing::info!("in it") }));
+            runtime.block_on(unrecorded.around(async { tracing::info!("in another") }));
+        });
+        let [before, within, unrecorded] = lines.as_slice() else { panic!("three events") };
+        assert_eq!(within["trace_id"], format!("{:032x}", named.trace));
+        assert_eq!(within["span_id"], format!("{:016x}", named.span));
+        for line in [before, unrecorded] {
+            assert!(line.get("trace_id").is_none() && line.get("span_id").is_none(), "{line:?}");
+        }
     }
 
     #[test]

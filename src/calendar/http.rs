@@ -207,10 +207,9 @@ impl Http {
         let named = attempt.header().map(|value| (TRACE_PARENT, value));
         request.headers.extend(named);
         let exchanged = self.make(request, len_max).await;
-        let now = self.clock.now();
         match &exchanged {
-            Exchanged::Answered(response) => attempt.answered(response.status, now),
-            Exchanged::Lost { sent, message: _ } => attempt.lost(*sent, now),
+            Exchanged::Answered(response) => attempt.answered(response.status),
+            Exchanged::Lost { sent, message: _ } => attempt.lost(*sent),
         }
         exchanged
     }

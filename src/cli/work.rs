@@ -124,7 +124,7 @@ pub async fn work(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let Shared { status, metrics, wake, health: _ } = shared;
-    let (tracer, exporting) = traces::start(&settings.telemetry, surroundings, metrics.untraced())?;
+    let (tracer, exporting) = traces::start(&settings.telemetry, surroundings, metrics.untraced());
     let pipeline = pipeline(settings, Arc::clone(&store), installation, surroundings)?;
     let group = settings.kafka.group.clone();
     let pipeline = pipeline.waking(Arc::clone(&wake)).metered(Arc::clone(&metrics) as _);

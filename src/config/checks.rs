@@ -6,6 +6,7 @@ use super::error::SettingError;
 use super::reader::Reader;
 use super::settings::Settings;
 use super::table;
+use crate::telemetry::export::END_MAX;
 use secrecy::ExposeSecret as _;
 
 /// The rules that only the whole can show.
@@ -39,6 +40,14 @@ pub(super) fn across(reader: &mut Reader<'_>, settings: &Settings) {
         && settings.shutdown_deadline <= emit.call_timeout
     {
         reader.complain(SettingError::DeadlineTooShort {
+            deadline_s: settings.shutdown_deadline.as_secs(),
+            call_timeout_s: emit.call_timeout.as_secs(),
+        });
+    } else if reader.sound(&["shutdown.deadline_s", "emit.call_timeout_s", "telemetry.endpoint"])
+        && settings.telemetry.endpoint.is_some()
+        && settings.shutdown_deadline <= emit.call_timeout + END_MAX
+    {
+        reader.complain(SettingError::NoTimeForTraces {
             deadline_s: settings.shutdown_deadline.as_secs(),
             call_timeout_s: emit.call_timeout.as_secs(),
         });

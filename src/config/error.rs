@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::given::Source;
 use super::table::{Allowed, Key};
+use crate::telemetry::export::END_MAX;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -138,6 +139,18 @@ pub enum SettingError {
         "shutdown.deadline_s ({deadline_s}) must be more than emit.call_timeout_s ({call_timeout_s})"
     )]
     DeadlineTooShort {
+        /// As set.
+        deadline_s: u64,
+        /// As set.
+        call_timeout_s: u64,
+    },
+    /// And for the traces of them.
+    #[error(
+        "shutdown.deadline_s ({deadline_s}) must be more than {} s longer than emit.call_timeout_s \
+         ({call_timeout_s}), as telemetry.endpoint is set: the last traces take so long",
+        END_MAX.as_secs()
+    )]
+    NoTimeForTraces {
         /// As set.
         deadline_s: u64,
         /// As set.

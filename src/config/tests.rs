@@ -165,6 +165,19 @@ fn rules_between_settings_name_the_keys_at_fault() {
              credentials are sealed; or give secrets.key_file",
         ]
     );
+    let traced = |deadline: u32| {
+        format!(
+            "[shutdown]\ndeadline_s = {deadline}\n[telemetry]\nendpoint = \"http://jaeger:4318\""
+        )
+    };
+    assert_eq!(parsed(&traced(23), &[]).shutdown_deadline.as_secs(), 23);
+    assert_eq!(
+        errors(&traced(22), &[]),
+        [
+            "shutdown.deadline_s (22) must be more than 2 s longer than emit.call_timeout_s (20), as \
+             telemetry.endpoint is set: the last traces take so long"
+        ]
+    );
     // A value that is wrong by itself is not compared with others.
     assert_eq!(
         errors("[emit]\nlease_s = 1", &[]),

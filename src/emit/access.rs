@@ -14,10 +14,12 @@ use chrono::{DateTime, Utc};
 use super::hold::{Held, Hold};
 use super::lane::{Drain, REST_AFTER_TROUBLE};
 use super::outcome::is_unauthenticated;
+use super::traced::{RENEW, renewal_name};
 use super::{Emitter, Notice, Opened, Renewal, Unopened, Unrenewed};
 use crate::calendar::{Answer, Calendar};
 use crate::connection::kept::Lifetime;
 use crate::store::{ConnectionRow, Fenced, Result};
+use crate::telemetry::scope::came_to;
 
 /// How long after its access token has expired an open attempt is read again (rule R14): so much the
 /// provider's clock may be behind ours.
@@ -162,7 +164,9 @@ impl Emitter {
             Held::Enough => {}
             Held::TooShort | Held::Lost => return Ok(Renewed::Lost),
         }
-        let (renewal, failed) = match self.accounts.renew(connection).await {
+        let renewed = self.accounts.renew(connection).await;
+        came_to(RENEW, renewal_name(&renewed));
+        let (renewal, failed) = match renewed {
             Ok(sealed) => {
                 self.notice(Notice::Renewal(Renewal::Granted));
                 return self.store_renewed(hold, connection, &sealed).await;

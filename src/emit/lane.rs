@@ -19,14 +19,15 @@ use super::frozen::Frozen;
 use super::hold::{Held, Hold};
 use super::limits::{BUDGET_REST, Pace};
 use super::meter::{Guarded, Withheld};
-use super::traced::drain_span;
+use super::traced::{drain_scope, drain_span};
 use super::{Emitter, Notice, Run};
 use crate::calendar::Name;
 use crate::store::{
     ConnectionRow, ConnectionState, Fenced, InFlight, LaneLease, Owed, Result, Stamp, StoreError,
     Taken,
 };
-use crate::telemetry::tracer::Span;
+use crate::telemetry::live::Live;
+use crate::telemetry::scope::within;
 
 /// So many calls in a row without a usable answer end a drain: the calendar is in trouble, and
 /// trying every row of it would only prolong that.
@@ -56,7 +57,7 @@ pub(super) struct Drain<'a> {
     /// Whether its sweep waits for a person: nothing is repaired meanwhile.
     pub(super) is_halted: bool,
     /// In traces.
-    pub(super) span: Span,
+    pub(super) span: Live,
     stop: CancellationToken,
     pace: Mutex<Pace>,
     state: Mutex<State>,
@@ -138,7 +139,6 @@ impl Emitter {
         stop: &CancellationToken,
     ) -> Result<Given> {
         crate::crash::point!("r10.leased");
-        let started = self.surroundings.clock.elapsed();
         let Some(connection) = self.store.connection(lease.connection).await? else {
             return Ok(Duration::ZERO.into());
         };
@@ -146,6 +146,18 @@ impl Emitter {
         span.record("provider_id", tracing::field::display(connection.provider));
         span.record("calendar_provider", connection.kind.name());
         let traced = drain_span(&self.tracer, &lease, connection.kind.name());
+        let scope = drain_scope(&self.tracer, &traced);
+        within(scope, self.drain_connection((lease, before), connection, traced, stop)).await
+    }
+
+    async fn drain_connection(
+        &self,
+        (lease, before): (LaneLease, Duration),
+        connection: ConnectionRow,
+        span: Live,
+        stop: &CancellationToken,
+    ) -> Result<Given> {
+        let started = self.surroundings.clock.elapsed();
         let opened = self.accounts.open(&connection).await;
         // What an earlier holder sent it sent by this access, or by one that expires before it.
         let lifetime = opened.as_ref().ok().and_then(|opened| opened.lifetime);
@@ -174,7 +186,7 @@ impl Emitter {
             emitter: self,
             hold,
             access,
-            span: traced,
+            span,
             stop: stop.clone(),
             pace: Mutex::new(pace),
             is_removing,

@@ -18,11 +18,13 @@ use super::lane::Drain;
 use super::limits::PRICE_OF_READING;
 use super::meter::Withheld;
 use super::outcome::{Unread, unread};
+use super::traced::{LIST, listed_name};
 use crate::calendar::{Answer, Listed, ListedEvent, Listing, Next, Page};
 use crate::store::{
     DriftKind, Fenced, FoundDrift, Missing, Result, Sweep, SweepProgress, SweepStep, SweptPage,
     SweptRow,
 };
+use crate::telemetry::scope::came_to;
 
 /// So many sweeps in a row read changes alone, then one reads all: what has vanished without a trace is
 /// in no list of changes. With the default interval that is once a week.
@@ -98,6 +100,7 @@ impl Drain<'_> {
         let since = sweep.since.as_deref().filter(|_| !progress.is_full);
         let listing = Listing { since, page: progress.page.as_deref() };
         let listed = self.calendar().list(listing).await;
+        came_to(LIST, listed_name(&listed));
         crate::crash::point!("r20.listed");
         match listed {
             Listed::Page(page) => self.take_page(sweep, progress, page, interval).await,

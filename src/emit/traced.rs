@@ -6,27 +6,41 @@ use booking::Verb;
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
+use super::Unrenewed;
 use super::decide::Step;
 use super::lane::Drain;
-use crate::calendar::Reading;
+use crate::calendar::{Listed, Reading};
 use crate::store::{Finding, LaneLease, Owed, Result};
+use crate::telemetry::live::Live;
 use crate::telemetry::scope::{Scope, within};
-use crate::telemetry::tracer::{NewSpan, Span, SpanKind, Tracer};
+use crate::telemetry::tracer::{NewSpan, Recorded as _, SpanKind, Tracer};
 
 /// The verb of what changes nothing.
 pub(super) const READ: &str = "read";
 
+/// The verb of a page of a sweep.
+pub(super) const LIST: &str = "list";
+
+/// The verb of asking for access.
+pub(super) const RENEW: &str = "renew";
+
 /// The span of a drain: a trace of its own, since it serves many.
-pub(super) fn drain_span(tracer: &Tracer, lease: &LaneLease, kind: &'static str) -> Span {
+pub(super) fn drain_span(tracer: &Tracer, lease: &LaneLease, kind: &'static str) -> Live {
     if !tracer.is_on() {
-        return Span::none();
+        return Live::none();
     }
-    let mut span = tracer.begin(NewSpan::new(format!("drain {kind}"), SpanKind::Internal));
+    let span = tracer.live(NewSpan::new(format!("drain {kind}"), SpanKind::Internal));
     if span.is_recorded() {
         span.set("calendar_sync.connection_id", lease.connection.to_string());
         span.set("calendar_sync.calendar_provider", kind);
     }
     span
+}
+
+/// What is asked in a drain for no event in particular, as access or a page of a sweep, is told of below
+/// its span.
+pub(super) fn drain_scope(tracer: &Tracer, span: &Live) -> Option<Scope> {
+    span.is_recorded().then(|| Scope::new(tracer.clone(), span.clone(), None))
 }
 
 impl Drain<'_> {
@@ -48,7 +62,7 @@ impl Drain<'_> {
         let traces = owed.origin.traces();
         let newest = traces.first().copied();
         if !tracer.is_on() {
-            return newest.map(|_| Scope::new(tracer.clone(), Span::none(), newest));
+            return newest.map(|_| Scope::new(tracer.clone(), Live::none(), newest));
         }
         let kind = self.kind().name();
         let (what, verb) = match step {
@@ -58,26 +72,29 @@ impl Drain<'_> {
                 ("settle", owed.in_flight.as_ref().map(|flight| flight.verb))
             }
         };
-        let new = NewSpan::new(format!("{what} {kind}"), SpanKind::Internal).since(since);
-        let new = match newest {
-            Some(newest) => new.from(newest),
-            None => new.under(&self.span),
+        let begin = |name: String| {
+            let new = NewSpan::new(name, SpanKind::Internal);
+            match newest {
+                Some(newest) => new.from(newest),
+                None => new.under(&self.span),
+            }
         };
-        let others = traces.iter().skip(1).copied();
-        let mut span = tracer.begin(new.linked(others.chain(self.span.context())));
+        // From asking what is due until it is this one's turn, stored as what will be sent.
+        let lane = begin("lane".to_owned()).since(since).linked(self.span.context());
+        let mut lane = tracer.begin(lane);
+        lane.set("calendar_sync.connection_id", owed.connection.to_string());
+        drop(lane);
+        let others = traces.iter().skip(1).copied().chain(self.span.context());
+        let span = tracer.live(begin(format!("{what} {kind}")).linked(others));
         if span.is_recorded() {
-            describe(&mut span, owed, kind, verb);
-            // From asking what is due until it is this one's turn, stored as what will be sent.
-            let lane = NewSpan::new("lane", SpanKind::Internal).under(&span).since(since);
-            let mut lane = tracer.begin(lane.linked(self.span.context()));
-            lane.set("calendar_sync.connection_id", owed.connection.to_string());
+            describe(&span, owed, kind, verb);
         }
         Some(Scope::new(tracer.clone(), span, newest))
     }
 }
 
 /// Names and numbers: nothing that a calendar shows, and nobody's address.
-fn describe(span: &mut Span, owed: &Owed, kind: &'static str, verb: Option<Verb>) {
+fn describe(span: &Live, owed: &Owed, kind: &'static str, verb: Option<Verb>) {
     span.set("calendar_sync.calendar_provider", kind);
     span.set("calendar_sync.connection_id", owed.connection.to_string());
     span.set("calendar_sync.booking_id", owed.booking.to_string());
@@ -97,6 +114,28 @@ pub(super) fn reading_name(reading: &Reading) -> &'static str {
         Reading::Absent => "absent",
         Reading::CalendarGone { .. } => "calendar_gone",
         Reading::Failed(_) => "failed",
+    }
+}
+
+/// The name of what was listed.
+pub(super) fn listed_name(listed: &Listed) -> &'static str {
+    match listed {
+        Listed::Page(_) => "page",
+        Listed::Expired { .. } => "expired",
+        Listed::Unsupported => "unsupported",
+        Listed::CalendarGone { .. } => "calendar_gone",
+        Listed::Failed(_) => "failed",
+    }
+}
+
+/// The name of what came of asking for access.
+pub(super) fn renewal_name<T>(renewed: &std::result::Result<T, Unrenewed>) -> &'static str {
+    match renewed {
+        Ok(_) => "granted",
+        Err(Unrenewed::Lasting) => "lasting",
+        Err(Unrenewed::Person(_)) => "refused",
+        Err(Unrenewed::Process(_)) => "misconfigured",
+        Err(Unrenewed::Later { .. }) => "later",
     }
 }
 

@@ -35,7 +35,7 @@ impl Drain<'_> {
     ) -> Result<Fenced> {
         let record =
             Record { lane: self.hold.lease.clone(), uid: owed.uid.clone(), finding, verify_after };
-        let mut span = child("record");
+        let span = child("record");
         span.set("calendar_sync.finding", finding_name(&record.finding));
         crate::crash::point!("r15.recording");
         let written = self.emitter.store.record(&record).await?;

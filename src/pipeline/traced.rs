@@ -13,7 +13,7 @@ use super::fold_batch::{Item, Reading};
 use crate::clock::Clock;
 use crate::consumer::{BatchPlace, RawRecord};
 use crate::store::{Batch, EffectOrigin};
-use crate::telemetry::tracer::{LINKS_MAX, NewSpan, Span, SpanKind, Tracer};
+use crate::telemetry::tracer::{LINKS_MAX, NewSpan, Recorded as _, Span, SpanKind, Tracer};
 use crate::trace_parent::TraceParent;
 
 /// Begins the spans of batches.

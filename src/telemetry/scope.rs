@@ -3,11 +3,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chrono::{DateTime, Utc};
 use opentelemetry::trace::SpanKind;
 use url::Url;
 
-use super::tracer::{NewSpan, Span, Tracer};
+use super::live::Live;
+use super::tracer::{NewSpan, Recorded as _, Tracer};
 use crate::trace_parent::TraceParent;
 
 /// So many requests of one call are told the outcome of; further ones end without it.
@@ -22,46 +22,37 @@ pub struct Scope {
     tracer: Tracer,
     /// What requests carry if they have no span of their own.
     outgoing: Option<TraceParent>,
-    span: Mutex<Span>,
-    /// Requests that were answered and whose outcome is not known yet, each with its end.
-    attempts: Mutex<Vec<(Span, DateTime<Utc>)>>,
+    span: Live,
+    /// Requests that were answered and whose outcome is not known yet.
+    attempts: Mutex<Vec<Live>>,
 }
 
 impl Scope {
     /// Of a span. Where that is none, requests carry `outgoing`: whoever is asked may record what
     /// we do not.
-    pub fn new(tracer: Tracer, span: Span, outgoing: Option<TraceParent>) -> Self {
-        let attempts = Mutex::default();
-        Self { tracer, outgoing, span: Mutex::new(span), attempts }
+    pub fn new(tracer: Tracer, span: Live, outgoing: Option<TraceParent>) -> Self {
+        Self { tracer, outgoing, span, attempts: Mutex::default() }
     }
 
-    fn span(&self) -> MutexGuard<'_, Span> {
-        self.span.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn attempts(&self) -> MutexGuard<'_, Vec<(Span, DateTime<Utc>)>> {
+    fn attempts(&self) -> MutexGuard<'_, Vec<Live>> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn child(&self, new: impl FnOnce() -> NewSpan) -> Span {
-        let span = self.span();
-        if span.is_recorded() { self.tracer.begin(new().under(&span)) } else { Span::none() }
-    }
-}
-
-/// What was told no outcome has ended all the same.
-impl Drop for Scope {
-    fn drop(&mut self) {
-        for (span, ended_at) in std::mem::take(&mut *self.attempts()) {
-            span.end_at(ended_at);
+    fn child(&self, new: impl FnOnce() -> NewSpan) -> Live {
+        if !self.span.is_recorded() {
+            return Live::none();
         }
+        self.tracer.live(new().under(&self.span))
     }
 }
 
 /// Does `work` on account of a span; without one, as it is.
 pub async fn within<T>(scope: Option<Scope>, work: impl Future<Output = T>) -> T {
     match scope {
-        Some(scope) => SCOPE.scope(Arc::new(scope), work).await,
+        Some(scope) => {
+            let span = scope.span.clone();
+            SCOPE.scope(Arc::new(scope), span.around(work)).await
+        }
         None => work.await,
     }
 }
@@ -72,9 +63,9 @@ fn current() -> Option<Arc<Scope>> {
 }
 
 /// Begins a part of what is done; none, outside of any span.
-pub fn child(name: &'static str) -> Span {
+pub fn child(name: &'static str) -> Live {
     let new = || NewSpan::new(name, SpanKind::Internal);
-    current().map_or_else(Span::none, |scope| scope.child(new))
+    current().map_or_else(Live::none, |scope| scope.child(new))
 }
 
 /// Says what the requests since the last word came to: the last of them did, and those before it led
@@ -83,13 +74,12 @@ pub fn came_to(verb: &'static str, outcome: &'static str) {
     let Some(scope) = current() else {
         return;
     };
-    let mut attempts = std::mem::take(&mut *scope.attempts());
-    if let Some((last, _)) = attempts.last_mut() {
+    let attempts = std::mem::take(&mut *scope.attempts());
+    if let Some(last) = attempts.last() {
         last.set("calendar_sync.outcome", outcome);
     }
-    for (mut span, ended_at) in attempts {
-        span.set("calendar_sync.verb", verb);
-        span.end_at(ended_at);
+    for attempt in attempts {
+        attempt.set("calendar_sync.verb", verb);
     }
 }
 
@@ -98,7 +88,7 @@ pub fn came_to(verb: &'static str, outcome: &'static str) {
 /// path nor anything in it, which name events, calendars and people.
 pub struct Attempt {
     scope: Option<Arc<Scope>>,
-    span: Span,
+    span: Live,
 }
 
 /// The methods that the conventions know; others are one.
@@ -109,10 +99,10 @@ impl Attempt {
     /// Begins one; none, outside of any span.
     pub fn begin(method: &str, url: &Url) -> Self {
         let Some(scope) = current() else {
-            return Self { scope: None, span: Span::none() };
+            return Self { scope: None, span: Live::none() };
         };
         let known = METHODS.into_iter().find(|known| *known == method);
-        let mut span = scope.child(|| NewSpan::new(known.unwrap_or("HTTP"), SpanKind::Client));
+        let span = scope.child(|| NewSpan::new(known.unwrap_or("HTTP"), SpanKind::Client));
         if span.is_recorded() {
             span.set("http.request.method", known.unwrap_or("_OTHER"));
             if known.is_none() {
@@ -132,27 +122,29 @@ impl Attempt {
     }
 
     /// It was answered.
-    pub fn answered(mut self, status: u16, at: DateTime<Utc>) {
+    pub fn answered(self, status: u16) {
         self.span.set("http.response.status_code", i64::from(status));
         if status >= 400 {
             self.span.fail(status.to_string());
         }
-        self.end(at);
+        self.end();
     }
 
     /// It was not, or only half of it.
-    pub fn lost(mut self, sent: bool, at: DateTime<Utc>) {
+    pub fn lost(self, sent: bool) {
         self.span.fail(if sent { "lost" } else { "not_sent" });
-        self.end(at);
+        self.end();
     }
 
-    fn end(self, at: DateTime<Utc>) {
+    /// Its outcome is still to be told.
+    fn end(self) {
         let Self { scope: Some(scope), span } = self else {
             return;
         };
+        span.ended();
         let mut attempts = scope.attempts();
         if span.is_recorded() && attempts.len() < ATTEMPTS_MAX {
-            attempts.push((span, at));
+            attempts.push(span);
         }
     }
 }

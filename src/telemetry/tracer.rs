@@ -1,6 +1,11 @@
 //! Spans, as the rest of the tree makes them: with a parent that is named, since most of them go on
 //! with what somebody else has begun, in another process. Where there are no traces, or a trace is not
 //! recorded, there is no span, and all that is done with it costs nothing.
+//!
+//! There are two kinds. What is done on account of a span is done in a [`Live`] one: one of `tracing`'s,
+//! which `tracing-opentelemetry` tells of while it is open, so that log lines name it ([`crate::telemetry`]).
+//! What was done for many at once, and is told of each afterwards, is a [`Span`]: `tracing`'s begin when
+//! they are made, and nothing else can be said of them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,10 +19,12 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::SdkTracer;
+use tracing::Dispatch;
 
 pub use opentelemetry::Value;
 pub use opentelemetry::trace::SpanKind;
 
+use super::live::{self, Live};
 use crate::trace_parent::TraceParent;
 
 /// What a span links to at most.
@@ -26,7 +33,14 @@ pub const LINKS_MAX: usize = 128;
 /// Begins spans. By default there are no traces.
 #[derive(Clone, Default)]
 pub struct Tracer {
-    sdk: Option<SdkTracer>,
+    on: Option<On>,
+}
+
+#[derive(Clone)]
+struct On {
+    sdk: SdkTracer,
+    /// Where live spans are.
+    registry: Dispatch,
 }
 
 impl fmt::Debug for Tracer {
@@ -38,11 +52,32 @@ impl fmt::Debug for Tracer {
 /// A span that is to begin.
 #[derive(Debug)]
 pub struct NewSpan {
-    name: Cow<'static, str>,
-    kind: SpanKind,
+    pub(super) name: Cow<'static, str>,
+    pub(super) kind: SpanKind,
     parent: SpanContext,
-    links: Vec<Link>,
+    pub(super) links: Vec<Link>,
     began_at: Option<SystemTime>,
+}
+
+/// What others can go on with.
+pub trait Recorded {
+    /// What OpenTelemetry calls it, if it is recorded.
+    fn span_context(&self) -> Option<SpanContext>;
+
+    /// Whether it is.
+    fn is_recorded(&self) -> bool {
+        self.span_context().is_some()
+    }
+
+    /// Its name for others.
+    fn context(&self) -> Option<TraceParent> {
+        let context = self.span_context()?;
+        Some(TraceParent {
+            trace: NonZeroU128::new(u128::from_be_bytes(context.trace_id().to_bytes()))?,
+            span: NonZeroU64::new(u64::from_be_bytes(context.span_id().to_bytes()))?,
+            flags: context.trace_flags().to_u8(),
+        })
+    }
 }
 
 impl NewSpan {
@@ -60,9 +95,9 @@ impl NewSpan {
 
     /// Goes on with one of ours; with nothing, if that is none.
     #[must_use]
-    pub fn under(self, parent: &Span) -> Self {
-        match &parent.0 {
-            Some(span) => Self { parent: span.span_context().clone(), ..self },
+    pub fn under(self, parent: &impl Recorded) -> Self {
+        match parent.span_context() {
+            Some(parent) => Self { parent, ..self },
             None => self,
         }
     }
@@ -76,42 +111,57 @@ impl NewSpan {
         self
     }
 
-    /// Has begun before.
+    /// Has begun before. Only what is told of afterwards can have.
     #[must_use]
     pub fn since(self, began_at: DateTime<Utc>) -> Self {
         Self { began_at: Some(began_at.into()), ..self }
     }
 }
 
+impl NewSpan {
+    /// What is above it. An invalid parent would be taken for one that is not recorded.
+    pub(super) fn above(&self) -> Context {
+        if !self.parent.is_valid() {
+            return Context::new();
+        }
+        Context::new().with_remote_span_context(self.parent.clone())
+    }
+}
+
 impl Tracer {
     pub(super) fn of(sdk: SdkTracer) -> Self {
-        Self { sdk: Some(sdk) }
+        let registry = live::registry(sdk.clone());
+        Self { on: Some(On { sdk, registry }) }
     }
 
     /// Whether there are traces at all.
     pub fn is_on(&self) -> bool {
-        self.sdk.is_some()
+        self.on.is_some()
     }
 
-    /// Begins a span, if its trace is recorded.
+    /// Begins a span of what is told of afterwards, if its trace is recorded.
     pub fn begin(&self, new: NewSpan) -> Span {
-        let Some(sdk) = &self.sdk else {
+        let Some(On { sdk, .. }) = &self.on else {
             return Span::none();
         };
-        let NewSpan { name, kind, parent, links, began_at } = new;
+        let above = new.above();
+        let NewSpan { name, kind, links, began_at, .. } = new;
         let mut builder = SpanBuilder::from_name(name).with_kind(kind).with_links(links);
         builder.start_time = began_at;
-        // An invalid parent would be taken for one that is not recorded.
-        let mut above = Context::new();
-        if parent.is_valid() {
-            above = above.with_remote_span_context(parent);
-        }
         let span = sdk.build_with_context(builder, &above);
         Span(span.is_recording().then(|| Box::new(span)))
     }
+
+    /// Begins a span of what is done now, if its trace is recorded.
+    pub fn live(&self, new: NewSpan) -> Live {
+        match &self.on {
+            Some(On { registry, .. }) => Live::begin(registry, new),
+            None => Live::none(),
+        }
+    }
 }
 
-/// A span, if it is recorded. It ends when it is dropped.
+/// A span of what is told of afterwards, if it is recorded. It ends when it is dropped.
 #[derive(Debug, Default)]
 pub struct Span(Option<Box<opentelemetry_sdk::trace::Span>>);
 
@@ -119,21 +169,6 @@ impl Span {
     /// None.
     pub fn none() -> Self {
         Self(None)
-    }
-
-    /// Whether it is recorded.
-    pub fn is_recorded(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// Its name for others.
-    pub fn context(&self) -> Option<TraceParent> {
-        let context = self.0.as_ref()?.span_context();
-        Some(TraceParent {
-            trace: NonZeroU128::new(u128::from_be_bytes(context.trace_id().to_bytes()))?,
-            span: NonZeroU64::new(u64::from_be_bytes(context.span_id().to_bytes()))?,
-            flags: context.trace_flags().to_u8(),
-        })
     }
 
     /// Says something of it.
@@ -164,6 +199,12 @@ impl Span {
         if let Some(span) = &mut self.0 {
             span.end_with_timestamp(at.into());
         }
+    }
+}
+
+impl Recorded for Span {
+    fn span_context(&self) -> Option<SpanContext> {
+        self.0.as_ref().map(|span| span.span_context().clone())
     }
 }
 

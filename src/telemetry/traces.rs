@@ -26,7 +26,7 @@ const SERVICE: &str = "calendar-sync";
 
 /// Why there are no traces though there are to be.
 #[derive(Debug, thiserror::Error)]
-pub enum TracesError {
+enum TracesError {
     /// The exporter takes the settings, or OpenTelemetry's own environment variables, for wrong.
     #[error("cannot export traces")]
     Exporter(#[from] ExporterBuildError),
@@ -36,23 +36,44 @@ pub enum TracesError {
 }
 
 /// Begins to record, if there is where to send it, and to count in `counters` what does not get there.
-/// The task that sends runs on the runtime that this is called on.
-///
-/// # Errors
-/// Where there is, and it cannot be sent to.
+/// The task that sends runs on the runtime that this is called on. Where nothing can be sent, as by
+/// OpenTelemetry's own environment variables, that is logged, and there are no traces: the work does not
+/// wait for them.
 pub fn start(
     settings: &TelemetrySettings,
     surroundings: &Surroundings,
     counters: Counters,
-) -> Result<(Tracer, Option<Exporting>), TracesError> {
+) -> (Tracer, Option<Exporting>) {
     let Some(endpoint) = &settings.endpoint else {
-        return Ok((Tracer::default(), None));
+        return (Tracer::default(), None);
     };
+    let exporter = match settings.protocol {
+        OtlpProtocol::Grpc => over_grpc(endpoint).map_err(TracesError::from),
+        OtlpProtocol::Http => over_http(endpoint, surroundings),
+    };
+    match exporter {
+        Ok(exporter) => {
+            let (tracer, exporting) = export_by(exporter, settings, surroundings, counters);
+            (tracer, Some(exporting))
+        }
+        Err(error) => {
+            tracing::error!(
+                error_code = "traces_not_exported",
+                error = &error as &dyn std::error::Error,
+                "there are no traces; the work goes on"
+            );
+            (Tracer::default(), None)
+        }
+    }
+}
+
+fn export_by(
+    mut exporter: SpanExporter,
+    settings: &TelemetrySettings,
+    surroundings: &Surroundings,
+    counters: Counters,
+) -> (Tracer, Exporting) {
     let resource = resource(settings, surroundings);
-    let mut exporter = match settings.protocol {
-        OtlpProtocol::Grpc => over_grpc(endpoint)?,
-        OtlpProtocol::Http => over_http(endpoint, surroundings)?,
-    };
     exporter.set_resource(&resource);
     let (queue, exporting) = Exporting::begin(exporter, counters, Arc::clone(&surroundings.clock));
     let links_max = u32::try_from(LINKS_MAX).unwrap_or(u32::MAX);
@@ -63,8 +84,7 @@ pub fn start(
         .with_max_links_per_span(links_max)
         .build();
     let scope = InstrumentationScope::builder(SERVICE).with_version(env!("CARGO_PKG_VERSION"));
-    let tracer = Tracer::of(provider.tracer_with_scope(scope.build()));
-    Ok((tracer, Some(exporting)))
+    (Tracer::of(provider.tracer_with_scope(scope.build())), exporting)
 }
 
 /// What is said of this process. What the settings say beats what we know, but for the name of the

@@ -42,7 +42,7 @@ mod places;
 mod quirks;
 mod recovery;
 mod refusals;
-mod repair;
+pub(crate) mod repair;
 mod scenarios;
 mod service;
 mod shown;

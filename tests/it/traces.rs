@@ -3,6 +3,8 @@
 
 mod collector;
 
+mod drains;
+
 mod trouble;
 
 mod work;
@@ -55,8 +57,7 @@ fn settings(endpoint: &str, spoken: Spoken) -> TelemetrySettings {
 fn trace(world: &mut World, collector: &Collector, spoken: Spoken) -> (Exporting, Counters) {
     let counters = Counters::default();
     let settings = settings(&collector.endpoint, spoken);
-    let started = traces::start(&settings, &world.surroundings, counters.clone());
-    let (tracer, exporting) = started.expect("the settings are sound");
+    let (tracer, exporting) = traces::start(&settings, &world.surroundings, counters.clone());
     world.tracer = tracer;
     (exporting.expect("there is a collector"), counters)
 }
@@ -154,12 +155,13 @@ async fn a_booking_is_one_trace(world: Option<World>, spoken: Spoken) {
     world.end().await;
 }
 
-/// Below the record's own span: the effect's, its lane, each attempt, what was recorded.
+/// Below the record's own span: the wait for its turn in its lane, then the effect's, each attempt, and
+/// what was recorded.
 #[track_caller]
 fn is_told_of_its_call(spans: &[Seen], all: &[Seen], process: &Seen, kind: &str) {
     let send = only(spans, &format!("send {kind}"), &process.id);
     assert_eq!(send.says("calendar_sync.verb"), "create");
-    let lane = only(spans, "lane", &send.id);
+    let lane = only(spans, "lane", &process.id);
     let record = only(spans, "record", &send.id);
     assert_eq!(record.says("calendar_sync.finding"), "present");
     let attempts: Vec<&Seen> =
@@ -175,7 +177,8 @@ fn is_told_of_its_call(spans: &[Seen], all: &[Seen], process: &Seen, kind: &str)
     assert!(["200", "201"].contains(&made.says("http.response.status_code")), "{made:?}");
     assert!(["POST", "PUT"].contains(&made.name.as_str()), "{made:?}");
     assert_eq!(made.says("http.request.method"), made.name);
-    assert!(lane.times.1 <= made.times.0 && made.times.1 <= record.times.1, "in this order");
+    assert!(lane.times.1 <= made.times.0 && made.times.1 <= record.times.0, "in this order");
+    assert!(send.times.0 <= made.times.0 && record.times.1 <= send.times.1, "within it");
     // What serves many is a trace of its own.
     assert_eq!(linked(all, send), [format!("drain {kind}")]);
     assert_eq!(linked(all, lane), [format!("drain {kind}")]);

@@ -27,7 +27,7 @@ pub(super) const REFRESH_TOKEN: &str = "refresh-token-of-the-host";
 
 /// How long access is good from now on.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Good {
+pub(crate) enum Good {
     /// There is none.
     None,
     /// Nobody has told.
@@ -38,7 +38,7 @@ pub(super) enum Good {
 
 /// Provider 1's new, empty calendar, opened by a grant. Its access token is known to the emulator, for
 /// as long as it is said to be good.
-pub(super) async fn granted(world: &mut World, good: Good) -> Connected {
+pub(crate) async fn granted(world: &mut World, good: Good) -> Connected {
     set_up(world);
     let mut host = world.prepare(1).await;
     grant(world, &host, REFRESH_TOKEN);
@@ -244,12 +244,12 @@ pub(super) fn counted(world: &World, line: &str) -> u64 {
 }
 
 /// So many bookings of provider 1.
-pub(super) fn stories(count: usize) -> Vec<Story> {
+pub(crate) fn stories(count: usize) -> Vec<Story> {
     (0..count).map(|number| Story::of(&format!("b{number}"), provider(1))).collect()
 }
 
 /// Tells that all of them were made.
-pub(super) async fn tell_created(world: &mut World, stories: &mut [Story]) {
+pub(crate) async fn tell_created(world: &mut World, stories: &mut [Story]) {
     let created: Vec<_> = stories.iter_mut().map(Story::created).collect();
     world.tell(created).await;
 }

@@ -6,8 +6,9 @@ use calendar_sync::calendar::Credentials;
 use calendar_sync::calendar::http::{
     BODY_LEN_MAX, Exchanged, Http, HttpError, HttpOptions, Request, Response,
 };
+use calendar_sync::telemetry::live::Live;
 use calendar_sync::telemetry::scope::{Scope, within};
-use calendar_sync::telemetry::tracer::{Span, Tracer};
+use calendar_sync::telemetry::tracer::Tracer;
 use calendar_sync::trace_parent::TraceParent;
 use reqwest::Method;
 use tokio::net::TcpListener;
@@ -78,7 +79,7 @@ async fn a_call_goes_on_with_the_trace_that_it_is_made_for() {
     let parent = TraceParent::parse(text.as_bytes());
     let server = Stub::saying(&[(200, "", ""), (200, "", "")]).await;
     let http = client(PATIENT);
-    let scope = Scope::new(Tracer::default(), Span::none(), parent);
+    let scope = Scope::new(Tracer::default(), Live::none(), parent);
     answered(within(Some(scope), put(&http, &server.url)).await);
     answered(within(None, put(&http, &server.url)).await);
     let requests = server.requests();

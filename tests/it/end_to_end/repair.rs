@@ -24,13 +24,13 @@ const LISTING_LAG: Duration = Duration::from_millis(25);
 const REQUESTS_OF_SWEEPS: usize = 12;
 
 /// Calendars are swept, by this policy, from now on.
-pub(super) fn sweep(world: &mut World, policy: Policy) {
+pub(crate) fn sweep(world: &mut World, policy: Policy) {
     world.emit.repair =
         RepairOptions { policy, interval: Some(SOON), halt_share: 20, listing_lag: LISTING_LAG };
     world.meter.get_or_insert_with(|| Metrics::default().into());
 }
 
-pub(super) async fn swept(world: &World, host: &Connected) -> Option<String> {
+pub(crate) async fn swept(world: &World, host: &Connected) -> Option<String> {
     let rows = world.store.connections().await.expect("the store answers");
     rows.into_iter().find(|row| row.connection.id == host.id).and_then(|row| row.swept)
 }

@@ -19,6 +19,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tonic::codec::CompressionEncoding;
 use tonic::transport::server::TcpIncoming;
 
 /// How it is spoken to.
@@ -110,10 +111,13 @@ fn pairs(attributes: &[KeyValue]) -> BTreeMap<String, String> {
 struct Taking {
     manner: Manner,
     spans: Arc<Mutex<Vec<Seen>>>,
+    /// How the last request was packed.
+    encoding: Arc<Mutex<String>>,
 }
 
 impl Taking {
-    fn take(&self, request: &ExportTraceServiceRequest) {
+    fn take(&self, request: &ExportTraceServiceRequest, encoding: &str) {
+        encoding.clone_into(&mut self.encoding.lock().expect("nobody panics while holding it"));
         let mut spans = self.spans.lock().expect("nobody panics while holding it");
         for of_resource in &request.resource_spans {
             let resource = of_resource.resource.as_ref();
@@ -135,7 +139,9 @@ impl TraceService for Taking {
             Manner::Silent => std::future::pending().await,
             Manner::Failing => Err(tonic::Status::internal("out of order")),
             Manner::Takes | Manner::Nonsense | Manner::Down => {
-                self.take(request.get_ref());
+                let encoding = request.metadata().get("grpc-encoding");
+                let encoding = encoding.map_or("", |it| it.to_str().expect("it is a word"));
+                self.take(request.get_ref(), encoding);
                 Ok(tonic::Response::new(ExportTraceServiceResponse::default()))
             }
         }
@@ -152,17 +158,28 @@ async fn over_http(
         Manner::Failing => (StatusCode::INTERNAL_SERVER_ERROR, b"out of order".to_vec()),
         Manner::Takes | Manner::Nonsense | Manner::Down => {
             assert_eq!(headers["content-type"], "application/x-protobuf");
-            let request = ExportTraceServiceRequest::decode(body).expect("it is OTLP");
-            taking.take(&request);
+            let encoding = headers.get("content-encoding");
+            let encoding = encoding.map_or("", |it| it.to_str().expect("it is a word"));
+            let body = if encoding == "gzip" { unpacked(&body) } else { body.to_vec() };
+            let request = ExportTraceServiceRequest::decode(body.as_slice()).expect("it is OTLP");
+            taking.take(&request, encoding);
             (StatusCode::OK, ExportTraceServiceResponse::default().encode_to_vec())
         }
     }
+}
+
+fn unpacked(body: &[u8]) -> Vec<u8> {
+    let mut unpacked = Vec::new();
+    let mut reader = flate2::read::GzDecoder::new(body);
+    std::io::Read::read_to_end(&mut reader, &mut unpacked).expect("it is gzip");
+    unpacked
 }
 
 /// A collector.
 pub(crate) struct Collector {
     pub(crate) endpoint: String,
     spans: Arc<Mutex<Vec<Seen>>>,
+    encoding: Arc<Mutex<String>>,
     _serving: JoinSet<()>,
 }
 
@@ -172,7 +189,8 @@ impl Collector {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
         let endpoint = format!("http://{}", listener.local_addr().expect("it has an address"));
         let spans = Arc::<Mutex<Vec<Seen>>>::default();
-        let taking = Taking { manner, spans: Arc::clone(&spans) };
+        let encoding = Arc::<Mutex<String>>::default();
+        let taking = Taking { manner, spans: Arc::clone(&spans), encoding: Arc::clone(&encoding) };
         let mut serving = JoinSet::new();
         match (manner, spoken) {
             (Manner::Down, _) => drop(listener),
@@ -184,18 +202,25 @@ impl Collector {
                 });
             }
             (_, Spoken::Grpc) => {
+                let service =
+                    TraceServiceServer::new(taking).accept_compressed(CompressionEncoding::Gzip);
                 let server = tonic::transport::Server::builder()
-                    .add_service(TraceServiceServer::new(taking))
+                    .add_service(service)
                     .serve_with_incoming(TcpIncoming::from(listener));
                 serving.spawn(async move { server.await.expect("it serves") });
             }
         }
-        Self { endpoint, spans, _serving: serving }
+        Self { endpoint, spans, encoding, _serving: serving }
     }
 
     /// What has come so far.
     pub(crate) fn spans(&self) -> Vec<Seen> {
         self.spans.lock().expect("nobody panics while holding it").clone()
+    }
+
+    /// How the last of it was packed; empty: not at all.
+    pub(crate) fn encoding(&self) -> String {
+        self.encoding.lock().expect("nobody panics while holding it").clone()
     }
 
     /// What has come of a trace, in the order of its beginnings.
