@@ -1,5 +1,6 @@
 //! How fast events are taken in: `Pipeline::take` on PostgreSQL with fsync, journal, effects and
-//! planning, beside what bounds it: the bare bulk upsert of the same rows, and folding alone.
+//! planning, beside what bounds it: the bare bulk upsert of the same rows, and folding alone; and the
+//! same with traces.
 //!
 //! `TEST_POSTGRES_URL=… cargo bench --bench ingest -- [EVENTS] [REPEATS] [BATCHES] [PARTITIONS]`,
 //! the last two as lists with commas. Every run begins with empty tables and is checked in the
@@ -14,6 +15,7 @@ mod ceiling;
 mod database;
 mod events;
 mod measure;
+mod traces;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -34,6 +36,7 @@ use ceiling::Rows;
 use database::{Start, in_new_database, say, start};
 use events::Mix;
 use measure::{Cost, Statements, Watch};
+use traces::Traces;
 
 /// What the service promises on two cores, in events a second.
 const TARGET: f64 = 10_000.0;
@@ -129,8 +132,10 @@ async fn measure(store: &PostgresStore, asked: &Asked) {
             let written = fold.rows;
             cases.push(fold);
             cases.push(bare(store.pool(), rows, batch, &mix, asked.repeats).await);
-            let pipeline = whole(store, &log, batch, &mix, asked.repeats).await;
-            cases.push(Case { rows: written, ..pipeline });
+            for traces in [Traces::No, Traces::Carried, Traces::Recorded] {
+                let pipeline = whole(store, &log, batch, (&mix, traces), asked.repeats).await;
+                cases.push(Case { rows: written, ..pipeline });
+            }
             say(&format!("  batches of {batch}: done"));
         }
     }
@@ -218,9 +223,10 @@ async fn whole(
     store: &PostgresStore,
     log: &Partitions,
     batch: usize,
-    mix: &Mix,
+    (mix, traces): (&Mix, Traces),
     repeats: usize,
 ) -> Case {
+    let log = &traces.of(log);
     let (mut costs, mut statements) = (Vec::new(), 0.0);
     let batches: usize = log.iter().map(|records| records.len().div_ceil(batch)).sum();
     for _ in 0..repeats {
@@ -228,8 +234,9 @@ async fn whole(
         settle(store.pool()).await;
         let counted = Arc::new(Statements::default());
         let probed: Arc<PostgresStore> = Arc::new(store.with_probe(counted.clone()));
-        let pipeline =
-            Arc::new(Pipeline::new(probed, Arc::new(NoRegistry), rules(), Surroundings::real()));
+        let pipeline = Pipeline::new(probed, Arc::new(NoRegistry), rules(), Surroundings::real());
+        let (tracer, exporting) = traces.tracer();
+        let pipeline = Arc::new(pipeline.traced(tracer, "bench".to_owned()));
         let places = fence(store, log.len()).await;
         let watch = Watch::start(store.pool()).await;
         let mut tasks = JoinSet::new();
@@ -239,10 +246,13 @@ async fn whole(
         }
         tasks.join_all().await;
         costs.push(watch.stop(store.pool()).await);
+        if let Some(exporting) = exporting {
+            exporting.end().await;
+        }
         statements = counted.count() as f64 / batches as f64;
         check(store, log, mix).await;
     }
-    let (name, partitions, load) = ("pipeline", log.len(), measure::load());
+    let (name, partitions, load) = (traces.name(), log.len(), measure::load());
     Case { name, batch, partitions, events: mix.events(), rows: 0, statements, costs, load }
 }
 
