@@ -62,6 +62,14 @@ fn trace(world: &mut World, collector: &Collector, spoken: Spoken) -> (Exporting
     (exporting.expect("there is a collector"), counters)
 }
 
+/// A world that tells a collector of its own, over HTTP, of all it does.
+async fn traced(fact: &'static str) -> (World, Collector, Exporting) {
+    let mut world = embedded(fact).await.expect("nothing is missing");
+    let collector = Collector::start(Spoken::Http, Manner::Takes).await;
+    let (exporting, _) = trace(&mut world, &collector, Spoken::Http);
+    (world, collector, exporting)
+}
+
 /// The one span of that name below `parent`.
 #[track_caller]
 fn only<'s>(spans: &'s [Seen], name: &str, parent: &str) -> &'s Seen {
@@ -211,9 +219,7 @@ fn nothing_of_anybody_is_told(spans: &[Seen]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn updates_that_coalesce_are_linked() {
-    let mut world = embedded("updates_that_coalesce_are_linked").await.expect("nothing is missing");
-    let collector = Collector::start(Spoken::Http, Manner::Takes).await;
-    let (exporting, _) = trace(&mut world, &collector, Spoken::Http);
+    let (mut world, collector, exporting) = traced("updates_that_coalesce_are_linked").await;
     world.connect(1).await;
     let mut story = Story::of("a", provider(1));
     world.publish_from(published(1), story.created());
@@ -241,9 +247,7 @@ async fn updates_that_coalesce_are_linked() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_tried_again_by_another_worker_is_in_the_same_trace() {
     let fact = "what_is_tried_again_by_another_worker_is_in_the_same_trace";
-    let mut world = embedded(fact).await.expect("nothing is missing");
-    let collector = Collector::start(Spoken::Http, Manner::Takes).await;
-    let (exporting, _) = trace(&mut world, &collector, Spoken::Http);
+    let (mut world, collector, exporting) = traced(fact).await;
     world.connect(1).await;
     let mut story = Story::of("a", provider(1));
     world.publish_from(published(1), story.created());
@@ -279,10 +283,7 @@ async fn what_is_tried_again_by_another_worker_is_in_the_same_trace() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_attempt_says_what_came_of_it() {
-    let mut world =
-        embedded("each_attempt_says_what_came_of_it").await.expect("nothing is missing");
-    let collector = Collector::start(Spoken::Http, Manner::Takes).await;
-    let (exporting, _) = trace(&mut world, &collector, Spoken::Http);
+    let (mut world, collector, exporting) = traced("each_attempt_says_what_came_of_it").await;
     world.connect(1).await;
     let mut story = Story::of("a", provider(1));
     let _out_of_order = world.host.order(1, UNAVAILABLE);
@@ -306,10 +307,7 @@ async fn each_attempt_says_what_came_of_it() {
 /// whoever comes after may have another mind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_recorded_is_passed_on() {
-    let mut world =
-        embedded("what_is_not_recorded_is_passed_on").await.expect("nothing is missing");
-    let collector = Collector::start(Spoken::Http, Manner::Takes).await;
-    let (exporting, _) = trace(&mut world, &collector, Spoken::Http);
+    let (mut world, collector, exporting) = traced("what_is_not_recorded_is_passed_on").await;
     let unrecorded = TraceParent { flags: 0, ..published(1) };
     let host = world.connect(1).await;
     let mut story = Story::of("a", provider(1));
