@@ -55,9 +55,18 @@ pub async fn run(
     };
     let ops = ops(&settings, &store, &installation, &surroundings, &shared)?;
     tracing::info!(address = %listener.local_addr()?, "metrics and endpoints are served");
-    let serving = crate::ops::serve(listener, crate::ops::router(ops), stop.clone());
+    // Until all is done: what the end comes to is counted, and who asks meanwhile is answered.
+    let done = CancellationToken::new();
+    let serving = crate::ops::serve(listener, crate::ops::router(ops), done.clone());
     let work = work(&settings, store, &installation, &surroundings, shared, stop.clone());
-    let work = async { tokio::join!(work, serving).0 };
+    let work = async {
+        let working = async {
+            let ended = work.await;
+            done.cancel();
+            ended
+        };
+        tokio::join!(working, serving).0
+    };
     let mut watches_stdin = args.until_stdin_ends;
     let next_signal = async || {
         tokio::select! {

@@ -109,8 +109,12 @@ impl Consumer {
         let bell = Arc::new(Bell::default());
         let reader = reader(options, context, Arc::clone(&bell), waiting, surroundings.clone())?;
         let ended = reader.start().map_err(ConsumerError::Thread)?;
-        let looking =
-            lag::watch(Arc::clone(&self.status), Arc::clone(&asking), surroundings.clone());
+        let looking = lag::watch(
+            Arc::clone(&self.status),
+            Arc::clone(&asking),
+            surroundings.clone(),
+            options.kafka.protocol,
+        );
         let member = Member { owned, commands, trailing, ended, bell };
         tokio::select! {
             biased;
@@ -226,6 +230,7 @@ impl Group {
                 () = self.shared.stop.cancelled() => return Outcome::Stopped,
                 ended = &mut self.ended => return Outcome::ThreadEnded(ended.ok()),
                 Ok(()) = owned.changed() => {
+                    self.shared.status.change(|snapshot| snapshot.has_joined = true);
                     let now = owned.borrow_and_update().clone();
                     self.reconcile(&now);
                 }

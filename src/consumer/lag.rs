@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::asking::KafkaAsking;
 use super::broker::{AskError, Asking as _};
+use super::settings::GroupProtocol;
 use super::status::{PartitionStatus, Phase, Status, Waiting};
 use crate::clock::Surroundings;
 
@@ -24,9 +25,23 @@ pub(super) async fn watch(
     status: Arc<Status>,
     asking: Arc<KafkaAsking>,
     surroundings: Surroundings,
+    protocol: GroupProtocol,
 ) -> Infallible {
     let looking = Looking { status, asking, surroundings };
     loop {
+        match looking.asking.partition_count().await {
+            Ok(count) if count > 0 => {
+                looking.status.change(|snapshot| {
+                    snapshot.topic_partitions = Some(count);
+                    snapshot.has_joined |= protocol == GroupProtocol::Consumer;
+                });
+            }
+            // It does not exist, or nobody says: what was seen last stands.
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(detail = error.detail(), "the topic's partitions are not known");
+            }
+        }
         for (partition, before) in looking.status.snapshot().partitions {
             if let Err(error) = looking.look(partition, &before).await {
                 // The tasks tell of the same trouble where people look.

@@ -126,6 +126,11 @@ pub struct Snapshot {
     pub last_error: Option<Trouble>,
     /// The topic does not exist as far as the broker tells.
     pub topic_missing: bool,
+    /// Kafka has taken us into the group: it has assigned partitions to us, or none. By KIP-848, in which
+    /// librdkafka tells nothing of being assigned none: Kafka has answered us.
+    pub has_joined: bool,
+    /// The partitions of the topic, as they were seen last; `None`: never yet.
+    pub topic_partitions: Option<i32>,
 }
 
 /// The snapshot, shared.

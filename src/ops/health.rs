@@ -148,6 +148,11 @@ fn consumer(snapshot: &Snapshot) -> Condition {
         Life::Member if snapshot.topic_missing => {
             Condition::met("it waits for the topic, which does not exist")
         }
+        Life::Member if !snapshot.has_joined => {
+            let trouble = snapshot.last_error.as_ref();
+            let why = trouble.map_or_else(String::new, |trouble| format!(": {}", trouble.text));
+            Condition::unmet(&format!("Kafka has not taken it into the group yet{why}"))
+        }
         Life::Member if snapshot.partitions.is_empty() => {
             Condition::met("it waits for partitions to be assigned")
         }
@@ -209,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_consumer_without_partitions_is_ready_and_one_that_has_ended_is_not() {
-        let told = |life| consumer(&Snapshot { life, ..Snapshot::default() });
+        let told = |life| consumer(&Snapshot { life, has_joined: true, ..Snapshot::default() });
         assert!(told(Life::Member).is_met);
         assert!(!told(Life::Unborn).is_met);
         assert!(!told(Life::Ended).is_met);

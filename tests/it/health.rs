@@ -21,7 +21,7 @@ const SCRAPE_MAX: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(28);
 
 /// Where a worker says that it answers.
-async fn address(worker: &Worker) -> String {
+pub(crate) async fn address(worker: &Worker) -> String {
     const SAID: &str = "answering address=";
     let found = found(crate::wait::PATIENCE, async || {
         let log = worker.logged();
@@ -33,7 +33,7 @@ async fn address(worker: &Worker) -> String {
 
 /// What it answers.
 #[expect(clippy::disallowed_methods, reason = "this is the cluster's own client")]
-async fn ask(address: &str, path: &str) -> Option<(u16, String)> {
+pub(crate) async fn ask(address: &str, path: &str) -> Option<(u16, String)> {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let answer = client.get(format!("http://{address}{path}")).send().await.ok()?;
     let status = answer.status().as_u16();
@@ -110,6 +110,67 @@ async fn a_worker_whose_database_is_away_lives_and_is_not_ready() {
         worker.terminate();
         let (status, log) = worker.ended(DEADLINE).await;
         assert_eq!(status.code(), Some(0), "{log}");
+        place.database.end().await;
+    }
+}
+
+/// A roll-out to a version that cannot get at Kafka takes no worker away.
+///
+/// Fails with: `ops/health.rs`, `consumer`: without the arm of `has_joined`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_kafka_has_not_taken_in_is_not_ready() {
+    let test = "a_worker_that_kafka_has_not_taken_in_is_not_ready";
+    let Some(place) = Place::with_topic(test).await else { return };
+    let nobody = [("KAFKA_BROKERS", "127.0.0.1:1")];
+    let worker = Worker::start(place.environment(&place.database.url, &nobody));
+    let address = address(&worker).await;
+    until("it says why", async || {
+        let Some((is_ready, told)) = ready(&address).await else { return false };
+        assert!(!is_ready, "{told}");
+        // Until the database is open, it is that.
+        told["conditions"]["database"]["met"] == true
+            && why(&told, "consumer").starts_with("Kafka has not taken it into the group yet: ")
+    })
+    .await;
+    let (code, said) = healthcheck(&address, &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("consumer: Kafka has not taken it into the group yet: "), "{said}");
+    worker.terminate();
+    let (status, log) = worker.ended(DEADLINE).await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    place.database.end().await;
+}
+
+/// More workers than partitions, in both of Kafka's protocols.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_to_which_nothing_is_assigned_is_ready() {
+    let test = "a_worker_to_which_nothing_is_assigned_is_ready";
+    for protocol in ["classic", "consumer"] {
+        let Some(place) = Place::with_topic(test).await else { return };
+        let settings = [("KAFKA_GROUP_PROTOCOL", protocol)];
+        let start = || Worker::start(place.environment(&place.database.url, &settings));
+        let workers = [start(), start(), start()];
+        for worker in &workers {
+            let address = address(worker).await;
+            let is_ready = async || ready(&address).await.is_some_and(|it| it.0);
+            until(&format!("{protocol}: it is ready"), is_ready).await;
+        }
+        let assigned = async || {
+            let mut assigned = Vec::new();
+            for worker in &workers {
+                let (_, told) = ask(&address(worker).await, "/metrics").await.unwrap();
+                let told = Exposition::of(told);
+                assigned.push(told.value("calendar_sync_partitions_assigned", &[]).unwrap());
+            }
+            assigned.sort_by(f64::total_cmp);
+            assigned
+        };
+        until("one of them has nothing", async || assigned().await == [0.0, 1.0, 1.0]).await;
+        for worker in workers {
+            worker.terminate();
+            let (status, log) = worker.ended(DEADLINE).await;
+            assert_eq!(status.code(), Some(0), "{log}");
+        }
         place.database.end().await;
     }
 }

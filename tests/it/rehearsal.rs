@@ -214,8 +214,9 @@ async fn acts(crew: &mut Crew<'_>, standstill: &Standstill) {
     crew.scale(4).await;
     crew.scale(2).await;
     tell(crew, "scaled 3 → 1 → 4 → 2");
-    crew.come().await;
+    // Its successor comes once it has gone.
     crew.go().await;
+    crew.come().await;
     tokio::time::sleep(LOOK).await;
     tell(crew, "one is evicted");
     crew.freeze(standstill).await;

@@ -140,6 +140,9 @@ async fn a_booking_is_one_trace(world: Option<World>, spoken: Spoken) {
     let fold = only(&spans, "fold", &process.id);
     let commit = only(&spans, &format!("commit {TOPIC}"), &process.id);
     assert_eq!((poll.kind, fold.kind, commit.kind), (CLIENT, INTERNAL, CLIENT));
+    for of_kafka in [poll, commit] {
+        assert_eq!(of_kafka.says("messaging.destination.partition.id"), "0");
+    }
     assert!(poll.times.1 <= fold.times.0 && fold.times.1 <= commit.times.0, "one after the other");
     assert!(commit.times.1 <= process.times.1);
 

@@ -94,6 +94,11 @@ fn partitions(registry: &mut Registry, snapshot: &Snapshot) {
         gauge.set(count);
         register(registry, name, gauge);
     }
+    if let Some(count) = snapshot.topic_partitions {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(count.into());
+        register(registry, "calendar_sync_topic_partitions", gauge);
+    }
     for (name, times) in [
         ("calendar_sync_rebalances_total", snapshot.rebalances),
         ("calendar_sync_partitions_lost_total", snapshot.partitions_lost),

@@ -64,6 +64,10 @@ impl Sending {
             parked: Counter::default(),
             fenced: Default::default(),
         };
+        // There from the beginning: what is observed before the first scrape would be nobody's increase.
+        for kind in CalendarKind::ALL {
+            drop(it.latencies.get_or_create(&Provider { calendar_provider: kind.name() }));
+        }
         register(registry, "calendar_sync_effects_total", it.effects.clone());
         register(registry, "calendar_sync_attempts_total", it.attempts.clone());
         register(registry, "calendar_sync_attempt_duration_seconds", it.durations.clone());

@@ -67,6 +67,11 @@ pub const ALL: &[Described] = &[
         "Those of them whose log is not the one that was read: they wait for an operator",
     ),
     metric(
+        "calendar_sync_topic_partitions",
+        &[],
+        "Partitions of the topic, as this process saw them last; nothing until it has",
+    ),
+    metric(
         "calendar_sync_rebalances_total",
         &[],
         "Times that Kafka changed what is assigned to this process",

@@ -64,6 +64,7 @@ fn seen() -> Seen {
     let consumer = Snapshot {
         partitions: BTreeMap::from([(3, behind)]),
         fence_refusals: BTreeMap::from([("commit", 1)]),
+        topic_partitions: Some(12),
         ..Snapshot::default()
     };
     let now = DateTime::from_timestamp_millis(70_000).expect("an hour");
@@ -130,6 +131,7 @@ fn what_reading_and_sending_and_the_database_do_is_told() {
             "calendar_sync_consumer_lag_records{partition=\"3\"} 10",
             "calendar_sync_consumer_lag_seconds{partition=\"3\"} 60.0",
             "calendar_sync_partitions_assigned 1",
+            "calendar_sync_topic_partitions 12",
             "calendar_sync_partitions_paused 1",
             "calendar_sync_partitions_stopped 0",
             "calendar_sync_fence_refusals_total{place=\"commit\"} 1",

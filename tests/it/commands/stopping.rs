@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 
 use super::proxy::Proxy;
 use super::{command, command_reading};
+use crate::health;
 use crate::process::Worker;
 use crate::settings::PROVIDER;
 use crate::store_contract::env::Answered as _;
@@ -89,6 +90,11 @@ impl Place {
 
     /// Publishes bookings of [`PROVIDER`] by the program itself.
     fn publish(&self, bookings: &[&str]) {
+        self.publish_as(bookings, &[]);
+    }
+
+    /// The same, with other settings.
+    fn publish_as(&self, bookings: &[&str], more: &[(&str, &str)]) {
         let line = |booking: &&str| {
             let event = json!({
                 "type": "BookingCreated", "booking_id": booking, "provider_id": PROVIDER,
@@ -101,7 +107,8 @@ impl Place {
         let said = command_reading(
             &self.database.url,
             &["publish", "-"],
-            &[("KAFKA_BROKERS", &self.brokers), ("KAFKA_TOPIC", &self.topic)],
+            &[&[("KAFKA_BROKERS", self.brokers.as_str()), ("KAFKA_TOPIC", &self.topic)], more]
+                .concat(),
             &lines,
         );
         let count = bookings.len();
@@ -177,6 +184,30 @@ async fn a_worker_that_is_told_to_stop_leaves_the_group_and_goes_on_where_it_was
     place.database.end().await;
 }
 
+/// Whatever the booking service packs its batches with. Several bookings to a batch: one alone is sent as
+/// it is.
+///
+/// Fails with: `Cargo.toml`: `rdkafka` without `zstd` (librdkafka then asks for the same batch for ever).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_of_every_codec_are_read() {
+    let Some(place) = Place::with_topic("codecs").await else { return };
+    let store = place.store().await;
+    let worker = Worker::start(place.environment(&place.database.url, &[]));
+    for (read, codec) in (1..).zip(["none", "gzip", "snappy", "lz4", "zstd"]) {
+        let names: Vec<_> = (0..20).map(|number| format!("{codec}-{number}")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        place.publish_as(&names, &[("KAFKA_PROPERTIES_COMPRESSION_CODEC", codec)]);
+        let what = format!("what {codec} has packed is read");
+        until(&what, async || place.read(store.as_ref()).await == 20 * read).await;
+    }
+    worker.terminate();
+    let (status, log) = worker.ended(DEADLINE).await;
+    assert_stopped(status, &log);
+    assert!(store.dead_letters(0, 1).await.answered().is_empty());
+    drop(store);
+    place.database.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_whose_database_goes_away_waits_for_it_and_can_be_stopped() {
     for is_silent in [false, true] {
@@ -218,7 +249,13 @@ async fn a_worker_with_a_call_that_is_not_answered_can_be_stopped() {
     place.publish(&["a"]);
     let called = tokio::time::timeout(PATIENCE, calendar.accept()).await;
     let (_unanswered, _) = called.expect("the calendar is called").unwrap();
+    let address = health::address(&worker).await;
     worker.terminate();
+    worker.logs("stopping: finishing what is begun").await;
+    // Meanwhile whoever asks is answered: the last of what is counted is scraped.
+    let answer = health::ask(&address, "/metrics").await;
+    assert_eq!(answer.map(|(status, _)| status), Some(200), "{}", worker.logged());
+    assert!(!worker.logged().contains("calendar_sync::cli::run: stopped"), "it is still at it");
     let (status, log) = worker.ended(DEADLINE).await;
     assert_stopped(status, &log);
     assert!(!log.contains("hunter2"), "{log}");
