@@ -11,7 +11,7 @@ import tomllib
 import yaml
 
 from facts import BIN, DEPLOY, ROOT, attempt, command, fact, run, settings
-from kafka import kafka_facts
+from kafka import kafka_facts, namespace_facts
 from laptop import accepted
 from network import network_facts
 
@@ -43,8 +43,10 @@ STAND_IN = "laptop"
 def check():
     paths = sorted((DEPLOY / "kustomize/overlays").iterdir())
     fact("overlays", [path.name for path in paths] == ["dev", "prod", "staging"])
+    kafkas = render(DEPLOY / "kustomize/kafka")
+    attempt("kafka", namespace_facts, kafkas)
     for path in paths:
-        overlay(path)
+        overlay(path, kafkas)
 
 
 def render(path):
@@ -145,7 +147,7 @@ def mounted(pod):
     }
 
 
-def facts(name, objects):
+def facts(name, objects, kafkas):
     version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
     worker = named(of_kind(objects, "Deployment"), "calendar-sync")
     job = named(of_kind(objects, "Job"), f"calendar-sync-migrate-{version.replace('.', '-')}")
@@ -162,7 +164,7 @@ def facts(name, objects):
     attempt(name, migration_facts, name, objects, worker, job)
     attempt(name, monitoring_facts, name, objects, worker)
     attempt(name, network_facts, name, objects, worker, job, given)
-    attempt(name, kafka_facts, name, objects, given, worker)
+    attempt(name, kafka_facts, name, objects, kafkas, given, worker)
     for thing in (thing for thing in objects if "template" in thing.get("spec", {})):
         wrong = sorted(loose(thing))
         fact(f"{name}: {thing['kind']} {thing['metadata']['name']} may run in its namespace", not wrong, str(wrong))
@@ -311,7 +313,7 @@ def monitoring_facts(name, objects, worker):
         fact(f"{name}: alerts come with it", len(of_kind(objects, "PrometheusRule")) == 1)
 
 
-def overlay(path):
+def overlay(path, kafkas):
     name = path.name
     objects = render(path)
     with tempfile.TemporaryDirectory() as directory:
@@ -334,7 +336,7 @@ def overlay(path):
             "--compact", "--quiet", "--skip-check", ",".join(CHECKOV_SKIPPED), "--file", directory / "ours.yaml",
         )
         typed(name, objects, directory)
-    attempt(name, facts, name, objects)
+    attempt(name, facts, name, objects, kafkas)
 
 
 def stands_in(thing):
