@@ -1,10 +1,12 @@
 """Each command line of ours in the handbook and in the container file is one that the binary knows, with
-the options that it has; each link leads somewhere; each manifest that is named is there."""
+the options that it has; each link leads somewhere; each manifest that is named is there, and so is each object
+and each Secret in the overlay for production."""
 
 import re
 import shlex
 
-from facts import BINARY, DEPLOY, ROOT, fact, run, unavailable
+from facts import BINARY, DEPLOY, ROOT, attempt, fact, run, unavailable
+from manifests import mounted, render
 from monitoring import anchor
 
 
@@ -20,6 +22,7 @@ def check():
         fact(f"handbook: file {link}", (DEPLOY / link).exists())
     for path in sorted(set(re.findall(r"\b(?:deploy|tests|src)/[\w./-]*\w", text))):
         fact(f"handbook: {path} is there", (ROOT / path).exists())
+    attempt("handbook", cluster_facts, text, render(DEPLOY / "kustomize/overlays/prod"))
     commands = sorted(set(command_lines(text)))
     fact("handbook: it has commands", len(commands) > 10, str(commands))
     if not BINARY.exists():
@@ -29,6 +32,41 @@ def check():
     for words in commands:
         wrong = misused(shlex.split(words), helps)
         fact(f"handbook: {words}", not wrong, wrong)
+
+
+def cluster_facts(text, objects):
+    """What is named of the cluster is what the overlay for production puts there, or asks for."""
+    there = {(thing["kind"].lower(), thing["metadata"]["name"]) for thing in objects}
+    version = re.search(r"^version=(\S+)", text, re.MULTILINE)[1]
+    named = re.findall(r"\b(deployment|job|scaledobject|service)/([a-z0-9-]+(?:\$version)?)", text)
+    named = {(kind, name.replace("$version", version)) for kind, name in named}
+    fact("handbook: what it names in the cluster is there", len(named) > 3 and named <= there, str(named - there))
+    first = next(thing for thing in objects if thing["kind"] == "Namespace")["metadata"]["labels"]
+    made = "--selector app.kubernetes.io/component=" + first["app.kubernetes.io/component"]
+    fact("handbook: the namespace is made before anything goes into it",
+         0 < text.find(made) < text.find("deploy/kustomize/kafka/") < text.find("| Secret |"), made)
+    # A Job that has failed is not made anew by applying it.
+    upgrade = re.search(r"^## Upgrade$(.*?)^## ", text, re.MULTILINE | re.DOTALL)[1]
+    waited = re.findall(r"kubectl .*\bwait .*?(job/\S+)", upgrade)
+    removed = re.findall(r"kubectl .*\bdelete (job/\S+)", upgrade)
+    fact("handbook: the Job that is waited for is deleted before it is tried again", waited and waited == removed,
+         f"{waited} {removed}")
+    given = {
+        (name, key)
+        for name, keys in re.findall(r"^ *\| `(calendar-sync[a-z-]*)` \| (.*) \|$", text, re.MULTILINE)
+        for key in re.findall(r"`([A-Za-z_.]+)`", re.sub(r"\(.*?\)|role `\w+`", "", keys))
+    }
+    used, files = set(), set()
+    for thing in (thing for thing in objects if thing["kind"] in ("Deployment", "Job")):
+        pod = thing["spec"]["template"]["spec"]
+        references = [variable.get("valueFrom", {}).get("secretKeyRef") for variable in pod["containers"][0]["env"]]
+        used |= {(each["name"], each["key"]) for each in references if each}
+        used |= {secret for secret in mounted(pod).values() if secret[1]}
+        files |= {name for name, key in mounted(pod).values() if not key}
+    # Of a Secret that is mounted whole, it says which keys may be there.
+    given_files = {secret for secret in given if secret[0] in files}
+    fact("handbook: the Secrets that it asks for are those that are used, key by key",
+         given - given_files == used and {name for name, _ in given_files} == files, str((given - given_files) ^ used))
 
 
 def command_lines(text):

@@ -14,6 +14,15 @@ COMPOSE = DEPLOY / "compose.yaml"
 DOCKERFILE = DEPLOY / "container/Dockerfile"
 # It is not known what its image could be asked with, and nobody may wait for it.
 SILENT = {"jaeger"}
+# As `ldd` names them, and whether they are in the image that the binary runs in.
+LIBRARIES = {
+    "linux-vdso.so.1": True, "libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6": True,
+    "libm.so.6 => /lib/x86_64-linux-gnu/libm.so.6": True, "libgcc_s.so.1 => /lib/libgcc_s.so.1": True,
+    "/lib64/ld-linux-x86-64.so.2": True, "/lib/ld-linux-aarch64.so.1": True,
+    "libcurl.so.4 => /lib/libcurl.so.4": False, "libcrypto.so.3 => /lib/libcrypto.so.3": False,
+    "libmagic.so.1 => /lib/libmagic.so.1": False, "libz.so.1 => /lib/libz.so.1": False,
+    "/lib/libssl.so.3": False,
+}
 
 
 def check():
@@ -38,8 +47,26 @@ def dockerfile():
     fact("Dockerfile: zlib is compiled in", re.search(r"^ENV LIBZ_SYS_STATIC=1$", text, re.MULTILINE))
     for argument in re.findall(r"^ARG (\w+_IMAGE)=\S+:\S+$", text, re.MULTILINE):
         fact(f"Dockerfile: {argument} can be pinned, and is used", f"FROM ${{{argument}}}" in text)
+    scripts(text)
     fact("Dockerfile: no image but those", set(re.findall(r"^FROM (\S+)", text, re.MULTILINE))
          == {"${BUILD_IMAGE}", "${RUN_IMAGE}", "chef"})
+
+
+def scripts(text):
+    """What the container file refuses while it builds, tried with the shell that is here."""
+    check = re.search(r"^RUN (case .*?esac)$", text, re.MULTILINE | re.DOTALL)[1]
+    pinned, tag = "name:1@sha256:0", "name:1"
+    tries = [("", tag, tag, True), ("yes", pinned, pinned, True), ("yes", tag, pinned, False),
+             ("yes", pinned, tag, False), ("yes", tag, tag, False)]
+    for release, build, image, taken in tries:
+        done = run("sh", "-c", check, env={**os.environ, "RELEASE": release, "BUILD_IMAGE": build, "RUN_IMAGE": image})
+        fact(f"Dockerfile: {'a release' if release else 'a trial'} is {'' if taken else 'not '}built from {build} and "
+             f"{image}", (done.returncode == 0) == taken, done.stdout)
+    check = re.search(r"^RUN ldd \S+ \| (awk .*?)$(?<!\\)", text, re.MULTILINE | re.DOTALL)[1]
+    for library, taken in LIBRARIES.items():
+        done = run("bash", "-c", check, input=f"\t{library} (0x00007ffe0000)\n")
+        fact(f"Dockerfile: {library} is {'' if taken else 'not '}in the image",
+             (done.returncode == 0) == taken, done.stdout)
 
 
 def compose():

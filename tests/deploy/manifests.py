@@ -11,7 +11,7 @@ import tomllib
 import yaml
 
 from facts import BIN, DEPLOY, ROOT, attempt, command, fact, run, settings
-from kafka import kafka_facts
+from kafka import kafka_facts, namespace_facts
 from laptop import accepted
 from network import network_facts
 
@@ -33,6 +33,9 @@ CHECKOV_SKIPPED = {
     "CKV_K8S_43": "whoever builds the image knows its digest; the overlays here have none to give",
 }
 
+# What is told to nobody. Which file it stands in, and what a key is called, anybody may know.
+SECRET = re.compile("(PASSWORD|TOKEN|SECRET|DATABASE_URL|_KEYS?)$")
+
 # What a stand-in of a laptop's cluster is marked by: nothing of ours, and held to less.
 STAND_IN = "laptop"
 
@@ -40,8 +43,10 @@ STAND_IN = "laptop"
 def check():
     paths = sorted((DEPLOY / "kustomize/overlays").iterdir())
     fact("overlays", [path.name for path in paths] == ["dev", "prod", "staging"])
+    kafkas = render(DEPLOY / "kustomize/kafka")
+    attempt("kafka", namespace_facts, kafkas)
     for path in paths:
-        overlay(path)
+        overlay(path, kafkas)
 
 
 def render(path):
@@ -84,22 +89,21 @@ def named(things, name):
 def workload_facts(name, thing):
     pod = thing["spec"]["template"]["spec"]
     context = pod["securityContext"]
-    fact(f"{name}: not as root", context["runAsNonRoot"] is True and context["runAsUser"] > 0)
-    fact(f"{name}: seccomp", context["seccompProfile"] == {"type": "RuntimeDefault"})
+    fact(f"{name}: not as root, by number", context["runAsUser"] > 0)
     fact(f"{name}: no token of Kubernetes", pod.get("automountServiceAccountToken") is False)
     fact(f"{name}: no variables of services", pod["enableServiceLinks"] is False)
     fact(f"{name}: one container", len(pod["containers"]) == 1 and "initContainers" not in pod)
     container = pod["containers"][0]
-    context = container["securityContext"]
-    fact(f"{name}: read-only root", context.get("readOnlyRootFilesystem") is True)
-    fact(f"{name}: no escalation", context.get("allowPrivilegeEscalation") is False)
-    fact(f"{name}: no capabilities", context.get("capabilities") == {"drop": ["ALL"]})
+    fact(f"{name}: read-only root", container["securityContext"].get("readOnlyRootFilesystem") is True)
     fact(f"{name}: it says what it needs, and memory is bounded",
          set(container["resources"]["requests"]) == {"cpu", "memory"}
          and set(container["resources"]["limits"]) == {"memory"})
     given = [variable["name"] for variable in container["env"] if "value" in variable]
-    secret = [key for key in given if re.search("PASSWORD|TOKEN|SECRET|DATABASE_URL|_KEY$", key)]
+    secret = [key for key in given if SECRET.search(key)]
     fact(f"{name}: Secrets by reference alone", not secret, str(secret))
+    modes = {volume["secret"]["defaultMode"] for volume in pod["volumes"]}
+    fact(f"{name}: the files of Secrets can be read, by this group alone",
+         context.get("fsGroup", 0) > 0 and modes == {0o440}, f"{context} {modes}")
     seen = set()
     for variable in container["env"]:
         missing = set(re.findall(r"\$\((\w+)\)", variable.get("value", ""))) - seen
@@ -107,7 +111,43 @@ def workload_facts(name, thing):
         seen.add(variable["name"])
 
 
-def facts(name, objects):
+def loose(thing):
+    """What `restricted` has against the pods of a workload, which is how our namespace is marked: nothing of it
+    would start. https://kubernetes.io/docs/concepts/security/pod-security-standards/"""
+    pod = thing["spec"]["template"]["spec"]
+    context = pod.get("securityContext", {})
+    if context.get("runAsNonRoot") is not True or context.get("runAsUser") == 0:
+        yield "it may be root"
+    if context.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+        yield "all system calls"
+    yield from (key for key in ("hostNetwork", "hostPID", "hostIPC") if pod.get(key))
+    kinds = {kind for volume in pod.get("volumes", []) for kind in set(volume) - {"name"}}
+    yield from kinds - {"configMap", "downwardAPI", "emptyDir", "persistentVolumeClaim", "projected", "secret"}
+    for container in pod["containers"] + pod.get("initContainers", []):
+        context = container.get("securityContext", {})
+        if context.get("allowPrivilegeEscalation") is not False or context.get("privileged"):
+            yield f"{container['name']} may become more"
+        if context.get("capabilities") != {"drop": ["ALL"]}:
+            yield f"{container['name']} has capabilities"
+        if set(context) & {"runAsNonRoot", "runAsUser", "seccompProfile"}:
+            yield f"{container['name']} says otherwise than its pod"
+        if any("hostPort" in port for port in container.get("ports", [])):
+            yield f"{container['name']} has a port of the host's"
+
+
+def mounted(pod):
+    """The files of Secrets by their paths in the container: the Secret and the key. Where a whole Secret is mounted,
+    any key is a file (`None`)."""
+    volumes = {volume["name"]: volume["secret"] for volume in pod["volumes"]}
+    return {
+        f"{mount['mountPath']}/{item['path'] if item else ''}": (secret["secretName"], item and item["key"])
+        for mount in pod["containers"][0]["volumeMounts"]
+        for secret in [volumes[mount["name"]]]
+        for item in secret.get("items", [None])
+    }
+
+
+def facts(name, objects, kafkas):
     version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
     worker = named(of_kind(objects, "Deployment"), "calendar-sync")
     job = named(of_kind(objects, "Job"), f"calendar-sync-migrate-{version.replace('.', '-')}")
@@ -124,10 +164,14 @@ def facts(name, objects):
     attempt(name, migration_facts, name, objects, worker, job)
     attempt(name, monitoring_facts, name, objects, worker)
     attempt(name, network_facts, name, objects, worker, job, given)
-    attempt(name, kafka_facts, name, objects, given, worker)
+    attempt(name, kafka_facts, name, objects, kafkas, given, worker)
+    for thing in (thing for thing in objects if "template" in thing.get("spec", {})):
+        wrong = sorted(loose(thing))
+        fact(f"{name}: {thing['kind']} {thing['metadata']['name']} may run in its namespace", not wrong, str(wrong))
     images = {thing["spec"]["template"]["spec"]["containers"][0]["image"] for thing in (worker, job)}
-    fact(f"{name}: one image, of this version", {image.rpartition(":")[2] for image in images} == {version},
-         str(images))
+    # By its tag, or by the digest that a release has (HANDBOOK.md, "Release").
+    fact(f"{name}: one image, of this version", len(images) == 1
+         and re.search(rf":{re.escape(version)}$|@sha256:[0-9a-f]{{64}}$", min(images)), str(images))
     namespaces = {
         thing["metadata"].get("namespace") for thing in objects if thing["kind"] != "Namespace"
     }
@@ -138,6 +182,8 @@ def facts(name, objects):
         fact(f"{name}: the account has no token", account["automountServiceAccountToken"] is False)
     if name != "dev":
         fact(f"{name}: no Secret's contents", not of_kind(objects, "Secret"))
+    open_ = [key for key in given if SECRET.search(key)]
+    fact(f"{name}: no Secret's contents in a ConfigMap", not open_, str(open_))
 
 
 def worker_facts(name, worker, given):
@@ -165,10 +211,12 @@ def worker_facts(name, worker, given):
     keys = {constraint["topologyKey"] for constraint in pod["topologySpreadConstraints"]}
     fact(f"{name}: spread over zones and nodes",
          keys == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}, str(keys))
-    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    there = mounted(pod)
     files = {value for key, value in given.items() if key.endswith(("_FILE", "_LOCATION")) and value}
-    lost = {file for file in files if not any(file.startswith(f"{mount}/") for mount in mounts)}
-    fact(f"{name}: files of settings are mounted", not lost, str(lost))
+    lost = {file for file in files if file not in there and f"{os.path.dirname(file)}/" not in there}
+    fact(f"{name}: files of settings are mounted", not lost, f"{lost} {there}")
+    fact(f"{name}: the key is where the settings say",
+         there.get(given["SECRETS_KEY_FILE"]) == ("calendar-sync-sealing", "key"), str(there))
     fact(f"{name}: what is mounted is a Secret, and only read",
          all("secret" in volume for volume in pod["volumes"])
          and all(mount["readOnly"] is True for mount in container["volumeMounts"]))
@@ -176,14 +224,19 @@ def worker_facts(name, worker, given):
 
 def setting_facts(name, container, given):
     variables = set(given) | {variable["name"] for variable in container["env"]}
-    unknown = {key for key in variables - settings() if not key.startswith(("K8S_", "KAFKA_PROPERTIES_"))}
+    unknown = {key for key in variables - settings() if not key.startswith(("K8S_", "DEPLOYMENT_", "KAFKA_PROPERTIES_"))}
     fact(f"{name}: every variable is a setting", not unknown, str(unknown))
     literal = {variable["name"]: variable["value"] for variable in container["env"] if "value" in variable}
     attributes = dict(pair.split("=") for pair in literal["OTEL_RESOURCE_ATTRIBUTES"].split(","))
     fact(f"{name}: traces say which pod speaks", set(attributes) == {
         "k8s.pod.name", "k8s.pod.uid", "k8s.namespace.name", "k8s.node.name", "k8s.deployment.name",
-        "k8s.container.name",
+        "k8s.container.name", "deployment.environment.name",
     }, str(attributes))
+    environment = [variable["valueFrom"]["configMapKeyRef"] for variable in container["env"]
+                   if variable["name"] == "DEPLOYMENT_ENVIRONMENT"]
+    fact(f"{name}: traces say which environment it is, and it is {name}",
+         attributes["deployment.environment.name"] == "$(DEPLOYMENT_ENVIRONMENT)"
+         and given[environment[0]["key"]] == name, str(environment))
     fields = {
         variable["name"]: variable["valueFrom"]["fieldRef"]["fieldPath"]
         for variable in container["env"] if "fieldRef" in variable.get("valueFrom", {})
@@ -193,11 +246,20 @@ def setting_facts(name, container, given):
         "K8S_NAMESPACE_NAME": "metadata.namespace", "K8S_NODE_NAME": "spec.nodeName",
     }, str(fields))
     secrets = {
-        variable["name"]: "0123456789abcdef" for variable in container["env"]
+        variable["name"]: variable["valueFrom"]["secretKeyRef"] for variable in container["env"]
         if "secretKeyRef" in variable.get("valueFrom", {})
     }
-    accepted(f"{name}: the workers take their settings",
-             {**given, **literal, **secrets, "DATABASE_URL": "postgres://user@host/database"})
+    fact(f"{name}: a key that rotates out is beside the one that is used, if there is one",
+         secrets["SECRETS_OLD_KEYS"] == {"name": "calendar-sync-sealing", "key": "old_keys", "optional": True},
+         str(secrets.get("SECRETS_OLD_KEYS")))
+    values = dict.fromkeys(secrets, "0123456789abcdef")
+    tls = "sslmode=verify-full&sslrootcert=/run/secrets/database-ca/ca.crt"
+    values["DATABASE_URL"] = f"postgres://user@host/database?{tls}"
+    del values["SECRETS_OLD_KEYS"]
+    accepted(f"{name}: the workers take their settings", {**given, **literal, **values})
+    key = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+    values["SECRETS_OLD_KEYS"] = f"0={key},2={key}"
+    accepted(f"{name}: ... with a former key and a coming one", {**given, **literal, **values})
 
 
 def budget_facts(name, objects, worker):
@@ -217,6 +279,10 @@ def migration_facts(name, objects, worker, job):
         if variable["name"] == "DATABASE_URL"
     ]
     fact(f"{name}: another database role migrates", len(set(urls)) == 2)
+    for thing in (worker, job):
+        there = mounted(thing["spec"]["template"]["spec"])
+        fact(f"{name}: {thing['kind']}: the authority of the database's certificate is where the handbook says",
+             there.get("/run/secrets/database-ca/ca.crt") == ("calendar-sync-database-ca", "ca.crt"), str(there))
     needed = {(thing["kind"], thing["metadata"]["name"]) for thing in objects if wave(thing) == -2}
     fact(f"{name}: what the migration needs goes before it", needed == {
         ("Namespace", "calendar-sync"), ("ServiceAccount", "calendar-sync"),
@@ -248,7 +314,7 @@ def monitoring_facts(name, objects, worker):
         fact(f"{name}: alerts come with it", len(of_kind(objects, "PrometheusRule")) == 1)
 
 
-def overlay(path):
+def overlay(path, kafkas):
     name = path.name
     objects = render(path)
     with tempfile.TemporaryDirectory() as directory:
@@ -271,7 +337,7 @@ def overlay(path):
             "--compact", "--quiet", "--skip-check", ",".join(CHECKOV_SKIPPED), "--file", directory / "ours.yaml",
         )
         typed(name, objects, directory)
-    attempt(name, facts, name, objects)
+    attempt(name, facts, name, objects, kafkas)
 
 
 def stands_in(thing):

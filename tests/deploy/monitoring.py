@@ -31,6 +31,7 @@ def check():
         test_rules(directory)
         dashboard(directory)
     alerts(rules)
+    classes()
 
 
 def test_rules(directory):
@@ -59,6 +60,18 @@ def alerts(rules):
              any(used <= labels for labels in fires.get(name, [])), f"uses {used}")
         fact(f"{name}: a test in which it is silent", name in silent)
     fact("tests: of alerts that there are", set(fires) | silent == names, str((set(fires) | silent) ^ names))
+
+
+def classes():
+    """The classes of dead letters that are named are those of the README."""
+    readme = (ROOT / "README.md").read_text()
+    told = re.search(r"^Dead letters by class: (.*?)\n\n", readme, re.MULTILINE | re.DOTALL)[1]
+    there = set(re.findall(r"`(\w+)`", told))
+    ours = [COMPONENT / "rules.yaml", COMPONENT / "dashboard.json", DEPLOY / "HANDBOOK.md"]
+    for path in (*ours, *sorted(TESTS.glob("*.yaml"))):
+        named = set(re.findall(r"""\bclass(?:!?=\\?"|="| )(\w+)(?=\\?"|\.?",)|--class (\w+)""", path.read_text()))
+        strange = {one or other for one, other in named} - there
+        fact(f"{path.name}: classes of dead letters that there are", not strange, str(strange))
 
 
 def tested():
@@ -101,6 +114,13 @@ def dashboard(directory):
         unknown = set(re.findall(r"\$\w+", query)) - set(VARIABLES)
         fact(f"dashboard: variables of {query}", not unknown, str(unknown))
     fact("dashboard: its own variables", asked == ["datasource", "namespace"], str(asked))
+    firing = next(query for query in queries if "ALERTS{" in query)
+    chosen = re.search(r'namespace=~"([^"]*)"', firing)[1].replace("$namespace", "(a|b)")
+    fact("dashboard: what fires in a namespace is shown where it is chosen, and what fires in none everywhere",
+         [bool(re.fullmatch(chosen, each)) for each in ("a", "b", "", "c")] == [True, True, True, False], firing)
+    lag = next(panel for panel in panels if panel["title"] == "Lag in seconds")["targets"][0]
+    fact("dashboard: the pod that holds a partition can be seen, as the handbook says",
+         "by (partition, pod)" in lag["expr"] and "{{pod}}" in lag["legendFormat"], str(lag))
     rules = [{"record": f"query:{number}", "expr": filled(query)} for number, query in enumerate(queries)]
     file = directory / "dashboard.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
