@@ -62,6 +62,25 @@ pub(crate) fn promtool(test: &str) -> Option<String> {
     service(test, "TEST_PROMTOOL")
 }
 
+/// A Jaeger: the addresses that it is reached at.
+pub(crate) struct JaegerServer {
+    /// Takes traces by OTLP over gRPC.
+    pub(crate) grpc: String,
+    /// The same over HTTP.
+    pub(crate) http: String,
+    /// Answers queries.
+    pub(crate) query: String,
+}
+
+/// The Jaeger of `tests/run --jaeger`.
+pub(crate) fn jaeger(test: &str) -> Option<JaegerServer> {
+    Some(JaegerServer {
+        grpc: service(test, "TEST_JAEGER_GRPC_URL")?,
+        http: service(test, "TEST_JAEGER_HTTP_URL")?,
+        query: service(test, "TEST_JAEGER_QUERY_URL")?,
+    })
+}
+
 /// A CalDAV server.
 pub(crate) struct CaldavServer {
     /// `http://host:port`.

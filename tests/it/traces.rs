@@ -9,6 +9,8 @@ mod trouble;
 
 mod work;
 
+mod jaeger;
+
 use std::time::Duration;
 
 use calendar_sync::config::{OtlpProtocol, TelemetrySettings, TraceSampler};
@@ -51,6 +53,15 @@ fn settings(endpoint: &str, spoken: Spoken) -> TelemetrySettings {
         service_name: "calendar-sync".to_owned(),
         attributes: vec![("k8s.pod.name".to_owned(), "calendar-sync-7f9c-x2x".to_owned())],
     }
+}
+
+/// A booking that tells of somebody whom no trace may tell of.
+fn somebody() -> Story {
+    let mut story = Story::of("a", provider(1));
+    story.details.title = Some("Couples' therapy".to_owned());
+    story.details.customer_name = Some("Ada Lovelace".to_owned());
+    story.details.customer_email = Some("ada@example.org".to_owned());
+    story
 }
 
 /// From now on a world's parts tell this collector of what they do.
@@ -110,42 +121,14 @@ async fn a_booking_is_one_trace(world: Option<World>, spoken: Spoken) {
     let collector = Collector::start(spoken, Manner::Takes).await;
     let (exporting, counters) = trace(&mut world, &collector, spoken);
     world.connect(1).await;
-    let mut story = Story::of("a", provider(1));
-    story.details.title = Some("Couples' therapy".to_owned());
-    story.details.customer_name = Some("Ada Lovelace".to_owned());
-    story.details.customer_email = Some("ada@example.org".to_owned());
-    world.publish_from(published(1), story.created());
+    world.publish_from(published(1), somebody().created());
     world.read(10).await;
     world.drain().await;
     exporting.end().await;
     assert_eq!((counters.dropped(), counters.failures()), (0, 0));
 
     let spans = collector.trace(&trace_of(published(1)));
-    let process = only(&spans, &format!("process {TOPIC}"), &format!("{:016x}", 1));
-    assert_eq!(process.kind, CONSUMER);
-    for (name, value) in [
-        ("messaging.system", "kafka"),
-        ("messaging.operation.name", "process"),
-        ("messaging.operation.type", "process"),
-        ("messaging.destination.name", TOPIC),
-        ("messaging.destination.partition.id", "0"),
-        ("messaging.kafka.offset", "0"),
-        ("messaging.consumer.group.name", GROUP),
-        ("calendar_sync.booking_id", "a"),
-        ("calendar_sync.decision", "visible"),
-    ] {
-        assert_eq!(process.says(name), value, "{name}");
-    }
-    let poll = only(&spans, &format!("poll {TOPIC}"), &process.id);
-    let fold = only(&spans, "fold", &process.id);
-    let commit = only(&spans, &format!("commit {TOPIC}"), &process.id);
-    assert_eq!((poll.kind, fold.kind, commit.kind), (CLIENT, INTERNAL, CLIENT));
-    for of_kafka in [poll, commit] {
-        assert_eq!(of_kafka.says("messaging.destination.partition.id"), "0");
-    }
-    assert!(poll.times.1 <= fold.times.0 && fold.times.1 <= commit.times.0, "one after the other");
-    assert!(commit.times.1 <= process.times.1);
-
+    let process = is_told_of_its_reading(&spans, TOPIC, GROUP, &format!("{:016x}", 1));
     let kind = world.host.kind().name();
     is_told_of_its_call(&spans, &collector.spans(), process, kind);
     let all = collector.spans();
@@ -164,6 +147,41 @@ async fn a_booking_is_one_trace(world: Option<World>, spoken: Spoken) {
     assert_eq!(process.resource["service.instance.id"].len(), 36);
     nothing_of_anybody_is_told(&all);
     world.end().await;
+}
+
+/// Below the span that published it, the record's own; and below that its steps.
+#[track_caller]
+fn is_told_of_its_reading<'s>(
+    spans: &'s [Seen],
+    topic: &str,
+    group: &str,
+    publish: &str,
+) -> &'s Seen {
+    let process = only(spans, &format!("process {topic}"), publish);
+    assert_eq!(process.kind, CONSUMER);
+    for (name, value) in [
+        ("messaging.system", "kafka"),
+        ("messaging.operation.name", "process"),
+        ("messaging.operation.type", "process"),
+        ("messaging.destination.name", topic),
+        ("messaging.destination.partition.id", "0"),
+        ("messaging.kafka.offset", "0"),
+        ("messaging.consumer.group.name", group),
+        ("calendar_sync.booking_id", "a"),
+        ("calendar_sync.decision", "visible"),
+    ] {
+        assert_eq!(process.says(name), value, "{name}");
+    }
+    let poll = only(spans, &format!("poll {topic}"), &process.id);
+    let fold = only(spans, "fold", &process.id);
+    let commit = only(spans, &format!("commit {topic}"), &process.id);
+    assert_eq!((poll.kind, fold.kind, commit.kind), (CLIENT, INTERNAL, CLIENT));
+    for of_kafka in [poll, commit] {
+        assert_eq!(of_kafka.says("messaging.destination.partition.id"), "0");
+    }
+    assert!(poll.times.1 <= fold.times.0 && fold.times.1 <= commit.times.0, "one after the other");
+    assert!(commit.times.1 <= process.times.1);
+    process
 }
 
 /// Below the record's own span: the wait for its turn in its lane, then the effect's, each attempt, and

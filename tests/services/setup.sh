@@ -27,6 +27,15 @@ setup_services() {
   exec 8>&-
 }
 
+# Without Go there is nothing to try: jaeger_missing says so.
+setup_jaeger() {
+  [[ -n $(type -P go) ]] || return 0
+  exec 8>"$cache/lock"
+  flock 8
+  install_into "Jaeger" "$(jaeger)" install_jaeger
+  exec 8>&-
+}
+
 setup_tools() {
   exec 8>"$cache/lock"
   flock 8
