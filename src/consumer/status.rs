@@ -99,6 +99,18 @@ pub enum Life {
     Ended,
 }
 
+/// Whether the broker has been reached since we began.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Not yet.
+    #[default]
+    NotYet,
+    /// It does not let us in, or we do not trust it, and why.
+    Refused(String),
+    /// It lets us in, and answers. It stays so when the broker goes away later.
+    Answered,
+}
+
 /// Trouble, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
@@ -126,6 +138,8 @@ pub struct Snapshot {
     pub last_error: Option<Trouble>,
     /// The topic does not exist as far as the broker tells.
     pub topic_missing: bool,
+    /// Whether the broker has been reached since we began.
+    pub reach: Reach,
 }
 
 /// The snapshot, shared.
