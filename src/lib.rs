@@ -68,6 +68,7 @@
 //! | a few faults, anywhere, end in the fold: revisions only rise, a revision has one effect in a generation, no stale fence writes (R1, R3, R9 to R15) | `model` |
 //! | one live event or none, through every fault that is drawn | `simulate`: `tests/run simulate` |
 //! | a booking is one trace, from whoever published it to the calendar's answer, whoever sends it | `it`: `store_contract`, `origins`; `traces` |
+//! | who is not let in by Kafka says which setting is about it and no secret, and is not ready | `it`: `image`, by `tests/run image` |
 //! | a collector that is down, silent or talks nonsense slows nothing and stops nothing; what it is not told is counted | `it`: `traces`, `trouble` |
 //! | what is sent to Google and Microsoft is what they publish: paths, parameters, bodies | `tests/run requests` |
 //! | the core knows no async, I/O, clock or dice; SQL, Kafka and HTTP each have one place | `it`: `module_rule` |

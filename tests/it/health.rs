@@ -21,7 +21,7 @@ const SCRAPE_MAX: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(28);
 
 /// Where a worker says that it answers.
-async fn address(worker: &Worker) -> String {
+pub(crate) async fn address(worker: &Worker) -> String {
     const SAID: &str = "answering address=";
     let found = found(crate::wait::PATIENCE, async || {
         let log = worker.logged();

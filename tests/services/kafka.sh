@@ -68,7 +68,8 @@ kafka_certificates() {
     cat "$1/node.key" "$1/node.crt" >"$1/node.pem"
 }
 
-# Topics are made by who needs them; a group's first assignment does not wait for more members.
+# Who speaks in plain may do everything; the account of SASL, what it is given. Topics are made by who needs
+# them; a group's first assignment does not wait for more members.
 kafka_properties() {
   cat <<PROPERTIES
 process.roles=broker,controller
@@ -83,6 +84,8 @@ ssl.keystore.location=$4/tls/node.pem
 sasl.enabled.mechanisms=SCRAM-SHA-512
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=\
 org.apache.kafka.common.security.scram.ScramLoginModule required;
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
 log.dirs=$4/data
 auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0
