@@ -69,6 +69,7 @@
 //! | one live event or none, through every fault that is drawn | `simulate`: `tests/run simulate` |
 //! | a booking is one trace, from whoever published it to the calendar's answer, whoever sends it | `it`: `store_contract`, `origins`; `traces` |
 //! | a line of the log names the trace that it was said in | `telemetry`: `a_line_names_the_trace_that_it_is_said_in`; `it`: `traces::work` |
+//! | who is not let in by Kafka says which setting is about it and no secret, and is not ready | `it`: `image`, by `tests/run image` |
 //! | a collector that is down, silent or talks nonsense slows nothing and stops nothing; what it is not told is counted | `it`: `traces`, `trouble` |
 //! | what is sent to Google and Microsoft is what they publish: paths, parameters, bodies | `tests/run requests` |
 //! | the core knows no async, I/O, clock or dice; SQL, Kafka and HTTP each have one place | `it`: `module_rule` |

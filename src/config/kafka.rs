@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::error::{SettingError, SettingErrors};
-use super::given::Given;
+use super::given::{self, Given};
 use super::reader::Reader;
 
 /// How to reach Kafka, and how to read from it.
@@ -171,7 +172,7 @@ impl KafkaSettings {
 }
 
 impl Security {
-    fn read(reader: &mut Reader<'_>) -> Self {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         use SecurityProtocol::{Plaintext, SaslPlaintext, SaslSsl, Ssl};
         Self {
             protocol: reader
@@ -181,12 +182,25 @@ impl Security {
                 .choice("kafka.sasl_mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]),
             sasl_username: reader.optional_text("kafka.sasl_username"),
             sasl_password: reader.secret("kafka.sasl_password"),
-            ssl_ca_location: reader.file("kafka.ssl_ca_location"),
-            ssl_certificate_location: reader.file("kafka.ssl_certificate_location"),
-            ssl_key_location: reader.file("kafka.ssl_key_location"),
+            ssl_ca_location: pem(reader, "kafka.ssl_ca_location"),
+            ssl_certificate_location: pem(reader, "kafka.ssl_certificate_location"),
+            ssl_key_location: pem(reader, "kafka.ssl_key_location"),
             ssl_key_password: reader.secret("kafka.ssl_key_password"),
         }
     }
+}
+
+/// The path of a PEM file. That it can be read and is one is seen here: librdkafka would tell of it by a
+/// name of its own, and late.
+fn pem(reader: &mut Reader<'_>, name: &'static str) -> Option<PathBuf> {
+    let path = reader.file(name)?;
+    let problem = match given::read(&path).map(Zeroizing::new) {
+        Ok(text) if text.contains("-----BEGIN ") => return Some(path),
+        Ok(_) => "names a file that is not PEM".to_owned(),
+        Err(reason) => format!("names a file that cannot be read: {reason}"),
+    };
+    reader.refuse(name, problem);
+    None
 }
 
 /// Kafka's own rule for a topic's name (`org.apache.kafka.common.internals.Topic`): at most 249

@@ -343,6 +343,28 @@ fn tls_is_refused_by_a_binary_without_it() {
 }
 
 #[test]
+fn a_file_for_tls_that_is_none_is_told_by_its_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let (pem, other) = (directory.path().join("ca.crt"), directory.path().join("ca.p12"));
+    std::fs::write(&pem, "-----BEGIN CERTIFICATE-----\n").unwrap();
+    std::fs::write(&other, [0x30, 0x82, 0xff, 0x00]).unwrap();
+    let told = |path: &Path| {
+        let given = given("", &[("KAFKA_SSL_CA_LOCATION", path.to_str().unwrap())]);
+        let mut reader = Reader::new(&given);
+        let security = Security::read(&mut reader);
+        reader.finish(security.ssl_ca_location).map_err(|errors| errors.to_string())
+    };
+    assert_eq!(told(&pem).unwrap(), Some(pem));
+    for path in [other, directory.path().join("nothing")] {
+        let said = told(&path).unwrap_err();
+        assert!(said.contains("kafka.ssl_ca_location (from KAFKA_SSL_CA_LOCATION)"), "{said}");
+        assert!(said.contains("names a file that cannot be read: "), "{said}");
+    }
+    let said = told(Path::new("Cargo.toml")).unwrap_err();
+    assert!(said.contains("names a file that is not PEM"), "{said}");
+}
+
+#[test]
 fn a_password_in_a_databases_url_is_masked_wherever_it_stands() {
     for (url, shown) in [
         ("postgres://u:hunter2@h:5/d", "postgres://u:***@h:5/d"),

@@ -16,7 +16,8 @@ use tokio::sync::watch;
 
 use super::broker::{Owned, Trailing, is_topic_missing};
 use super::native;
-use super::status::Status;
+use super::status::{Reach, Status};
+use super::trouble::{self, Known};
 use crate::clock::Surroundings;
 
 /// Lets the same kind of trouble through once in a while.
@@ -60,18 +61,50 @@ pub(super) struct Complaints {
 impl Complaints {
     /// Keeps and, unless it was said lately, logs it. `kind` is what "the same" is told by.
     pub(super) fn say(&self, kind: &str, text: &str) {
+        self.say_with("kafka_trouble", kind, text);
+    }
+
+    fn say_with(&self, error_code: &'static str, kind: &str, text: &str) {
         self.status.trouble(self.surroundings.clock.now(), format!("{kind}: {text}"));
         if self.limiter.lets(kind, self.surroundings.clock.elapsed()) {
-            tracing::warn!(topic = self.topic, error = text, "kafka: {kind}");
+            tracing::warn!(topic = self.topic, error_code, error = text, "kafka: {kind}");
         }
     }
 
     /// librdkafka speaks.
     fn client_error(&self, error: &KafkaError, reason: &str) {
-        if is_topic_missing(error.rdkafka_error_code()) {
+        let code = error.rdkafka_error_code();
+        if is_topic_missing(code) {
             self.status.change(|snapshot| snapshot.topic_missing = true);
         }
-        self.say(&error.to_string(), reason);
+        match trouble::known(code, reason) {
+            Some(known) => self.say_known(known, reason),
+            None => self.say(&error.to_string(), reason),
+        }
+    }
+
+    /// librdkafka writes into its log.
+    fn client_line(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        // A connection that fails is tried again many times a second. librdkafka holds back a failure that
+        // is the same as the one before, and not two that take turns.
+        let failure = line.split(" (after ").next().unwrap_or_default();
+        let now = self.surroundings.clock.elapsed();
+        if facility != "FAIL" || self.limiter.lets(failure, now) {
+            log_line(level, facility, line);
+        }
+        if let Some(known) = trouble::known_by_line(facility, line) {
+            self.say_known(known, line);
+        }
+    }
+
+    /// Something that somebody has to mend.
+    fn say_known(&self, known: Known, reason: &str) {
+        self.status.change(|snapshot| {
+            if snapshot.reach != Reach::Answered {
+                snapshot.reach = Reach::Refused(format!("{}: {reason}", known.text));
+            }
+        });
+        self.say_with(known.code, known.text, reason);
     }
 }
 
@@ -114,7 +147,7 @@ pub(super) struct AskingContext(pub(super) Complaints);
 
 impl ClientContext for AskingContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_line(level, facility, message);
+        self.0.client_line(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -235,7 +268,7 @@ impl GroupContext {
 
 impl ClientContext for GroupContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_line(level, facility, message);
+        self.complaints.client_line(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -2,6 +2,7 @@
 //! assigned to us, and ends all of it in order.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
@@ -20,7 +21,7 @@ use super::fencing::{Waiting, fence_all};
 use super::lag;
 use super::log_check::Identity;
 use super::partition::PartitionTask;
-use super::status::{Life, Status};
+use super::status::{Life, Reach, Status};
 use super::thread::{Limits, Reader};
 use super::{BatchSink, ConsumerError, ConsumerOptions};
 use crate::clock::Surroundings;
@@ -109,11 +110,11 @@ impl Consumer {
         let bell = Arc::new(Bell::default());
         let reader = reader(options, context, Arc::clone(&bell), waiting, surroundings.clone())?;
         let ended = reader.start().map_err(ConsumerError::Thread)?;
-        let looking = lag::watch(
+        let looking = look_on(
             Arc::clone(&self.status),
             Arc::clone(&asking),
+            options.clone(),
             surroundings.clone(),
-            options.kafka.protocol,
         );
         let member = Member { owned, commands, trailing, ended, bell };
         tokio::select! {
@@ -230,7 +231,6 @@ impl Group {
                 () = self.shared.stop.cancelled() => return Outcome::Stopped,
                 ended = &mut self.ended => return Outcome::ThreadEnded(ended.ok()),
                 Ok(()) = owned.changed() => {
-                    self.shared.status.change(|snapshot| snapshot.has_joined = true);
                     let now = owned.borrow_and_update().clone();
                     self.reconcile(&now);
                 }
@@ -319,6 +319,42 @@ impl Group {
             Err(_) => tracing::warn!("the group could not be left in time"),
         }
     }
+}
+
+/// What is looked at beside the reading, for whoever watches over us.
+async fn look_on(
+    status: Arc<Status>,
+    asking: Arc<KafkaAsking>,
+    options: ConsumerOptions,
+    surroundings: Surroundings,
+) -> Infallible {
+    knock(&status, &asking, &options, &surroundings).await;
+    lag::watch(status, asking, surroundings).await
+}
+
+/// Asks the broker until it answers: who is not let in is not ready. Reading waits for nothing here, and
+/// says itself what stands in its way.
+async fn knock(
+    status: &Status,
+    asking: &KafkaAsking,
+    options: &ConsumerOptions,
+    surroundings: &Surroundings,
+) {
+    // About the topic, and about the group.
+    let answered = async || {
+        asking.identity().await?;
+        asking.committed(0).await
+    };
+    for attempts in 0.. {
+        match answered().await {
+            Err(error) if !error.is_topic_missing() => {
+                tracing::debug!(detail = error.detail(), "kafka has not answered yet");
+                sleep(options.pause(attempts, surroundings.dice.unit())).await;
+            }
+            Ok(_) | Err(_) => break,
+        }
+    }
+    status.change(|snapshot| snapshot.reach = Reach::Answered);
 }
 
 /// Looks now and then whether the database is the one that it was (rule R18). If not, the partitions

@@ -13,7 +13,6 @@ use tokio::time::sleep;
 
 use super::asking::KafkaAsking;
 use super::broker::{AskError, Asking as _};
-use super::settings::GroupProtocol;
 use super::status::{PartitionStatus, Phase, Status, Waiting};
 use crate::clock::Surroundings;
 
@@ -25,16 +24,12 @@ pub(super) async fn watch(
     status: Arc<Status>,
     asking: Arc<KafkaAsking>,
     surroundings: Surroundings,
-    protocol: GroupProtocol,
 ) -> Infallible {
     let looking = Looking { status, asking, surroundings };
     loop {
         match looking.asking.partition_count().await {
             Ok(count) if count > 0 => {
-                looking.status.change(|snapshot| {
-                    snapshot.topic_partitions = Some(count);
-                    snapshot.has_joined |= protocol == GroupProtocol::Consumer;
-                });
+                looking.status.change(|snapshot| snapshot.topic_partitions = Some(count));
             }
             // It does not exist, or nobody says: what was seen last stands.
             Ok(_) => {}

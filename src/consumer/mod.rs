@@ -77,6 +77,8 @@ mod thread;
 
 mod context;
 
+mod trouble;
+
 mod native;
 
 #[cfg(feature = "demo")]
@@ -92,7 +94,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use group::Consumer;
 pub use settings::{ConsumerOptions, GroupProtocol, KafkaOptions, SettingsError, StartFrom};
-pub use status::{Lag, Life, PartitionStatus, Phase, Snapshot, Status, Trouble};
+pub use status::{Lag, Life, PartitionStatus, Phase, Reach, Snapshot, Status, Trouble};
 
 use crate::store::{Fence, Witness};
 

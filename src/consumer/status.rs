@@ -99,6 +99,18 @@ pub enum Life {
     Ended,
 }
 
+/// Whether the broker has been reached since we began.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Not yet.
+    #[default]
+    NotYet,
+    /// It does not let us in, or we do not trust it, and why.
+    Refused(String),
+    /// It lets us in, and answers. It stays so when the broker goes away later.
+    Answered,
+}
+
 /// Trouble, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
@@ -126,11 +138,10 @@ pub struct Snapshot {
     pub last_error: Option<Trouble>,
     /// The topic does not exist as far as the broker tells.
     pub topic_missing: bool,
-    /// Kafka has taken us into the group: it has assigned partitions to us, or none. By KIP-848, in which
-    /// librdkafka tells nothing of being assigned none: Kafka has answered us.
-    pub has_joined: bool,
     /// The partitions of the topic, as they were seen last; `None`: never yet.
     pub topic_partitions: Option<i32>,
+    /// Whether the broker has been reached since we began.
+    pub reach: Reach,
 }
 
 /// The snapshot, shared.

@@ -1,9 +1,10 @@
 //! Whether this process is alive, and whether it is ready: for whoever starts, stops and replaces it.
 //!
 //! `/livez` is answered by the event loop alone. `/readyz` looks at what the work needs: a database that
-//! answers and is of this version, and a consumer that is a member of its group or is becoming one. A
-//! partition that is stopped waits for an operator; another process would find it the same, so that is
-//! told, and is no reason.
+//! answers and is of this version, and a consumer that is a member of its group or is becoming one: Kafka
+//! has answered it once, so its address and its login are right. If Kafka goes away later, that is told
+//! elsewhere: who is ready stays so. A partition that is stopped waits for an operator; another process
+//! would find it the same, so that is told, and is no reason.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use axum::routing::get;
 use serde_json::{Value, json};
 
 use crate::clock::Surroundings;
-use crate::consumer::{Life, Phase, Snapshot, Status};
+use crate::consumer::{Life, Phase, Reach, Snapshot, Status};
 use crate::store::{Store, StoreError};
 
 /// The longest that an answer waits for the database.
@@ -148,17 +149,21 @@ fn consumer(snapshot: &Snapshot) -> Condition {
         Life::Member if snapshot.topic_missing => {
             Condition::met("it waits for the topic, which does not exist")
         }
-        Life::Member if !snapshot.has_joined => {
-            let trouble = snapshot.last_error.as_ref();
-            let why = trouble.map_or_else(String::new, |trouble| format!(": {}", trouble.text));
-            Condition::unmet(&format!("Kafka has not taken it into the group yet{why}"))
-        }
-        Life::Member if snapshot.partitions.is_empty() => {
-            Condition::met("it waits for partitions to be assigned")
-        }
-        Life::Member => {
-            Condition::met(&format!("partitions assigned: {}", snapshot.partitions.len()))
-        }
+        // A roll-out with a wrong password, say, is to take no worker away that has the right one.
+        Life::Member => match &snapshot.reach {
+            Reach::NotYet => {
+                let trouble = snapshot.last_error.as_ref();
+                let why = trouble.map_or_else(String::new, |it| format!(": {}", it.text));
+                Condition::unmet(&format!("Kafka has not answered yet{why}"))
+            }
+            Reach::Refused(why) => Condition::unmet(why),
+            Reach::Answered if snapshot.partitions.is_empty() => {
+                Condition::met("it waits for partitions to be assigned")
+            }
+            Reach::Answered => {
+                Condition::met(&format!("partitions assigned: {}", snapshot.partitions.len()))
+            }
+        },
     }
 }
 
@@ -214,10 +219,24 @@ mod tests {
 
     #[test]
     fn a_consumer_without_partitions_is_ready_and_one_that_has_ended_is_not() {
-        let told = |life| consumer(&Snapshot { life, has_joined: true, ..Snapshot::default() });
+        let reach = Reach::Answered;
+        let told = |life| consumer(&Snapshot { life, reach: reach.clone(), ..Snapshot::default() });
         assert!(told(Life::Member).is_met);
         assert!(!told(Life::Unborn).is_met);
         assert!(!told(Life::Ended).is_met);
+    }
+
+    #[test]
+    fn who_has_not_been_let_in_by_kafka_is_not_ready_and_says_why() {
+        let mut snapshot = Snapshot { life: Life::Member, ..Snapshot::default() };
+        assert!(!consumer(&snapshot).is_met);
+        assert_eq!(consumer(&snapshot).why, "Kafka has not answered yet");
+        snapshot.reach = Reach::Refused("wrong password".to_owned());
+        assert!(!consumer(&snapshot).is_met);
+        assert_eq!(consumer(&snapshot).why, "wrong password");
+        // It has, and says that there is no topic.
+        snapshot.topic_missing = true;
+        assert!(consumer(&snapshot).is_met);
     }
 
     #[test]

@@ -116,10 +116,10 @@ async fn a_worker_whose_database_is_away_lives_and_is_not_ready() {
 
 /// A roll-out to a version that cannot get at Kafka takes no worker away.
 ///
-/// Fails with: `ops/health.rs`, `consumer`: without the arm of `has_joined`.
+/// Fails with: `ops/health.rs`, `consumer`: `met` for `Reach::NotYet`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_kafka_has_not_taken_in_is_not_ready() {
-    let test = "a_worker_that_kafka_has_not_taken_in_is_not_ready";
+async fn a_worker_that_kafka_has_not_answered_is_not_ready() {
+    let test = "a_worker_that_kafka_has_not_answered_is_not_ready";
     let Some(place) = Place::with_topic(test).await else { return };
     let nobody = [("KAFKA_BROKERS", "127.0.0.1:1")];
     let worker = Worker::start(place.environment(&place.database.url, &nobody));
@@ -129,12 +129,12 @@ async fn a_worker_that_kafka_has_not_taken_in_is_not_ready() {
         assert!(!is_ready, "{told}");
         // Until the database is open, it is that.
         told["conditions"]["database"]["met"] == true
-            && why(&told, "consumer").starts_with("Kafka has not taken it into the group yet: ")
+            && why(&told, "consumer").starts_with("Kafka has not answered yet: ")
     })
     .await;
     let (code, said) = healthcheck(&address, &[]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("consumer: Kafka has not taken it into the group yet: "), "{said}");
+    assert!(said.contains("consumer: Kafka has not answered yet: "), "{said}");
     worker.terminate();
     let (status, log) = worker.ended(DEADLINE).await;
     assert_eq!(status.code(), Some(0), "{log}");

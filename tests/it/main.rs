@@ -93,6 +93,8 @@ mod kill;
 
 mod rehearsal;
 
+mod image;
+
 #[cfg(feature = "crash-points")]
 mod crash;
 

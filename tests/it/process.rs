@@ -12,6 +12,9 @@ use crate::leash::Leash;
 use crate::settings::{KEY, ON_THIS_MACHINE};
 use crate::wait::{PATIENCE, found};
 
+/// The program, as it was built with these tests.
+pub(crate) const OURS: &str = env!("CARGO_BIN_EXE_calendar-sync");
+
 /// So many lines of a log are shown where something failed.
 const LOG_LINES_MAX: usize = 12;
 
@@ -25,8 +28,16 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts `run`. Of a variable that is given twice, the latter holds.
     pub(crate) fn start<'a>(environment: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self::start_of(OURS, environment)
+    }
+
+    /// The same, of another build of the program.
+    pub(crate) fn start_of<'a>(
+        binary: &str,
+        environment: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
         let log = NamedTempFile::new().expect("a file can be made");
-        let child = Command::new(env!("CARGO_BIN_EXE_calendar-sync"))
+        let child = Command::new(binary)
             .arg("run")
             .env_clear()
             // A machine under load has slow statements, which is not what the tests are about.

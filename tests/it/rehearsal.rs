@@ -53,7 +53,7 @@ fn deployed(file: &str) -> String {
 }
 
 /// What is set in a cluster, by its name.
-fn setting(name: &str) -> String {
+pub(crate) fn setting(name: &str) -> String {
     let text = deployed("settings.env");
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     line.unwrap_or_else(|| panic!("{name} is not in settings.env")).to_owned()

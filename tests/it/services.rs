@@ -37,6 +37,33 @@ pub(crate) fn kafka(test: &str) -> Option<String> {
     service(test, "TEST_KAFKA_BROKERS")
 }
 
+/// Apache Kafka's listener for SASL over TLS, and what opens it.
+pub(crate) struct KafkaTls {
+    /// Its bootstrap address, `host:port`.
+    pub(crate) brokers: String,
+    /// The file of the authority that its certificate is from.
+    pub(crate) authority: String,
+    /// An account, for SCRAM-SHA-512.
+    pub(crate) user: String,
+    /// Its password.
+    pub(crate) password: String,
+}
+
+/// Apache Kafka's listener for SASL over TLS.
+pub(crate) fn kafka_tls(test: &str) -> Option<KafkaTls> {
+    Some(KafkaTls {
+        brokers: service(test, "TEST_KAFKA_TLS_BROKERS")?,
+        authority: service(test, "TEST_KAFKA_TLS_CA")?,
+        user: service(test, "TEST_KAFKA_TLS_USER")?,
+        password: service(test, "TEST_KAFKA_TLS_PASSWORD")?,
+    })
+}
+
+/// The program as the container's image has it, by `tests/suites/image.sh`.
+pub(crate) fn image_binary(test: &str) -> Option<String> {
+    service(test, "TEST_IMAGE_BINARY")
+}
+
 /// The URL of a PostgreSQL whose superuser we are.
 pub(crate) fn postgres(test: &str) -> Option<String> {
     service(test, "TEST_POSTGRES_URL")

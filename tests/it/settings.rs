@@ -6,6 +6,8 @@ use std::process::{Command, Output, Stdio};
 
 use calendar_sync::config::{Given, Settings};
 
+use crate::process::OURS;
+
 pub(crate) const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// The setting that lets calendars be on this machine, and its value.
 pub(crate) const ON_THIS_MACHINE: (&str, &str) = ("HTTP_ALLOW_NETWORKS", "127.0.0.0/8,::1/128");
@@ -14,7 +16,18 @@ pub(crate) const PROVIDER: &str = "7f9f2c6e-0c43-4b5c-9d59-0a6b1c9a4a11";
 /// The program with exactly this environment.
 #[track_caller]
 pub(crate) fn program(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_calendar-sync"))
+    program_of(OURS, arguments, environment, input)
+}
+
+/// The same, of another build of the program.
+#[track_caller]
+pub(crate) fn program_of(
+    binary: &str,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+    input: &str,
+) -> Output {
+    let mut child = Command::new(binary)
         .args(arguments)
         .env_clear()
         .envs(environment.iter().copied())
@@ -249,6 +262,28 @@ fn every_command_has_help() {
         let output = program(&[command, &["--help"]].concat(), &[], "");
         assert!(output.status.success(), "{command:?}");
         assert!(text(&output.stdout).contains("Usage: "), "{command:?}");
+    }
+}
+
+/// What `deploy/` sets, in a binary that is not the image's.
+#[cfg(not(feature = "kafka-tls"))]
+#[test]
+fn a_binary_without_tls_says_so_to_who_asks_for_it() {
+    let environment = [
+        ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/calendar"),
+        ("KAFKA_SECURITY_PROTOCOL", "sasl_ssl"),
+        ("KAFKA_SASL_MECHANISM", "SCRAM-SHA-512"),
+        ("KAFKA_SASL_USERNAME", "calendar-sync"),
+        ("KAFKA_SASL_PASSWORD", "hunter2"),
+    ];
+    for arguments in [&["run"][..], &["publish", "-"]] {
+        let output = program(arguments, &environment, "");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(
+            text(&output.stderr),
+            "error: a setting is wrong: kafka.security_protocol (sasl_ssl) needs a binary built \
+             with the Cargo feature kafka-tls; this one allows: `plaintext`\n"
+        );
     }
 }
 

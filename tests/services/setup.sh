@@ -57,6 +57,7 @@ setup_verdict() {
 setup_debian() {
   postgres_programs >/dev/null || install_debian postgresql
   java_suffices || install_debian default-jre-headless
+  [[ -n $(type -P openssl) ]] || install_debian openssl
   [[ -n $(type -P cc) && -n $(type -P make) ]] || install_debian build-essential
   installed "$(kafka_libs)" || [[ -n $(type -P mvn) ]] || install_debian maven
   installed "$(python_environment radicale)" || python3 -c 'import ensurepip, venv' 2>/dev/null ||

@@ -25,13 +25,14 @@ suite_names() {
 # All unit, integration and doc tests; with the points at which the crash matrix ends a worker. What
 # the adapters send is recorded, for the suite `requests`. A test that skips itself has passed for
 # libtest: it is moved to the skipped ones by the line that it wrote. The rehearsal measures, and is a
-# suite of its own, with the machine to itself; what asks Jaeger has one that has Jaeger.
+# suite of its own, with the machine to itself; so are the facts of the image's program, which is built for
+# them, and those that ask Jaeger.
 suite_rust() {
   local status=0 results
   mkdir -p "$TEST_REQUESTS_DIR"
   EMULATOR_RECORD_DIR=$TEST_REQUESTS_DIR CARGO_TERM_COLOR=never \
     cargo test --workspace --features crash-points --locked --no-fail-fast -- \
-    --skip rehearsal:: --skip traces::jaeger:: || status=$?
+    --skip rehearsal:: --skip image:: --skip traces::jaeger:: || status=$?
   results=$(rust_results "$(wc -l <"$TEST_SKIPS_FILE")" <"$logs/rust.log")
   say "$results"
   return "$status"
