@@ -26,6 +26,14 @@ macro_rules! holds_removal_up {
 
 pub(super) use holds_removal_up;
 
+/// Every column of `connections AS c` that is read. Named: see `effect_columns`.
+macro_rules! connection_columns {
+    () => {
+        "c.connection_id, c.provider_id, c.kind, c.subject, c.calendar, c.base_url, c.sealed, c.state,
+         c.parked_reason, c.renewal_failures, c.renewal_error, c.fill_since, c.fill_total"
+    };
+}
+
 impl PostgresStore {
     pub(super) async fn upsert_connection(&self, new: &NewConnection) -> Result<PutConnection> {
         let mut tx = self.begin("add a connection").await?;
@@ -63,9 +71,13 @@ impl PostgresStore {
         tx: &mut Transaction<'static, Postgres>,
         new: &NewConnection,
     ) -> Result<Option<ConnectionState>> {
-        const HOLD: &str = "
-            SELECT c.*, NULL::uuid AS destination, NULL::text AS halted FROM connections c
-             WHERE connection_id = $1 FOR UPDATE";
+        const HOLD: &str = concat!(
+            "
+            SELECT ",
+            connection_columns!(),
+            ", NULL::uuid AS destination, NULL::text AS halted
+              FROM connections c WHERE connection_id = $1 FOR UPDATE"
+        );
         self.at("connection.hold_row").await;
         let row = sqlx::query(HOLD)
             .bind(new.id.0)
@@ -356,8 +368,11 @@ impl PostgresStore {
     }
 
     pub(super) async fn read_connections(&self) -> Result<Vec<CountedConnection>> {
-        const READ: &str = "
-            SELECT c.*, p.destination, s.halted, s.result AS swept,
+        const READ: &str = concat!(
+            "
+            SELECT ",
+            connection_columns!(),
+            ", p.destination, s.halted, s.result AS swept,
                    (SELECT count(*) FROM drift d
                      WHERE d.connection_id = c.connection_id) AS drift,
                    (SELECT count(*) FROM effects e
@@ -374,7 +389,8 @@ impl PostgresStore {
                      ORDER BY e.not_before DESC, e.ical_uid DESC LIMIT 1) AS last_error
               FROM connections c JOIN providers p USING (provider_id)
               LEFT JOIN sweeps s USING (connection_id)
-             ORDER BY c.provider_id, c.connection_id";
+             ORDER BY c.provider_id, c.connection_id"
+        );
         let rows =
             sqlx::query(READ).fetch_all(&self.pool).await.map_err(failed("read connections"))?;
         let counted = |row| {
@@ -391,11 +407,15 @@ impl PostgresStore {
     }
 
     pub(super) async fn read_connection(&self, id: ConnectionId) -> Result<Option<ConnectionRow>> {
-        const READ: &str = "
-            SELECT c.*, p.destination, s.halted
+        const READ: &str = concat!(
+            "
+            SELECT ",
+            connection_columns!(),
+            ", p.destination, s.halted
               FROM connections c JOIN providers p USING (provider_id)
               LEFT JOIN sweeps s USING (connection_id)
-             WHERE c.connection_id = $1";
+             WHERE c.connection_id = $1"
+        );
         let row = sqlx::query(READ)
             .bind(id.0)
             .fetch_optional(&self.pool)
