@@ -401,8 +401,9 @@ pub trait Store: Send + Sync + 'static {
     /// How much is left to fill connections with, of all of them.
     async fn fills(&self) -> Result<Fills>;
 
-    /// What is owed, and what waits for people, all in all: counted up to [`TALLY_MAX`].
-    async fn tally(&self) -> Result<Tally>;
+    /// What is owed, and what waits for people, all in all: counted up to [`TALLY_MAX`]. The gate says what of
+    /// it is anybody's delay ([`Owing::oldest`]).
+    async fn tally(&self, gate: &Gate) -> Result<Tally>;
 
     /// The connections to the database, as they are used now. Asks nobody.
     fn pool(&self) -> PoolUse;

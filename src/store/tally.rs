@@ -29,8 +29,9 @@ pub struct Owing {
     pub kind: CalendarKind,
     /// Effects that are due, whether or not their hour has come; up to [`TALLY_MAX`].
     pub pending: i64,
-    /// Since when the oldest of them has been owed whose connection waits for no person: since the event was published that asked for it, or, of
-    /// what none has asked for, since it could be sent.
+    /// For how long the oldest of them has been owed that is sent: whose connection the gate lets through,
+    /// and waits for no person and for no `adopt`. Since the event was published that asked for it, or, of
+    /// what none has asked for, since it could be sent. Zero: there is none.
     pub oldest: Duration,
     /// Events that are to be verified: a call about them may still take effect. Up to [`TALLY_MAX`] of
     /// those that owe nothing, and of the others.

@@ -472,8 +472,8 @@ impl Store for Database {
         self.call("fills", async |store| store.fills().await, |_| ()).await
     }
 
-    async fn tally(&self) -> Result<Tally> {
-        self.call("tally", async |store| store.tally().await, |_| {}).await
+    async fn tally(&self, gate: &Gate) -> Result<Tally> {
+        self.call("tally", async |store| store.tally(gate).await, |_| {}).await
     }
 
     fn pool(&self) -> PoolUse {

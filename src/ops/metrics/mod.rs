@@ -20,6 +20,7 @@ mod sending;
 
 mod database;
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use ::booking::{CalendarKind, PoisonClass};
@@ -36,7 +37,7 @@ use self::sending::Sending;
 use crate::consumer::Snapshot;
 use crate::emit::meter::{Attempt, Became, Ended, Notice, Run, RunMeter, Withheld};
 use crate::pipeline::BatchMeter;
-use crate::store::{EFFECT_REJECTED, Fills, PoolUse, Result, Store, Tally};
+use crate::store::{EFFECT_REJECTED, Fills, Gate, PoolUse, Result, Store, Tally};
 use crate::telemetry::export::Counters;
 
 /// What [`Metrics::openmetrics`] is: the text format of `OpenMetrics` 1.0, which Prometheus reads.
@@ -57,6 +58,7 @@ pub struct Metrics {
     sending: Sending,
     database: Database,
     untraced: Counters,
+    gate: Mutex<Gate>,
 }
 
 impl Default for Metrics {
@@ -68,6 +70,8 @@ impl Default for Metrics {
             sending: Sending::new(&mut registry),
             database: Database::new(&mut registry),
             untraced: untraced(&mut registry),
+            // Until somebody sends, nothing is let through.
+            gate: Mutex::default(),
             registry,
         }
     }
@@ -86,7 +90,8 @@ pub struct Seen {
 
 /// Asks the database for what it alone knows. What it said last stands until it answers again.
 pub async fn refresh(store: &dyn Store, metrics: &Metrics) -> Result<()> {
-    let (fills, tally) = (store.fills().await?, store.tally().await?);
+    let gate = metrics.gate();
+    let (fills, tally) = (store.fills().await?, store.tally(&gate).await?);
     metrics.counted(fills, &tally);
     Ok(())
 }
@@ -95,6 +100,10 @@ impl Metrics {
     /// What the database says: every process tells the same of it.
     pub fn counted(&self, fills: Fills, tally: &Tally) {
         self.database.counted(fills, tally);
+    }
+
+    fn gate(&self) -> Gate {
+        self.gate.lock().expect("nobody panics while holding it").clone()
     }
 
     /// What of the traces did not get through.
@@ -139,6 +148,10 @@ fn build_info(registry: &mut Registry) {
 }
 
 impl RunMeter for Metrics {
+    fn gated(&self, gate: &Gate) {
+        self.gate.lock().expect("nobody panics while holding it").clone_from(gate);
+    }
+
     fn ran(&self, run: Run) {
         self.runs.ran(run);
     }

@@ -421,8 +421,8 @@ impl Store for PostgresStore {
     async fn fills(&self) -> Result<Fills> {
         self.within("count what is left to fill", self.read_fills()).await
     }
-    async fn tally(&self) -> Result<Tally> {
-        self.within("count what is owed and what waits", self.read_tally()).await
+    async fn tally(&self, gate: &Gate) -> Result<Tally> {
+        self.within("count what is owed and what waits", self.read_tally(gate)).await
     }
     fn pool(&self) -> PoolUse {
         self.pool_use()

@@ -433,8 +433,8 @@ impl Store for SqliteStore {
         adopt::adopt(self, connection, adopted).await
     }
 
-    async fn tally(&self) -> Result<Tally> {
-        tally::tally(self).await
+    async fn tally(&self, gate: &Gate) -> Result<Tally> {
+        tally::tally(self, gate).await
     }
 
     fn pool(&self) -> PoolUse {

@@ -311,7 +311,7 @@ impl Store for Ledger {
     async fn fills(&self) -> Result<Fills> {
         unreachable!("{NOT_ASKED}")
     }
-    async fn tally(&self) -> Result<Tally> {
+    async fn tally(&self, _: &Gate) -> Result<Tally> {
         unreachable!("{NOT_ASKED}")
     }
     fn pool(&self) -> PoolUse {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use calendar_sync::emit::EmitOptions;
 use calendar_sync::emit::limits::{Limit, Limits, Rate};
+use calendar_sync::emit::{EmitOptions, RunMeter as _};
 use calendar_sync::ops::metrics::{Metrics, Seen, refresh};
 use calendar_sync::store::ConnectionState;
 
@@ -22,7 +22,9 @@ const WAITED: &str = "calendar_sync_rate_limit_wait_seconds_total";
 
 /// From now on what happens is counted.
 pub(super) fn count(world: &mut World) {
-    world.meter = Some(Arc::new(Metrics::default()));
+    let metrics = Metrics::default();
+    metrics.gated(&world.emit.gate);
+    world.meter = Some(Arc::new(metrics));
 }
 
 /// What is told, after the database was asked.

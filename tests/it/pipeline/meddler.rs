@@ -278,8 +278,8 @@ impl Store for Meddler {
     async fn fills(&self) -> Result<Fills> {
         self.inner.fills().await
     }
-    async fn tally(&self) -> Result<Tally> {
-        self.inner.tally().await
+    async fn tally(&self, gate: &Gate) -> Result<Tally> {
+        self.inner.tally(gate).await
     }
     fn pool(&self) -> PoolUse {
         self.inner.pool()

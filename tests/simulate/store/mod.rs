@@ -410,9 +410,9 @@ impl Store for ModelStore {
         Ok(self.read(connection::fills))
     }
 
-    async fn tally(&self) -> Result<Tally> {
+    async fn tally(&self, gate: &Gate) -> Result<Tally> {
         let now = self.now();
-        Ok(self.read(|tables| tally::tally(tables, now)))
+        Ok(self.read(|tables| tally::tally(tables, now, gate)))
     }
 
     fn pool(&self) -> PoolUse {
