@@ -5,6 +5,9 @@ mod sending;
 
 mod hygiene;
 
+#[cfg(feature = "demo")]
+mod counted;
+
 /// The facts on either store.
 macro_rules! every_fact {
     ($make:ident) => {

@@ -142,6 +142,11 @@ pub const ALL: &[Described] = &[
         "Connections that began to wait for a person",
     ),
     metric(
+        "calendar_sync_database_counted_timestamp_seconds",
+        &[],
+        "When what every process says of the database was last counted by this one, in Unix time; 0: never. Until it is counted again, the numbers stand as they were",
+    ),
+    metric(
         "calendar_sync_connections_filling",
         &[],
         "Connections that still lack some of the upcoming events that they are filled with; every process says the same of the database",
@@ -169,12 +174,12 @@ pub const ALL: &[Described] = &[
     metric(
         "calendar_sync_connections",
         &["calendar_provider", "state"],
-        "Connections by their state; every process says the same of the database",
+        "Connections by their state (other: of a newer version); every process says the same of the database",
     ),
     metric(
         "calendar_sync_dead_letters_waiting",
         &["class"],
-        "Dead letters that wait for a person, counted up to 100000; every process says the same of the database",
+        "Dead letters that wait for a person (other: of a newer version), counted up to 100000; every process says the same of the database",
     ),
     metric(
         "calendar_sync_database_connections",

@@ -3,20 +3,27 @@
 use std::time::Duration;
 
 use booking::CalendarKind;
+use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 
 use super::lane::let_through;
-use super::rows::inconsistent;
 use super::{PostgresStore, failed};
 use crate::store::{ConnectionState, Gate, Owing, PoolUse, Result, TALLY_MAX, Tally};
 
 impl PostgresStore {
     pub(super) async fn read_tally(&self, gate: &Gate) -> Result<Tally> {
         Ok(Tally {
+            counted_at: self.read_clock().await?,
             owing: self.count_owing(gate).await?,
             connections: self.count_connections().await?,
             letters: self.count_letters().await?,
         })
+    }
+
+    async fn read_clock(&self) -> Result<DateTime<Utc>> {
+        const NOW: &str = "SELECT clock_timestamp()";
+        let failed = failed("read the database's clock");
+        sqlx::query_scalar(NOW).fetch_one(&self.pool).await.map_err(failed)
     }
 
     async fn count_owing(&self, gate: &Gate) -> Result<Vec<Owing>> {
@@ -69,7 +76,9 @@ impl PostgresStore {
         Ok(CalendarKind::ALL.into_iter().zip(&rows).map(owing).collect())
     }
 
-    async fn count_connections(&self) -> Result<Vec<(CalendarKind, ConnectionState, i64)>> {
+    async fn count_connections(
+        &self,
+    ) -> Result<Vec<(Option<CalendarKind>, Option<ConnectionState>, i64)>> {
         const COUNT: &str = "
             SELECT kind, state, count(*) AS n FROM connections
              GROUP BY kind, state ORDER BY kind COLLATE \"C\", state COLLATE \"C\"";
@@ -79,14 +88,9 @@ impl PostgresStore {
             .map_err(failed("count the connections"))?;
         let counted = |row: &sqlx::postgres::PgRow| {
             let (kind, state): (&str, &str) = (row.get("kind"), row.get("state"));
-            let wrong = |column| inconsistent("connections", column, "a group", "no such word");
-            Ok((
-                CalendarKind::parse(kind).ok_or_else(|| wrong("kind"))?,
-                ConnectionState::parse(state).ok_or_else(|| wrong("state"))?,
-                row.get("n"),
-            ))
+            (CalendarKind::parse(kind), ConnectionState::parse(state), row.get("n"))
         };
-        rows.iter().map(counted).collect()
+        Ok(rows.iter().map(counted).collect())
     }
 
     async fn count_letters(&self) -> Result<Vec<(String, i64)>> {

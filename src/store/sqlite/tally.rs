@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ::booking::CalendarKind;
+use chrono::DateTime;
 use sqlx::SqlitePool;
 
 use super::lane::let_through;
@@ -12,12 +13,13 @@ use crate::store::{ConnectionState, Gate, Owing, PoolUse, Result, TALLY_MAX, Tal
 
 /// See [`crate::store::Store::tally`].
 pub(super) async fn tally(store: &SqliteStore, gate: &Gate) -> Result<Tally> {
+    let counted_at = DateTime::from_timestamp_micros(store.now()).unwrap_or_default();
     let mut owing = Vec::with_capacity(CalendarKind::ALL.len());
     for kind in CalendarKind::ALL {
         owing.push(count_owing(store, gate, kind).await?);
     }
     let (connections, letters) = (count_connections(store).await?, count_letters(store).await?);
-    Ok(Tally { owing, connections, letters })
+    Ok(Tally { owing, connections, letters, counted_at })
 }
 
 async fn count_owing(store: &SqliteStore, gate: &Gate, kind: CalendarKind) -> Result<Owing> {
@@ -77,7 +79,7 @@ async fn read_oldest(store: &SqliteStore, gate: &Gate, kind: CalendarKind) -> Re
 
 async fn count_connections(
     store: &SqliteStore,
-) -> Result<Vec<(CalendarKind, ConnectionState, i64)>> {
+) -> Result<Vec<(Option<CalendarKind>, Option<ConnectionState>, i64)>> {
     const COUNT: &str = "
         SELECT kind, state, COUNT(*) AS n FROM connections
          GROUP BY kind, state ORDER BY kind, state";
@@ -85,11 +87,8 @@ async fn count_connections(
         sqlx::query(COUNT).fetch_all(&store.read).await.map_err(fault("count the connections"))?;
     let counted = |row| {
         let row = Values::of(row, "connections", "kind");
-        Ok((
-            row.parsed("kind", CalendarKind::parse)?,
-            row.parsed("state", ConnectionState::parse)?,
-            row.get("n")?,
-        ))
+        let (kind, state): (&str, &str) = (row.get("kind")?, row.get("state")?);
+        Ok((CalendarKind::parse(kind), ConnectionState::parse(state), row.get("n")?))
     };
     rows.iter().map(counted).collect()
 }

@@ -13,7 +13,7 @@ use super::env::{
     provider, token, uid,
 };
 use super::migrations;
-use super::{adoption, cursors};
+use super::{adoption, cursors, tallies};
 
 /// An empty database of a test's own.
 pub(crate) struct Database {
@@ -239,6 +239,20 @@ async fn who_has_opened_it_goes_on_after_a_newer_version_has_migrated() {
         env.store.check().await.answered();
     }
     assert!(env.store.open(None, token(9)).await.is_err(), "who starts is refused");
+    env.end().await;
+}
+
+#[tokio::test]
+async fn a_word_of_a_newer_version_does_not_end_the_counting() {
+    let fact = "a_word_of_a_newer_version_does_not_end_the_counting";
+    let Some((url, env)) = made(fact).await else { return };
+    let writes = async || {
+        let any = "SET search_path = calendar_sync;
+                   ALTER TABLE connections DROP CONSTRAINT connections_kind_check,
+                                           DROP CONSTRAINT connections_state_check;";
+        run(&url, &format!("{any} {}", tallies::OF_TOMORROW)).await;
+    };
+    tallies::a_word_of_a_newer_version_does_not_end_the_counting(&env, writes).await;
     env.end().await;
 }
 

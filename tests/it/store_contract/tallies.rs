@@ -126,7 +126,7 @@ pub(crate) async fn connections_and_open_letters_are_counted(env: &Env) {
     let batch = Batch { dead_letters, ..Batch::default() };
     assert_eq!(env.store.commit(&batch).await.answered(), Committed::Done);
     let tally = env.store.tally(&open_gate()).await.answered();
-    let of_kind = |state, count| (CalendarKind::Caldav, state, count);
+    let of_kind = |state, count| (Some(CalendarKind::Caldav), Some(state), count);
     let expected = [of_kind(ConnectionState::Active, 1), of_kind(ConnectionState::Parked, 1)];
     assert_eq!(tally.connections, expected);
     assert_eq!(letters(&tally), [("invalid", 1), ("malformed", 2)]);
@@ -136,12 +136,38 @@ pub(crate) async fn connections_and_open_letters_are_counted(env: &Env) {
     assert_eq!(letters(&tally), [("invalid", 1), ("malformed", 1)]);
 }
 
+/// Makes connection 2 one of another version, where its table takes any word.
+pub(crate) const OF_TOMORROW: &str = "
+    UPDATE connections SET kind = 'of_tomorrow', state = 'of_tomorrow'
+     WHERE connection_id = '00000000-0000-0000-0000-000000000002'";
+
+/// A roll-out: one word of the newer version must not end all counting of the former one.
+pub(crate) async fn a_word_of_a_newer_version_does_not_end_the_counting(
+    env: &Env,
+    writes: impl AsyncFnOnce(),
+) {
+    env.connect(1).await;
+    env.connect(2).await;
+    env.ask("a", 0, Some("Massage")).await;
+    writes().await;
+    let tally = env.store.tally(&open_gate()).await.answered();
+    let known = (Some(CalendarKind::Caldav), Some(ConnectionState::Active), 1);
+    assert_eq!(tally.connections, [known, (None, None, 1)]);
+    assert_eq!(owing(env).await.0, 1);
+}
+
 fn letters(tally: &Tally) -> Vec<(&str, i64)> {
     tally.letters.iter().map(|(class, count)| (class.as_str(), *count)).collect()
 }
 
 pub(crate) async fn a_store_that_answers_is_fine_and_tells_of_its_connections(env: &Env) {
     env.store.check().await.answered();
+    let counted_at = async || env.store.tally(&open_gate()).await.answered().counted_at;
+    let before = counted_at().await;
+    let later = env.eventually("the hour of a count moves on", async || {
+        Some(counted_at().await).filter(|at| *at > before)
+    });
+    later.await;
     let pool = env.store.pool();
     assert!(pool.idle + pool.used <= pool.max, "{pool:?}");
 }

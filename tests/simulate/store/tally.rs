@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use booking::CalendarKind;
 use calendar_sync::store::{ConnectionState, DeadState, Gate, Owing, TALLY_MAX, Tally};
+use chrono::DateTime;
 
 use super::lane::lets_through;
 use super::rows::{EffectRow, Tables};
@@ -13,9 +14,11 @@ use super::rows::{EffectRow, Tables};
 pub(super) fn tally(tables: &Tables, now: i64, gate: &Gate) -> Tally {
     let mut connections = BTreeMap::new();
     for row in tables.connections.values() {
-        let (_, _, n) = connections
-            .entry((row.kind.name(), row.state.name()))
-            .or_insert((row.kind, row.state, 0));
+        let (_, _, n) = connections.entry((row.kind.name(), row.state.name())).or_insert((
+            Some(row.kind),
+            Some(row.state),
+            0,
+        ));
         *n += 1;
     }
     let mut letters = BTreeMap::<String, i64>::new();
@@ -27,6 +30,7 @@ pub(super) fn tally(tables: &Tables, now: i64, gate: &Gate) -> Tally {
         owing: CalendarKind::ALL.map(|kind| owing(tables, now, gate, kind)).into(),
         connections: connections.into_values().collect(),
         letters: letters.into_iter().collect(),
+        counted_at: DateTime::from_timestamp_micros(now).unwrap_or_default(),
     }
 }
 
