@@ -70,6 +70,19 @@ macro_rules! asked_by_none {
     };
 }
 
+/// SQL, in `SET`: since when an effect has been waiting, once what was in flight is acknowledged. Where
+/// `$newer` is wanted by now, it was asked for after that was stamped: the oldest event has what it asked for.
+macro_rules! waits_since_stamped {
+    ($newer:literal) => {
+        concat!(
+            "published_at = CASE WHEN published_at < flight_at AND ",
+            $newer,
+            "
+                    THEN flight_at ELSE published_at END"
+        )
+    };
+}
+
 pub mod connect;
 
 pub mod types;

@@ -293,6 +293,8 @@ macro_rules! every_fact {
                 an_event_of_before_is_the_oldest_though_it_comes_later,
                 the_newest_traces_are_kept_up_to_the_bound,
                 what_is_done_is_forgotten_by_the_next_event,
+                what_comes_while_the_calendar_is_asked_waits_since_then,
+                what_is_done_says_since_when_it_was_owed,
                 what_no_event_asked_for_has_no_origin,
                 what_another_destination_asks_for_comes_from_no_event,
                 a_withdrawal_comes_from_no_event_unless_one_waits,

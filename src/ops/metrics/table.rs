@@ -104,7 +104,7 @@ pub const ALL: &[Described] = &[
     metric(
         "calendar_sync_publish_to_applied_seconds",
         &["calendar_provider"],
-        "From when an event was published until the calendar had acknowledged what it asked for",
+        "From when an event was published (where an earlier one of its booking was on its way then: from when that was sent) until the calendar had acknowledged what it asked for",
     ),
     metric(
         "calendar_sync_rate_limit_waits_total",

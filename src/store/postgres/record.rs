@@ -17,7 +17,7 @@ const OPERATION: &str = "record an outcome";
 /// Every statement starts with: $1 connection, $2 UID, $3 token, $4 seconds until the attempt that
 /// is left open is verified (or NULL).
 macro_rules! under_row_token {
-    ($set:literal) => {
+    ($set:expr) => {
         concat!(
             "UPDATE effects SET ",
             $set,
@@ -35,19 +35,21 @@ macro_rules! under_row_token {
     };
 }
 
-const PRESENT: &str = under_row_token!(
+const PRESENT: &str = under_row_token!(concat!(
     "applied_revision = $5, applied_digest = $6, etag = $7, seen_at = clock_timestamp(),
      attempts = 0, rejections = 0, last_error = NULL, not_before = clock_timestamp(), dead = false,
      filling = false,
      flight_token = NULL, flight_verb = NULL, flight_revision = NULL, flight_digest = NULL,
-     flight_body = NULL, flight_at = NULL, ahead_since = NULL"
-);
-const ABSENT: &str = under_row_token!(
+     flight_body = NULL, flight_at = NULL, ahead_since = NULL, ",
+    waits_since_stamped!("(desired_revision <> $5 OR desired_digest IS DISTINCT FROM $6)")
+));
+const ABSENT: &str = under_row_token!(concat!(
     "applied_revision = $5, applied_digest = NULL, etag = NULL, burned = true, attempts = 0,
      rejections = 0, last_error = NULL, not_before = clock_timestamp(), filling = false,
      flight_token = NULL, flight_verb = NULL, flight_revision = NULL, flight_digest = NULL,
-     flight_body = NULL, flight_at = NULL, ahead_since = NULL"
-);
+     flight_body = NULL, flight_at = NULL, ahead_since = NULL, ",
+    waits_since_stamped!("desired_digest IS NOT NULL AND desired_revision > $5")
+));
 const GONE: &str = under_row_token!(
     "applied_digest = NULL, etag = NULL, generation = generation + 1, burned = false,
      not_before = clock_timestamp(),

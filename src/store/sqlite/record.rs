@@ -15,7 +15,7 @@ use crate::store::{ExternalEvent, Fenced, Finding, Record, Result, later};
 
 /// Nothing is in flight any more.
 macro_rules! settle {
-    ($rest:literal) => {
+    ($rest:expr) => {
         concat!(
             "UPDATE effects
                 SET flight_token = NULL, flight_verb = NULL, flight_revision = NULL,
@@ -153,10 +153,11 @@ async fn find(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::R
 
 /// The calendar holds it: applied, with the row that operators look at.
 async fn present(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::Result<()> {
-    const PRESENT: &str = settle!(
+    const PRESENT: &str = settle!(concat!(
         "applied_revision = ?4, applied_digest = ?5, etag = ?6, attempts = 0, rejections = 0,
-         last_error = NULL, not_before = ?3, dead = FALSE, filling = FALSE, seen_at = ?3"
-    );
+         last_error = NULL, not_before = ?3, dead = FALSE, filling = FALSE, seen_at = ?3, ",
+        waits_since_stamped!("(desired_revision <> ?4 OR desired_digest IS NOT ?5)")
+    ));
     const EVENT: &str = "
         INSERT INTO external_calendar_events
                (id, provider_id, connection_id, calendar_provider, external_event_id, ical_uid,
@@ -210,10 +211,11 @@ async fn absent(
     revision: i64,
     now: i64,
 ) -> sqlx::Result<()> {
-    const ABSENT: &str = settle!(
+    const ABSENT: &str = settle!(concat!(
         "applied_revision = ?4, applied_digest = NULL, etag = NULL, burned = TRUE, attempts = 0,
-         rejections = 0, last_error = NULL, not_before = ?3, filling = FALSE"
-    );
+         rejections = 0, last_error = NULL, not_before = ?3, filling = FALSE, ",
+        waits_since_stamped!("desired_digest IS NOT NULL AND desired_revision > ?4")
+    ));
     on_row(ABSENT, record, now).bind(revision).execute(&mut *conn).await?;
     cancelled(conn, record, Some(revision), now).await
 }

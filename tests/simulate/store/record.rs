@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use booking::{ConnectionId, Digest, IcalUid, Verb};
 use calendar_sync::store::{ExternalEvent, Fenced, Finding, Record, Result, StoreError, later};
+use chrono::DateTime;
 use uuid::Uuid;
 
 use super::rows::{EffectRow, EventRow, Tables};
@@ -150,6 +151,13 @@ fn may_map(tables: &Tables, record: &Record) -> Result<()> {
     Ok(())
 }
 
+/// The oldest event has what it asked for: what is wanted by now was asked for after the stamp.
+fn waits_since_stamped(row: &mut EffectRow) {
+    let stamped = row.flight.as_ref().and_then(|it| DateTime::from_timestamp_micros(it.at));
+    let waits = &mut row.origin.published_at;
+    *waits = waits.map(|published| stamped.map_or(published, |at| at.max(published)));
+}
+
 /// The calendar holds it: applied, with the row that operators look at.
 fn present(tx: &mut Tx<'_>, record: &Record) {
     let Finding::Present { revision, digest, etag, external_id, provider_uid, start, end } =
@@ -159,6 +167,9 @@ fn present(tx: &mut Tx<'_>, record: &Record) {
     };
     let now = tx.now;
     let row = effect(tx, record);
+    if row.desired_revision != *revision || row.desired_digest != Some(*digest) {
+        waits_since_stamped(row);
+    }
     row.settle();
     (row.applied_revision, row.applied_digest) = (Some(*revision), Some(*digest));
     row.etag.clone_from(etag);
@@ -211,6 +222,9 @@ fn present(tx: &mut Tx<'_>, record: &Record) {
 fn absent(tx: &mut Tx<'_>, record: &Record, revision: i64) {
     let now = tx.now;
     let row = effect(tx, record);
+    if row.desired_digest.is_some() && row.desired_revision > revision {
+        waits_since_stamped(row);
+    }
     row.settle();
     row.filling = false;
     (row.applied_revision, row.applied_digest, row.etag) = (Some(revision), None, None);
