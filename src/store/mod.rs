@@ -359,8 +359,9 @@ pub trait Store: Send + Sync + 'static {
     async fn stamp(&self, lane: &LaneLease, stamps: &[Stamp]) -> Result<Vec<IcalUid>>;
 
     /// Rule R15: records what became of an attempt, under the row's token, with its row of
-    /// `external_calendar_events`, in one transaction.
-    async fn record(&self, record: &Record) -> Result<Fenced>;
+    /// `external_calendar_events`, in one transaction. What has failed for good is a dead letter, unless
+    /// something else is wanted by now: that has its own try (rule R13).
+    async fn record(&self, record: &Record) -> Result<Recorded>;
 
     /// Uses time of a budget that all processes share, if it is there soon. Answers how long to wait
     /// for it; `None`: longer than [`Draw::wait_max`], and nothing is used.

@@ -194,6 +194,7 @@ macro_rules! every_fact {
                 a_verification_that_finds_later_generations_passes_them,
                 only_the_holder_verifies,
                 a_dead_effect_is_a_dead_letter,
+                what_gave_way_to_a_newer_wish_does_not_die,
                 a_dead_effect_that_may_be_applied_stays_in_flight,
                 a_verification_waits_for_what_is_owed_and_for_the_dead,
                 a_verification_that_could_not_be_made_stands,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use booking::{ConnectionId, Digest, IcalUid, Verb};
-use calendar_sync::store::{ExternalEvent, Fenced, Finding, Record, Result, StoreError, later};
+use calendar_sync::store::{ExternalEvent, Finding, Record, Recorded, Result, StoreError, later};
 use chrono::DateTime;
 use uuid::Uuid;
 
@@ -13,25 +13,25 @@ use super::rows::{EffectRow, EventRow, Tables};
 use super::{Tx, ahead, connection, dead_letter, lane};
 
 /// See [`calendar_sync::store::Store::record`].
-pub(super) fn record(tx: &mut Tx<'_>, record: &Record) -> Result<Fenced> {
+pub(super) fn record(tx: &mut Tx<'_>, record: &Record) -> Result<Recorded> {
     if let Finding::Ahead { revision, after, error } = &record.finding {
-        return ahead::settle(tx, record, *revision, *after, error);
+        return Ok(ahead::settle(tx, record, *revision, *after, error)?.into());
     }
     if !is_held(tx, record) {
-        return Ok(Fenced::Refused);
+        return Ok(Recorded::Refused);
     }
     may_map(tx.tables, record)?;
     // The verification first: it asks what was in flight.
     let now = tx.now;
     schedule(effect(tx, record), record, now);
-    find(tx, record);
+    let recorded = find(tx, record);
     effect(tx, record).updated_at = now;
     if tx.broken.rows_deleted_at_record {
         delete_settled(tx, record);
     }
     connection::finish_removal(tx.tables, record.lane.connection);
     tx.commit();
-    Ok(Fenced::Written)
+    Ok(recorded)
 }
 
 /// The row that a record is about.
@@ -77,7 +77,7 @@ fn schedule(row: &mut EffectRow, record: &Record, now: i64) {
 }
 
 /// Writes the finding itself.
-fn find(tx: &mut Tx<'_>, record: &Record) {
+fn find(tx: &mut Tx<'_>, record: &Record) -> Recorded {
     let now = tx.now;
     match &record.finding {
         Finding::Present { .. } => present(tx, record),
@@ -102,7 +102,7 @@ fn find(tx: &mut Tx<'_>, record: &Record) {
             row.attempts += 1;
             put_off(row, (*after, error, *rejected), now);
         }
-        Finding::Dead { error, unknown } => dead(tx, record, error, *unknown),
+        Finding::Dead { error, unknown } => return dead(tx, record, error, *unknown),
         Finding::Ahead { .. } => unreachable!("settled in a transaction of its own"),
         Finding::Verified | Finding::Unverified => {}
         Finding::Differs { present, etag, passed } => {
@@ -112,6 +112,7 @@ fn find(tx: &mut Tx<'_>, record: &Record) {
             }
         }
     }
+    Recorded::Written
 }
 
 /// The row of `external_calendar_events` that a record is about.
@@ -253,7 +254,7 @@ fn put_off(row: &mut EffectRow, (after, error, rejected): (Duration, &str, bool)
 /// Waits for a new revision or a person. What may have been applied stays in flight. What came to
 /// be desired while this attempt was on its way has its own try (rule R13): where it has to be
 /// settled first, `rejections`, which count from that change, give it further ones.
-fn dead(tx: &mut Tx<'_>, record: &Record, error: &str, unknown: bool) {
+fn dead(tx: &mut Tx<'_>, record: &Record, error: &str, unknown: bool) -> Recorded {
     let row = effect(tx, record);
     let is_wanted = row.flight.as_ref().is_some_and(|flight| {
         row.desired_revision == flight.revision
@@ -268,13 +269,14 @@ fn dead(tx: &mut Tx<'_>, record: &Record, error: &str, unknown: bool) {
     }
     row.last_error = Some(error.to_owned());
     if !row.dead {
-        return;
+        return Recorded::Written;
     }
     if let Some(event) = event(tx, record) {
         event.sync_status = "FAILED";
         event.last_error = Some(error.to_owned());
     }
     dead_letter::insert_effect(tx, &record.uid, record.lane.connection, error);
+    Recorded::Died
 }
 
 /// What is known to be there is something else than was thought.
