@@ -299,6 +299,7 @@ macro_rules! every_fact {
                 what_no_event_asked_for_has_no_origin,
                 what_another_destination_asks_for_comes_from_no_event,
                 a_withdrawal_comes_from_no_event_unless_one_waits,
+                what_is_removed_as_it_stands_keeps_its_origin,
                 a_dead_effect_keeps_its_origin_for_whoever_revives_it,
             ]
         );

@@ -306,42 +306,37 @@ impl PostgresStore {
         const UNPLACE: &str = "
             UPDATE bookings SET placed = NULL, version = version + 1, updated_at = clock_timestamp()
              WHERE placed = $1";
-        const FENCE_FLIGHTS: &str = concat!(
-            "
+        const FENCE_FLIGHTS: &str = "
             UPDATE effects
-               SET flight_token = CASE WHEN flight_verb IS NULL THEN NULL
-                                       ELSE gen_random_uuid() END,
-                   desired_digest = CASE WHEN $2 AND EXISTS (
-                        SELECT 1 FROM bookings b WHERE b.ical_uid = effects.ical_uid)
-                        THEN NULL ELSE desired_digest END,
-                   dead = dead AND NOT $2, filling = false,
-                   rejections = CASE WHEN $2 THEN 0 ELSE rejections END,
-                   not_before = CASE WHEN $2 THEN clock_timestamp() ELSE not_before END,
-                   updated_at = clock_timestamp(),
-                   ",
-            asked_by_none!("effects."),
+               SET flight_token = CASE WHEN flight_verb IS NOT NULL THEN gen_random_uuid() END,
+                   filling = false, updated_at = clock_timestamp()
+             WHERE connection_id = $1 AND (flight_verb IS NOT NULL OR filling)";
+        const WITHDRAW: &str = concat!(
             "
-             WHERE connection_id = $1"
+            UPDATE effects e
+               SET desired_digest = NULL, dead = false, rejections = 0,
+                   not_before = clock_timestamp(), updated_at = clock_timestamp(),
+                   ",
+            asked_by_none!("e."),
+            "
+             WHERE connection_id = $1
+               AND EXISTS (SELECT 1 FROM bookings b WHERE b.ical_uid = e.ical_uid)"
         );
         let failed = failed("take a connection down");
-        for (name, statement) in [
+        let all = [
             ("connection.no_destination", NO_DESTINATION),
             ("connection.fence_lane", FENCE_LANE),
             ("connection.no_sweep", NO_SWEEP),
             ("connection.no_drift", NO_DRIFT),
             ("connection.hold", HOLD),
             ("connection.unplace", UNPLACE),
-        ] {
+            ("connection.fence_flights", FENCE_FLIGHTS),
+        ];
+        let last = withdraw.then_some(("connection.withdraw", WITHDRAW));
+        for (name, statement) in all.into_iter().chain(last) {
             self.at(name).await;
             sqlx::query(statement).bind(id.0).execute(&mut **tx).await.map_err(&failed)?;
         }
-        self.at("connection.fence_flights").await;
-        sqlx::query(FENCE_FLIGHTS)
-            .bind(id.0)
-            .bind(withdraw)
-            .execute(&mut **tx)
-            .await
-            .map_err(&failed)?;
         Ok(())
     }
 

@@ -208,6 +208,17 @@ pub(crate) async fn a_withdrawal_comes_from_no_event_unless_one_waits(env: &Env)
     assert_origin(standing, &[], None);
 }
 
+pub(crate) async fn what_is_removed_as_it_stands_keeps_its_origin(env: &Env) {
+    let lane = leased(env).await;
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    let done = present("a", 0, "Massage");
+    let recorded = env.record_open(&lane, "a", done, Some(Duration::ZERO)).await;
+    assert_eq!(recorded, Fenced::Written);
+    assert!(env.store.remove_connection(connection(1), false).await.answered());
+    let settled = env.eventually("its hour", || async { env.due(&lane).await.pop() }).await;
+    assert_origin(&settled, &[1], Some(1));
+}
+
 pub(crate) async fn a_dead_effect_keeps_its_origin_for_whoever_revives_it(env: &Env) {
     let lane = leased(env).await;
     let die = || async {
