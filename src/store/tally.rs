@@ -34,7 +34,8 @@ pub struct Owing {
     pub pending: i64,
     /// For how long the oldest of them has been owed that is sent: whose connection the gate lets through,
     /// and waits for no person and for no `adopt`. Since the event was published that asked for it, or, of
-    /// what none has asked for, since it could be sent. Zero: there is none.
+    /// what none has asked for, since it could be sent. Zero: there is none. Of more than [`TALLY_MAX`], as many
+    /// are looked at, whichever come first: then there may be an older one.
     pub oldest: Duration,
     /// Events that are to be verified: a call about them may still take effect. Up to [`TALLY_MAX`] of
     /// those that owe nothing, and of the others.

@@ -164,7 +164,7 @@ pub const ALL: &[Described] = &[
     metric(
         "calendar_sync_oldest_pending_age_seconds",
         &["calendar_provider"],
-        "How long ago the event was published that asked for the oldest of them that is sent (of what none has asked for: since it could be sent); what is switched off, not on the allowlists, parked or not adopted yet is not; every process with the same allowlists says the same of the database",
+        "How long ago the event was published that asked for the oldest of them that is sent (of what none has asked for: since it could be sent; of more than 100000, the oldest of as many of them, and perhaps not of all); what is switched off, not on the allowlists, parked or not adopted yet is not; every process with the same allowlists says the same of the database",
     ),
     metric(
         "calendar_sync_attempts_open",
