@@ -18,7 +18,7 @@ use super::outcome::{Outcome, Unread, unread};
 use super::traced::{READ, reading_name};
 use crate::calendar::microsoft::DUPLICATE;
 use crate::calendar::{Answer, Call, Condition, Hers, Inspected, Name, Reading};
-use crate::store::{Fenced, Finding, InFlight, Owed, Result};
+use crate::store::{Finding, InFlight, Owed, Recorded, Result};
 use crate::telemetry::scope::came_to;
 
 /// So many rounds of sending and reading back one effect gets before it waits.
@@ -153,7 +153,7 @@ impl Drain<'_> {
                     return self.record(owed, finding, verify_after).await;
                 }
                 Next::End(became, finding, verify_after) => {
-                    if self.write(owed, finding, verify_after).await? == Fenced::Written {
+                    if self.write(owed, finding, verify_after).await? == Recorded::Written {
                         self.tell_end(owed, flight.verb, became);
                     }
                     return Ok(());
@@ -396,10 +396,6 @@ impl Drain<'_> {
         self.refusal();
         let after = self.delay(owed, None);
         if owed.rejections + 1 >= self.emitter.options.rejections_max {
-            tracing::error!(
-                error_code = "effect_rejected",
-                "an effect became a dead letter: {error}"
-            );
             return Finding::Dead { error, unknown };
         }
         refused(unknown, after, error, true)

@@ -9,7 +9,7 @@ use super::lane::Drain;
 use super::outcome::{Outcome, outcome};
 use super::{Emitter, Renewal};
 use crate::calendar::{Answer, Call};
-use crate::store::DriftKind;
+use crate::store::{DriftKind, Gate};
 use crate::telemetry::scope::came_to;
 
 /// A drain of one lane that found something due.
@@ -136,6 +136,9 @@ impl Withheld {
 
 /// Counts what is done.
 pub trait RunMeter: Send + Sync + 'static {
+    /// What is let through: said before anything is sent.
+    fn gated(&self, gate: &Gate);
+
     /// A drain has ended.
     fn ran(&self, run: Run);
 

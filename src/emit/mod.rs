@@ -218,9 +218,10 @@ impl Emitter {
         Self { store, accounts, options, surroundings, wake, meter: None, hands, tracer }
     }
 
-    /// The same, telling `meter` of every drain.
+    /// The same, telling `meter` of the gate, and of every drain.
     #[must_use]
     pub fn metered(self, meter: Arc<dyn RunMeter>) -> Self {
+        meter.gated(&self.options.gate);
         Self { meter: Some(meter), ..self }
     }
 

@@ -7,21 +7,29 @@ use booking::Verb;
 use super::lane::Drain;
 use super::meter::{Became, Ended, Guarded, Notice};
 use super::traced::finding_name;
-use crate::store::{Fenced, Finding, Owed, Record, Result};
+use crate::store::{Finding, Owed, Record, Recorded, Result};
 use crate::telemetry::scope::child;
 
 impl Drain<'_> {
-    /// Writes down what was found, under the row's token; a dead letter is told of.
+    /// Writes down what was found, under the row's token; a dead letter is told of. What is to be one, and
+    /// gave way to a newer wish meanwhile, is none.
     pub(super) async fn record(
         &self,
         owed: &Owed,
         finding: Finding,
         verify_after: Option<Duration>,
     ) -> Result<()> {
-        let is_dead = matches!(finding, Finding::Dead { .. });
-        let written = self.write(owed, finding, verify_after).await? == Fenced::Written;
-        if let Some(flight) = owed.in_flight.as_ref().filter(|_| is_dead && written) {
-            self.tell_end(owed, flight.verb, Became::Dead);
+        let error =
+            if let Finding::Dead { error, .. } = &finding { Some(error.clone()) } else { None };
+        let recorded = self.write(owed, finding, verify_after).await?;
+        if let (Recorded::Died, Some(error)) = (recorded, error) {
+            tracing::error!(
+                error_code = "effect_rejected",
+                "an effect became a dead letter: {error}"
+            );
+            if let Some(flight) = &owed.in_flight {
+                self.tell_end(owed, flight.verb, Became::Dead);
+            }
         }
         Ok(())
     }
@@ -32,7 +40,7 @@ impl Drain<'_> {
         owed: &Owed,
         finding: Finding,
         verify_after: Option<Duration>,
-    ) -> Result<Fenced> {
+    ) -> Result<Recorded> {
         let record =
             Record { lane: self.hold.lease.clone(), uid: owed.uid.clone(), finding, verify_after };
         let span = child("record");
@@ -40,8 +48,8 @@ impl Drain<'_> {
         crate::crash::point!("r15.recording");
         let written = self.emitter.store.record(&record).await?;
         match written {
-            Fenced::Written => crate::crash::point!("r15.recorded"),
-            Fenced::Refused => {
+            Recorded::Written | Recorded::Died => crate::crash::point!("r15.recorded"),
+            Recorded::Refused => {
                 span.fail("record_fenced");
                 tracing::warn!(
                     booking.uid = %owed.uid,

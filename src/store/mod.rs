@@ -70,6 +70,19 @@ macro_rules! asked_by_none {
     };
 }
 
+/// SQL, in `SET`: since when an effect has been waiting, once what was in flight is acknowledged. Where
+/// `$newer` is wanted by now, it was asked for after that was stamped: the oldest event has what it asked for.
+macro_rules! waits_since_stamped {
+    ($newer:literal) => {
+        concat!(
+            "published_at = CASE WHEN published_at < flight_at AND ",
+            $newer,
+            "
+                    THEN flight_at ELSE published_at END"
+        )
+    };
+}
+
 pub mod connect;
 
 pub mod types;
@@ -346,8 +359,9 @@ pub trait Store: Send + Sync + 'static {
     async fn stamp(&self, lane: &LaneLease, stamps: &[Stamp]) -> Result<Vec<IcalUid>>;
 
     /// Rule R15: records what became of an attempt, under the row's token, with its row of
-    /// `external_calendar_events`, in one transaction.
-    async fn record(&self, record: &Record) -> Result<Fenced>;
+    /// `external_calendar_events`, in one transaction. What has failed for good is a dead letter, unless
+    /// something else is wanted by now: that has its own try (rule R13).
+    async fn record(&self, record: &Record) -> Result<Recorded>;
 
     /// Uses time of a budget that all processes share, if it is there soon. Answers how long to wait
     /// for it; `None`: longer than [`Draw::wait_max`], and nothing is used.
@@ -401,8 +415,9 @@ pub trait Store: Send + Sync + 'static {
     /// How much is left to fill connections with, of all of them.
     async fn fills(&self) -> Result<Fills>;
 
-    /// What is owed, and what waits for people, all in all: counted up to [`TALLY_MAX`].
-    async fn tally(&self) -> Result<Tally>;
+    /// What is owed, and what waits for people, all in all: counted up to [`TALLY_MAX`]. The gate says what of
+    /// it is anybody's delay ([`Owing::oldest`]).
+    async fn tally(&self, gate: &Gate) -> Result<Tally>;
 
     /// The connections to the database, as they are used now. Asks nobody.
     fn pool(&self) -> PoolUse;

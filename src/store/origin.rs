@@ -27,7 +27,8 @@ pub struct EffectOrigin {
     /// The traces of the events that asked for it and found it still owed; the newest first, at most
     /// [`TRACES_MAX`].
     traces: Vec<TraceParent>,
-    /// When the oldest of them was published, by the record's timestamp.
+    /// When the oldest of them was published, by the record's timestamp; or, if it was done since and
+    /// others came meanwhile, when the call that did it was stamped.
     pub published_at: Option<DateTime<Utc>>,
 }
 

@@ -6,7 +6,7 @@ use booking::{BookingId, CalendarKind, ConnectionId, Content, Digest, IcalUid, P
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{ConnectionState, DriftKind, EffectOrigin, StoreError};
+use super::{ConnectionState, DriftKind, EffectOrigin, Fenced, StoreError};
 
 /// What the flags and allowlists let through (rule R8). Read at every claim.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -139,6 +139,36 @@ pub struct Record {
     pub finding: Finding,
     /// Leaves the attempt open: verify it after so long (rule R14).
     pub verify_after: Option<Duration>,
+}
+
+/// What became of a record of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Recorded {
+    /// The row was ours, and it was written.
+    Written,
+    /// It was written, and the effect is a dead letter by it.
+    Died,
+    /// Somebody else's by now: nothing was written.
+    Refused,
+}
+
+impl From<Recorded> for Fenced {
+    fn from(recorded: Recorded) -> Self {
+        match recorded {
+            Recorded::Written | Recorded::Died => Self::Written,
+            Recorded::Refused => Self::Refused,
+        }
+    }
+}
+
+impl From<Fenced> for Recorded {
+    fn from(fenced: Fenced) -> Self {
+        match fenced {
+            Fenced::Written => Self::Written,
+            Fenced::Refused => Self::Refused,
+        }
+    }
 }
 
 /// What is known after an attempt.

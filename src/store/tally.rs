@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use booking::CalendarKind;
+use chrono::{DateTime, Utc};
 
 use super::ConnectionState;
 
@@ -15,11 +16,13 @@ pub struct Tally {
     /// What each kind of calendar is owed: of all kinds, in the order of [`CalendarKind::ALL`].
     pub owing: Vec<Owing>,
     /// How many connections there are of each kind and state of which there are any, sorted by their
-    /// names.
-    pub connections: Vec<(CalendarKind, ConnectionState, i64)>,
+    /// names. `None`: a word of a newer version, which this one does not know.
+    pub connections: Vec<(Option<CalendarKind>, Option<ConnectionState>, i64)>,
     /// How many dead letters are open of each class of which there are any, sorted by its name; up to
     /// [`TALLY_MAX`] in all.
     pub letters: Vec<(String, i64)>,
+    /// When all this was counted, by the store's clock.
+    pub counted_at: DateTime<Utc>,
 }
 
 /// What is owed to calendars of one kind that are not removed.
@@ -29,8 +32,10 @@ pub struct Owing {
     pub kind: CalendarKind,
     /// Effects that are due, whether or not their hour has come; up to [`TALLY_MAX`].
     pub pending: i64,
-    /// Since when the oldest of them has been owed whose connection waits for no person: since the event was published that asked for it, or, of
-    /// what none has asked for, since it could be sent.
+    /// For how long the oldest of them has been owed that is sent: whose connection the gate lets through,
+    /// and waits for no person and for no `adopt`. Since the event was published that asked for it, or, of
+    /// what none has asked for, since it could be sent. Zero: there is none. Of more than [`TALLY_MAX`], as many
+    /// are looked at, whichever come first: then there may be an older one.
     pub oldest: Duration,
     /// Events that are to be verified: a call about them may still take effect. Up to [`TALLY_MAX`] of
     /// those that owe nothing, and of the others.

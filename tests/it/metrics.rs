@@ -5,6 +5,9 @@ mod sending;
 
 mod hygiene;
 
+#[cfg(feature = "demo")]
+mod counted;
+
 /// The facts on either store.
 macro_rules! every_fact {
     ($make:ident) => {
@@ -17,6 +20,7 @@ macro_rules! every_fact {
                 how_long_an_event_took_is_told_with_its_trace,
                 what_was_found_applied_is_told_from_what_was_acknowledged,
                 what_is_refused_too_often_is_a_dead_letter,
+                what_gives_way_to_a_newer_wish_is_no_dead_letter,
                 a_calendar_that_asks_for_time_is_counted_with_it,
                 what_limits_withhold_is_counted_with_its_time,
                 a_connection_that_waits_for_a_person_is_counted,

@@ -194,6 +194,7 @@ macro_rules! every_fact {
                 a_verification_that_finds_later_generations_passes_them,
                 only_the_holder_verifies,
                 a_dead_effect_is_a_dead_letter,
+                what_gave_way_to_a_newer_wish_does_not_die,
                 a_dead_effect_that_may_be_applied_stays_in_flight,
                 a_verification_waits_for_what_is_owed_and_for_the_dead,
                 a_verification_that_could_not_be_made_stands,
@@ -247,6 +248,7 @@ macro_rules! every_fact {
             tallies,
             [
                 what_is_owed_is_counted_by_the_kind_of_its_calendar,
+                what_the_gate_keeps_back_is_owed_and_nobodys_delay,
                 what_is_to_be_verified_is_counted_though_nothing_is_owed,
                 connections_and_open_letters_are_counted,
                 a_store_that_answers_is_fine_and_tells_of_its_connections,
@@ -292,9 +294,12 @@ macro_rules! every_fact {
                 an_event_of_before_is_the_oldest_though_it_comes_later,
                 the_newest_traces_are_kept_up_to_the_bound,
                 what_is_done_is_forgotten_by_the_next_event,
+                what_comes_while_the_calendar_is_asked_waits_since_then,
+                what_is_done_says_since_when_it_was_owed,
                 what_no_event_asked_for_has_no_origin,
                 what_another_destination_asks_for_comes_from_no_event,
                 a_withdrawal_comes_from_no_event_unless_one_waits,
+                what_is_removed_as_it_stands_keeps_its_origin,
                 a_dead_effect_keeps_its_origin_for_whoever_revives_it,
             ]
         );

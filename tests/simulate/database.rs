@@ -10,9 +10,9 @@ use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
     Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
-    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PoolUse, PutConnection, Record, Result,
-    Resume, Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
-    Tally,
+    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PoolUse, PutConnection, Record, Recorded,
+    Result, Resume, Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow,
+    Taken, Tally,
 };
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -383,13 +383,13 @@ impl Store for Database {
         self.call("stamp", async |store| store.stamp(lane, stamps).await, seen).await
     }
 
-    async fn record(&self, record: &Record) -> Result<Fenced> {
-        let seen = |done: &Fenced| {
+    async fn record(&self, record: &Record) -> Result<Recorded> {
+        let seen = |done: &Recorded| {
             self.world.count(match done {
-                Fenced::Written => coverage::found(&record.finding),
-                Fenced::Refused => "record refused",
+                Recorded::Written | Recorded::Died => coverage::found(&record.finding),
+                Recorded::Refused => "record refused",
             });
-            if *done == Fenced::Written
+            if *done != Recorded::Refused
                 && let Err(stale) = self.world.audit().recorded(record)
             {
                 self.world.wrong(stale);
@@ -472,8 +472,8 @@ impl Store for Database {
         self.call("fills", async |store| store.fills().await, |_| ()).await
     }
 
-    async fn tally(&self) -> Result<Tally> {
-        self.call("tally", async |store| store.tally().await, |_| {}).await
+    async fn tally(&self, gate: &Gate) -> Result<Tally> {
+        self.call("tally", async |store| store.tally(gate).await, |_| {}).await
     }
 
     fn pool(&self) -> PoolUse {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use booking::{CalendarKind, ConnectionId};
 use calendar_sync::emit::meter::{Attempt, Ended, Withheld};
 use calendar_sync::emit::{Notice, Run, RunMeter};
-use calendar_sync::store::{DriftKind, LaneLease, SweepStep};
+use calendar_sync::store::{DriftKind, Gate, LaneLease, SweepStep};
 
 use crate::world::World;
 
@@ -61,6 +61,8 @@ pub(crate) fn stepped(world: &World, lane: &LaneLease, step: &SweepStep) {
 pub(crate) struct Told(pub(crate) Arc<World>);
 
 impl RunMeter for Told {
+    fn gated(&self, _gate: &Gate) {}
+
     fn ran(&self, _run: Run) {}
 
     fn attempted(&self, _attempt: Attempt) {}

@@ -12,12 +12,13 @@ use serde_json::Value;
 use super::labels::{Class, Gauges, Provider, ProviderState, State, register};
 use crate::store::{ConnectionState, EFFECT_REJECTED, Fills, PoolUse, Tally};
 
-/// A class of dead letters that this version does not know.
+/// A word that this version does not know: a newer one has written it.
 const OTHER: &str = "other";
 
 /// What the database said last. Before it has said anything, there is no number to be mistaken for one.
 #[derive(Debug)]
 pub(super) struct Database {
+    counted_at: Gauge,
     filling: Gauge,
     fill_left: Gauge,
     pending: Gauges<Provider>,
@@ -30,6 +31,7 @@ pub(super) struct Database {
 impl Database {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let it = Self {
+            counted_at: Gauge::default(),
             filling: Gauge::default(),
             fill_left: Gauge::default(),
             pending: Family::default(),
@@ -38,6 +40,8 @@ impl Database {
             connections: Family::default(),
             letters: Family::default(),
         };
+        let counted_at = it.counted_at.clone();
+        register(registry, "calendar_sync_database_counted_timestamp_seconds", counted_at);
         register(registry, "calendar_sync_connections_filling", it.filling.clone());
         register(registry, "calendar_sync_fill_events_left", it.fill_left.clone());
         register(registry, "calendar_sync_effects_pending", it.pending.clone());
@@ -57,16 +61,28 @@ impl Database {
             self.oldest.get_or_create(&provider).set(owing.oldest.as_secs_f64());
             self.open.get_or_create(&provider).set(owing.open);
         }
-        for kind in CalendarKind::ALL {
-            for state in ConnectionState::ALL {
-                let (calendar_provider, name) = (kind.name(), state.name());
-                let labels = ProviderState { calendar_provider, state: name };
+        self.count_connections(tally);
+        self.count_letters(tally);
+        self.counted_at.set(tally.counted_at.timestamp());
+    }
+
+    fn count_connections(&self, tally: &Tally) {
+        let kinds = CalendarKind::ALL.map(Some).into_iter().chain([None]);
+        for kind in kinds {
+            for state in ConnectionState::ALL.map(Some).into_iter().chain([None]) {
                 let is_it = |(k, s, _): &&(_, _, i64)| (*k, *s) == (kind, state);
-                let count = tally.connections.iter().find(is_it).map_or(0, |(_, _, count)| *count);
-                self.connections.get_or_create(&labels).set(count);
+                let counts = tally.connections.iter().filter(is_it).map(|(_, _, count)| count);
+                let count: i64 = counts.sum();
+                let labels = ProviderState {
+                    calendar_provider: kind.map_or(OTHER, CalendarKind::name),
+                    state: state.map_or(OTHER, ConnectionState::name),
+                };
+                let is_known = kind.is_some() && state.is_some();
+                if is_known || count > 0 || self.connections.get(&labels).is_some() {
+                    self.connections.get_or_create(&labels).set(count);
+                }
             }
         }
-        self.count_letters(tally);
     }
 
     fn count_letters(&self, tally: &Tally) {

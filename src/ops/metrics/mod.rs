@@ -20,6 +20,8 @@ mod sending;
 
 mod database;
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ::booking::{CalendarKind, PoisonClass};
@@ -36,7 +38,7 @@ use self::sending::Sending;
 use crate::consumer::Snapshot;
 use crate::emit::meter::{Attempt, Became, Ended, Notice, Run, RunMeter, Withheld};
 use crate::pipeline::BatchMeter;
-use crate::store::{EFFECT_REJECTED, Fills, PoolUse, Result, Store, Tally};
+use crate::store::{EFFECT_REJECTED, Fills, Gate, PoolUse, Result, Store, Tally};
 use crate::telemetry::export::Counters;
 
 /// What [`Metrics::openmetrics`] is: the text format of `OpenMetrics` 1.0, which Prometheus reads.
@@ -48,6 +50,9 @@ pub const CLASSIC_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// How often the database is asked for what it alone knows.
 pub const REFRESH_INTERVAL: Duration = Duration::from_secs(15);
 
+/// One line tells that the database cannot be counted, in so many refreshes: five minutes'.
+const REFRESHES_PER_LINE: u32 = 20;
+
 /// The counters of this process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -57,6 +62,9 @@ pub struct Metrics {
     sending: Sending,
     database: Database,
     untraced: Counters,
+    gate: Mutex<Gate>,
+    /// So many refreshes are left in which no line tells of a failure.
+    quiet: AtomicU32,
 }
 
 impl Default for Metrics {
@@ -68,6 +76,9 @@ impl Default for Metrics {
             sending: Sending::new(&mut registry),
             database: Database::new(&mut registry),
             untraced: untraced(&mut registry),
+            // Until somebody sends, nothing is let through.
+            gate: Mutex::default(),
+            quiet: AtomicU32::default(),
             registry,
         }
     }
@@ -84,17 +95,53 @@ pub struct Seen {
     pub pool: PoolUse,
 }
 
-/// Asks the database for what it alone knows. What it said last stands until it answers again.
+/// Asks the database for what it alone knows. What it said last stands until it answers again; when that was
+/// is told too, and now and then why it is not now.
+///
+/// # Errors
+/// Where it does not answer, or not all of it.
 pub async fn refresh(store: &dyn Store, metrics: &Metrics) -> Result<()> {
-    let (fills, tally) = (store.fills().await?, store.tally().await?);
-    metrics.counted(fills, &tally);
-    Ok(())
+    let counted = count(store, &metrics.gate()).await;
+    let is_news = metrics.is_news(counted.is_err());
+    match counted {
+        Ok((fills, tally)) => {
+            metrics.counted(fills, &tally);
+            Ok(())
+        }
+        Err(error) => {
+            if is_news {
+                tracing::warn!(
+                    error_code = "database_not_counted",
+                    error = &error as &dyn std::error::Error,
+                    "what the metrics say of the database is not of now"
+                );
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn count(store: &dyn Store, gate: &Gate) -> Result<(Fills, Tally)> {
+    Ok((store.fills().await?, store.tally(gate).await?))
 }
 
 impl Metrics {
     /// What the database says: every process tells the same of it.
     pub fn counted(&self, fills: Fills, tally: &Tally) {
         self.database.counted(fills, tally);
+    }
+
+    /// Whether a line is to tell that a refresh has failed, if it has: see [`REFRESHES_PER_LINE`].
+    fn is_news(&self, failed: bool) -> bool {
+        let quiet = self.quiet.load(Ordering::Relaxed);
+        let is_news = failed && quiet == 0;
+        let left = if is_news { REFRESHES_PER_LINE } else { quiet };
+        self.quiet.store(left.saturating_sub(1), Ordering::Relaxed);
+        is_news
+    }
+
+    fn gate(&self) -> Gate {
+        self.gate.lock().expect("nobody panics while holding it").clone()
     }
 
     /// What of the traces did not get through.
@@ -139,6 +186,10 @@ fn build_info(registry: &mut Registry) {
 }
 
 impl RunMeter for Metrics {
+    fn gated(&self, gate: &Gate) {
+        self.gate.lock().expect("nobody panics while holding it").clone_from(gate);
+    }
+
     fn ran(&self, run: Run) {
         self.runs.ran(run);
     }

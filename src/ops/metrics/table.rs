@@ -109,7 +109,7 @@ pub const ALL: &[Described] = &[
     metric(
         "calendar_sync_publish_to_applied_seconds",
         &["calendar_provider"],
-        "From when an event was published until the calendar had acknowledged what it asked for",
+        "From when an event was published (where an earlier one of its booking was on its way then: from when that was sent) until the calendar had acknowledged what it asked for",
     ),
     metric(
         "calendar_sync_rate_limit_waits_total",
@@ -147,6 +147,11 @@ pub const ALL: &[Described] = &[
         "Connections that began to wait for a person",
     ),
     metric(
+        "calendar_sync_database_counted_timestamp_seconds",
+        &[],
+        "When what every process says of the database was last counted by this one, in Unix time; 0: never. Until it is counted again, the numbers stand as they were",
+    ),
+    metric(
         "calendar_sync_connections_filling",
         &[],
         "Connections that still lack some of the upcoming events that they are filled with; every process says the same of the database",
@@ -164,7 +169,7 @@ pub const ALL: &[Described] = &[
     metric(
         "calendar_sync_oldest_pending_age_seconds",
         &["calendar_provider"],
-        "How long ago the event was published that asked for the oldest of them whose connection is not parked (of what none has asked for: since it could be sent); every process says the same of the database",
+        "How long ago the event was published that asked for the oldest of them that is sent (of what none has asked for: since it could be sent; of more than 100000, the oldest of as many of them, and perhaps not of all); what is switched off, not on the allowlists, parked or not adopted yet is not; every process with the same allowlists says the same of the database",
     ),
     metric(
         "calendar_sync_attempts_open",
@@ -174,12 +179,12 @@ pub const ALL: &[Described] = &[
     metric(
         "calendar_sync_connections",
         &["calendar_provider", "state"],
-        "Connections by their state; every process says the same of the database",
+        "Connections by their state (other: of a newer version); every process says the same of the database",
     ),
     metric(
         "calendar_sync_dead_letters_waiting",
         &["class"],
-        "Dead letters that wait for a person, counted up to 100000; every process says the same of the database",
+        "Dead letters that wait for a person (other: of a newer version), counted up to 100000; every process says the same of the database",
     ),
     metric(
         "calendar_sync_database_connections",

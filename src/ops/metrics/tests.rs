@@ -42,9 +42,15 @@ fn full() -> Metrics {
     metrics.waited(kind, Withheld::Connection, Duration::from_millis(1_500));
     metrics.committed(3, 40, &[PoisonClass::UnknownSchema]);
     let owing = Owing { kind, pending: 7, oldest: Duration::from_secs(90), open: 2 };
-    let connections = vec![(kind, ConnectionState::Parked, 4)];
+    let connections = vec![
+        (Some(kind), Some(ConnectionState::Parked), 4),
+        (Some(kind), None, 1),
+        (None, Some(ConnectionState::Active), 2),
+        (None, Some(ConnectionState::Active), 3),
+    ];
     let letters = vec![("invalid".to_owned(), 2), ("of_tomorrow".to_owned(), 5)];
-    let tally = Tally { owing: vec![owing], connections, letters };
+    let counted_at = DateTime::from_timestamp_millis(60_500).expect("an hour");
+    let tally = Tally { owing: vec![owing], connections, letters, counted_at };
     metrics.counted(Fills { connections: 2, left: 70 }, &tally);
     metrics
 }
@@ -152,6 +158,9 @@ fn what_reading_and_sending_and_the_database_do_is_told() {
             "calendar_sync_attempts_open{calendar_provider=\"google\"} 2",
             "calendar_sync_connections{calendar_provider=\"google\",state=\"parked\"} 4",
             "calendar_sync_connections{calendar_provider=\"caldav\",state=\"parked\"} 0",
+            "calendar_sync_connections{calendar_provider=\"google\",state=\"other\"} 1",
+            "calendar_sync_connections{calendar_provider=\"other\",state=\"active\"} 5",
+            "calendar_sync_database_counted_timestamp_seconds 60",
             "calendar_sync_dead_letters_waiting{class=\"invalid\"} 2",
             "calendar_sync_dead_letters_waiting{class=\"other\"} 5",
             "calendar_sync_database_connections{state=\"used\"} 1",
@@ -159,6 +168,19 @@ fn what_reading_and_sending_and_the_database_do_is_told() {
             concat!("calendar_sync_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ],
     );
+}
+
+/// Refreshes are seconds apart: a line for each would hide all others.
+#[test]
+fn a_database_that_cannot_be_counted_is_told_of_now_and_then() {
+    let metrics = Metrics::default();
+    let told: Vec<u32> = (0..3 * REFRESHES_PER_LINE).filter(|_| metrics.is_news(true)).collect();
+    assert_eq!(told, [0, REFRESHES_PER_LINE, 2 * REFRESHES_PER_LINE]);
+    let metrics = Metrics::default();
+    assert!(!metrics.is_news(false));
+    // It comes and goes.
+    let told = (0..2 * REFRESHES_PER_LINE).filter(|turn| metrics.is_news(turn % 2 == 0)).count();
+    assert_eq!(told, 2);
 }
 
 /// The metrics of an exposition in the older format, and the labels of each.

@@ -88,7 +88,7 @@ async fn known(
                                   applied_revision, applied_digest, etag, adopted_id)
         SELECT $1, u, CASE WHEN past THEN revision ELSE r END, CASE WHEN past THEN NULL ELSE d END,
                r, d, t, x
-          FROM (SELECT w.*, b.revision,
+          FROM (SELECT w.u, w.d, w.r, w.t, w.x, b.revision,
                        b.ical_uid IS NOT NULL
                        AND (b.shown_digest IS NULL OR b.placed <> $1) IS TRUE AS past
                   FROM UNNEST($2::text[], $3::bytea[], $4::bigint[], $5::text[], $7::text[])

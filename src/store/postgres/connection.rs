@@ -26,6 +26,14 @@ macro_rules! holds_removal_up {
 
 pub(super) use holds_removal_up;
 
+/// Every column of `connections AS c` that is read. Named: see `effect_columns`.
+macro_rules! connection_columns {
+    () => {
+        "c.connection_id, c.provider_id, c.kind, c.subject, c.calendar, c.base_url, c.sealed, c.state,
+         c.parked_reason, c.renewal_failures, c.renewal_error, c.fill_since, c.fill_total"
+    };
+}
+
 impl PostgresStore {
     pub(super) async fn upsert_connection(&self, new: &NewConnection) -> Result<PutConnection> {
         let mut tx = self.begin("add a connection").await?;
@@ -63,9 +71,13 @@ impl PostgresStore {
         tx: &mut Transaction<'static, Postgres>,
         new: &NewConnection,
     ) -> Result<Option<ConnectionState>> {
-        const HOLD: &str = "
-            SELECT c.*, NULL::uuid AS destination, NULL::text AS halted FROM connections c
-             WHERE connection_id = $1 FOR UPDATE";
+        const HOLD: &str = concat!(
+            "
+            SELECT ",
+            connection_columns!(),
+            ", NULL::uuid AS destination, NULL::text AS halted
+              FROM connections c WHERE connection_id = $1 FOR UPDATE"
+        );
         self.at("connection.hold_row").await;
         let row = sqlx::query(HOLD)
             .bind(new.id.0)
@@ -294,42 +306,37 @@ impl PostgresStore {
         const UNPLACE: &str = "
             UPDATE bookings SET placed = NULL, version = version + 1, updated_at = clock_timestamp()
              WHERE placed = $1";
-        const FENCE_FLIGHTS: &str = concat!(
-            "
+        const FENCE_FLIGHTS: &str = "
             UPDATE effects
-               SET flight_token = CASE WHEN flight_verb IS NULL THEN NULL
-                                       ELSE gen_random_uuid() END,
-                   desired_digest = CASE WHEN $2 AND EXISTS (
-                        SELECT 1 FROM bookings b WHERE b.ical_uid = effects.ical_uid)
-                        THEN NULL ELSE desired_digest END,
-                   dead = dead AND NOT $2, filling = false,
-                   rejections = CASE WHEN $2 THEN 0 ELSE rejections END,
-                   not_before = CASE WHEN $2 THEN clock_timestamp() ELSE not_before END,
-                   updated_at = clock_timestamp(),
-                   ",
-            asked_by_none!("effects."),
+               SET flight_token = CASE WHEN flight_verb IS NOT NULL THEN gen_random_uuid() END,
+                   filling = false, updated_at = clock_timestamp()
+             WHERE connection_id = $1 AND (flight_verb IS NOT NULL OR filling)";
+        const WITHDRAW: &str = concat!(
             "
-             WHERE connection_id = $1"
+            UPDATE effects e
+               SET desired_digest = NULL, dead = false, rejections = 0,
+                   not_before = clock_timestamp(), updated_at = clock_timestamp(),
+                   ",
+            asked_by_none!("e."),
+            "
+             WHERE connection_id = $1
+               AND EXISTS (SELECT 1 FROM bookings b WHERE b.ical_uid = e.ical_uid)"
         );
         let failed = failed("take a connection down");
-        for (name, statement) in [
+        let all = [
             ("connection.no_destination", NO_DESTINATION),
             ("connection.fence_lane", FENCE_LANE),
             ("connection.no_sweep", NO_SWEEP),
             ("connection.no_drift", NO_DRIFT),
             ("connection.hold", HOLD),
             ("connection.unplace", UNPLACE),
-        ] {
+            ("connection.fence_flights", FENCE_FLIGHTS),
+        ];
+        let last = withdraw.then_some(("connection.withdraw", WITHDRAW));
+        for (name, statement) in all.into_iter().chain(last) {
             self.at(name).await;
             sqlx::query(statement).bind(id.0).execute(&mut **tx).await.map_err(&failed)?;
         }
-        self.at("connection.fence_flights").await;
-        sqlx::query(FENCE_FLIGHTS)
-            .bind(id.0)
-            .bind(withdraw)
-            .execute(&mut **tx)
-            .await
-            .map_err(&failed)?;
         Ok(())
     }
 
@@ -356,8 +363,11 @@ impl PostgresStore {
     }
 
     pub(super) async fn read_connections(&self) -> Result<Vec<CountedConnection>> {
-        const READ: &str = "
-            SELECT c.*, p.destination, s.halted, s.result AS swept,
+        const READ: &str = concat!(
+            "
+            SELECT ",
+            connection_columns!(),
+            ", p.destination, s.halted, s.result AS swept,
                    (SELECT count(*) FROM drift d
                      WHERE d.connection_id = c.connection_id) AS drift,
                    (SELECT count(*) FROM effects e
@@ -374,7 +384,8 @@ impl PostgresStore {
                      ORDER BY e.not_before DESC, e.ical_uid DESC LIMIT 1) AS last_error
               FROM connections c JOIN providers p USING (provider_id)
               LEFT JOIN sweeps s USING (connection_id)
-             ORDER BY c.provider_id, c.connection_id";
+             ORDER BY c.provider_id, c.connection_id"
+        );
         let rows =
             sqlx::query(READ).fetch_all(&self.pool).await.map_err(failed("read connections"))?;
         let counted = |row| {
@@ -391,11 +402,15 @@ impl PostgresStore {
     }
 
     pub(super) async fn read_connection(&self, id: ConnectionId) -> Result<Option<ConnectionRow>> {
-        const READ: &str = "
-            SELECT c.*, p.destination, s.halted
+        const READ: &str = concat!(
+            "
+            SELECT ",
+            connection_columns!(),
+            ", p.destination, s.halted
               FROM connections c JOIN providers p USING (provider_id)
               LEFT JOIN sweeps s USING (connection_id)
-             WHERE c.connection_id = $1";
+             WHERE c.connection_id = $1"
+        );
         let row = sqlx::query(READ)
             .bind(id.0)
             .fetch_optional(&self.pool)

@@ -8,6 +8,15 @@ use super::{PostgresStore, failed, fenced, seconds};
 use crate::store::types::LOST_STAMPS_WITHIN;
 use crate::store::{Cursor, Fence, Fenced, LogFacts, Result, Resume, Stop, Witness};
 
+/// Every column of `cursors AS c` that is read. Named: see `effect_columns`.
+macro_rules! cursor_columns {
+    () => {
+        "c.topic, c.partition, c.epoch, c.token, c.next_offset, c.passed_to, c.witness_timestamp_ms,
+         c.witness_checksum, c.topic_id, c.cluster_id, c.log_end, c.incarnation, c.recover_until,
+         c.stop_kind, c.stop_found, c.updated_at"
+    };
+}
+
 impl PostgresStore {
     pub(super) async fn fence_cursors(
         &self,
@@ -16,12 +25,15 @@ impl PostgresStore {
         token: Uuid,
     ) -> Result<Vec<Cursor>> {
         // The epoch rises and the cursor is read by one statement: nobody writes in between.
-        const FENCE: &str = "
+        const FENCE: &str = concat!(
+            "
             INSERT INTO cursors AS c (topic, partition, epoch, token)
             SELECT $1, partition, 1, $3 FROM UNNEST($2::int[]) AS partition ORDER BY partition
             ON CONFLICT (topic, partition) DO UPDATE
                SET epoch = c.epoch + 1, token = excluded.token, updated_at = clock_timestamp()
-            RETURNING c.*";
+            RETURNING ",
+            cursor_columns!()
+        );
         self.note_incarnation().await?;
         let mut sorted = partitions.to_vec();
         sorted.sort_unstable();
@@ -42,7 +54,11 @@ impl PostgresStore {
     }
 
     pub(super) async fn read_cursor(&self, topic: &str, partition: i32) -> Result<Option<Cursor>> {
-        const READ: &str = "SELECT * FROM cursors WHERE topic = $1 AND partition = $2";
+        const READ: &str = concat!(
+            "SELECT ",
+            cursor_columns!(),
+            " FROM cursors c WHERE topic = $1 AND partition = $2"
+        );
         self.at("cursor").await;
         let row = sqlx::query(READ)
             .bind(topic)
@@ -54,7 +70,8 @@ impl PostgresStore {
     }
 
     pub(super) async fn read_cursors(&self) -> Result<Vec<Cursor>> {
-        const READ: &str = "SELECT * FROM cursors ORDER BY topic, partition";
+        const READ: &str =
+            concat!("SELECT ", cursor_columns!(), " FROM cursors c ORDER BY topic, partition");
         let rows =
             sqlx::query(READ).fetch_all(&self.pool).await.map_err(failed("read the cursors"))?;
         Ok(rows.iter().map(cursor).collect())

@@ -13,6 +13,14 @@ use crate::store::{
     Batch, Committed, DeadLetter, DeadRecord, DeadState, NewDeadLetter, Origin, Result,
 };
 
+/// Every column of `dead_letters` that is read. Named: see `effect_columns`.
+macro_rules! letter_columns {
+    () => {
+        "id, class, reason, state, created_at, topic, incarnation, partition, record_offset,
+         timestamp_ms, key, payload, headers, effect_uid, effect_connection"
+    };
+}
+
 pub(super) async fn write(
     tx: &mut Transaction<'static, Postgres>,
     letters: &[NewDeadLetter],
@@ -118,7 +126,11 @@ impl PostgresStore {
         after: i64,
         limit: u32,
     ) -> Result<Vec<DeadLetter>> {
-        const READ: &str = "SELECT * FROM dead_letters WHERE id > $1 ORDER BY id LIMIT $2";
+        const READ: &str = concat!(
+            "SELECT ",
+            letter_columns!(),
+            " FROM dead_letters WHERE id > $1 ORDER BY id LIMIT $2"
+        );
         let rows = sqlx::query(READ)
             .bind(after)
             .bind(i64::from(limit))
@@ -129,7 +141,8 @@ impl PostgresStore {
     }
 
     pub(super) async fn read_dead_letter(&self, id: i64) -> Result<Option<DeadLetter>> {
-        const READ: &str = "SELECT * FROM dead_letters WHERE id = $1";
+        const READ: &str =
+            concat!("SELECT ", letter_columns!(), " FROM dead_letters WHERE id = $1");
         let row = sqlx::query(READ)
             .bind(id)
             .fetch_optional(&self.pool)

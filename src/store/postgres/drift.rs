@@ -65,7 +65,8 @@ impl PostgresStore {
 
     pub(super) async fn read_drift(&self, id: ConnectionId) -> Result<Vec<Drift>> {
         const READ: &str = "
-            SELECT * FROM drift WHERE connection_id = $1 ORDER BY external_id LIMIT $2";
+            SELECT connection_id, external_id, ical_uid, kind, since
+              FROM drift WHERE connection_id = $1 ORDER BY external_id LIMIT $2";
         let rows = sqlx::query(READ)
             .bind(id.0)
             .bind(i64::from(DRIFT_MAX))

@@ -18,6 +18,31 @@ use crate::store::{
     UNREADABLE_DELAY, Verify, log_unreadable,
 };
 
+/// SQL: whether effects go to the connection `c`: it is there, waits for no person and for no `adopt`, and is
+/// of the gate's lists, which are these parameters. Whether the gate is open at all is not asked.
+macro_rules! let_through {
+    ($providers:literal, $connections:literal) => {
+        concat!(
+            "(c.state IN ('active', 'removing')
+              AND (cardinality(",
+            $providers,
+            "::uuid[]) = 0 OR c.provider_id = ANY(",
+            $providers,
+            "))
+              AND (cardinality(",
+            $connections,
+            "::uuid[]) = 0 OR c.connection_id = ANY(",
+            $connections,
+            "))
+              AND NOT ",
+            unadopted!(),
+            ")"
+        )
+    };
+}
+
+pub(super) use let_through;
+
 impl PostgresStore {
     pub(super) async fn lease_lane(
         &self,
@@ -57,14 +82,11 @@ impl PostgresStore {
                 SELECT l.connection_id
                   FROM lanes l JOIN connections c USING (connection_id)
                  WHERE l.connection_id >= $3 AND l.connection_id <= $4
-                   AND c.state IN ('active', 'removing')
                    AND (l.leased_until IS NULL OR l.leased_until <= clock_timestamp())
                    AND (l.rest_until IS NULL OR l.rest_until <= clock_timestamp())
-                   AND NOT ",
-            unadopted!(),
+                   AND ",
+            let_through!("$5", "$6"),
             "
-                   AND (cardinality($5::uuid[]) = 0 OR c.provider_id = ANY($5))
-                   AND (cardinality($6::uuid[]) = 0 OR c.connection_id = ANY($6))
                    AND (EXISTS (SELECT 1 FROM effects e
                                  WHERE e.connection_id = l.connection_id AND e.due
                                    AND e.not_before <= clock_timestamp())
@@ -358,14 +380,12 @@ impl PostgresStore {
                     SELECT 1 FROM effects e
                      WHERE e.connection_id = c.connection_id AND e.due AND e.not_before <= now()
                      LIMIT $4) AS waiting
-                 WHERE c.state IN ('active', 'removing') AND c.renewal_failures = 0
-                   AND (cardinality($1::uuid[]) = 0 OR c.provider_id = ANY($1))
-                   AND (cardinality($2::uuid[]) = 0 OR c.connection_id = ANY($2))
+                 WHERE c.renewal_failures = 0
                    AND NOT EXISTS (SELECT 1 FROM effects e
                                     WHERE e.connection_id = c.connection_id AND e.due
                                       AND e.not_before > now())
-                   AND NOT ",
-            unadopted!(),
+                   AND ",
+            let_through!("$1", "$2"),
             "
                  LIMIT $3) AS found"
         );

@@ -66,9 +66,9 @@ use uuid::Uuid;
 use super::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
     Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
-    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PoolUse, PutConnection, Record, Result,
-    Resume, Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
-    Tally,
+    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PoolUse, PutConnection, Record, Recorded,
+    Result, Resume, Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow,
+    Taken, Tally,
 };
 
 /// Where our own tables are: in a database of somebody else's, whose tables may have their names.
@@ -366,7 +366,7 @@ impl Store for PostgresStore {
     async fn stamp(&self, lane: &LaneLease, stamps: &[Stamp]) -> Result<Vec<IcalUid>> {
         self.within("store what will be sent", self.stamp_flights(lane, stamps)).await
     }
-    async fn record(&self, record: &Record) -> Result<Fenced> {
+    async fn record(&self, record: &Record) -> Result<Recorded> {
         self.within("record an outcome", self.record_finding(record)).await
     }
     async fn draw(&self, draw: &Draw) -> Result<Option<Duration>> {
@@ -421,8 +421,8 @@ impl Store for PostgresStore {
     async fn fills(&self) -> Result<Fills> {
         self.within("count what is left to fill", self.read_fills()).await
     }
-    async fn tally(&self) -> Result<Tally> {
-        self.within("count what is owed and what waits", self.read_tally()).await
+    async fn tally(&self, gate: &Gate) -> Result<Tally> {
+        self.within("count what is owed and what waits", self.read_tally(gate)).await
     }
     fn pool(&self) -> PoolUse {
         self.pool_use()

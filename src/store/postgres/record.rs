@@ -8,7 +8,7 @@ use sqlx::{Postgres, Row as _, Transaction};
 
 use super::rows::{bytes, inconsistent};
 use super::{PostgresStore, failed, fenced, seconds};
-use crate::store::{EFFECT_REJECTED, ExternalEvent, Fenced, Finding, Record, Result};
+use crate::store::{EFFECT_REJECTED, ExternalEvent, Finding, Record, Recorded, Result};
 
 type Statement = Query<'static, Postgres, PgArguments>;
 
@@ -17,7 +17,7 @@ const OPERATION: &str = "record an outcome";
 /// Every statement starts with: $1 connection, $2 UID, $3 token, $4 seconds until the attempt that
 /// is left open is verified (or NULL).
 macro_rules! under_row_token {
-    ($set:literal) => {
+    ($set:expr) => {
         concat!(
             "UPDATE effects SET ",
             $set,
@@ -35,19 +35,21 @@ macro_rules! under_row_token {
     };
 }
 
-const PRESENT: &str = under_row_token!(
+const PRESENT: &str = under_row_token!(concat!(
     "applied_revision = $5, applied_digest = $6, etag = $7, seen_at = clock_timestamp(),
      attempts = 0, rejections = 0, last_error = NULL, not_before = clock_timestamp(), dead = false,
      filling = false,
      flight_token = NULL, flight_verb = NULL, flight_revision = NULL, flight_digest = NULL,
-     flight_body = NULL, flight_at = NULL, ahead_since = NULL"
-);
-const ABSENT: &str = under_row_token!(
+     flight_body = NULL, flight_at = NULL, ahead_since = NULL, ",
+    waits_since_stamped!("(desired_revision <> $5 OR desired_digest IS DISTINCT FROM $6)")
+));
+const ABSENT: &str = under_row_token!(concat!(
     "applied_revision = $5, applied_digest = NULL, etag = NULL, burned = true, attempts = 0,
      rejections = 0, last_error = NULL, not_before = clock_timestamp(), filling = false,
      flight_token = NULL, flight_verb = NULL, flight_revision = NULL, flight_digest = NULL,
-     flight_body = NULL, flight_at = NULL, ahead_since = NULL"
-);
+     flight_body = NULL, flight_at = NULL, ahead_since = NULL, ",
+    waits_since_stamped!("desired_digest IS NOT NULL AND desired_revision > $5")
+));
 const GONE: &str = under_row_token!(
     "applied_digest = NULL, etag = NULL, generation = generation + 1, burned = false,
      not_before = clock_timestamp(),
@@ -115,9 +117,9 @@ const DIFFERS: &str = under_lane_token!(concat!(
 ));
 
 impl PostgresStore {
-    pub(super) async fn record_finding(&self, record: &Record) -> Result<Fenced> {
+    pub(super) async fn record_finding(&self, record: &Record) -> Result<Recorded> {
         if let Finding::Ahead { revision, after, error } = &record.finding {
-            return self.settle_ahead(record, *revision, *after, error).await;
+            return Ok(self.settle_ahead(record, *revision, *after, error).await?.into());
         }
         let mut tx = self.begin(OPERATION).await?;
         if record.finding.is_verification() {
@@ -125,21 +127,26 @@ impl PostgresStore {
             // until this is written.
             self.at("record.lane").await;
             if !Self::hold_lane(&mut tx, &record.lane, false).await? {
-                return Ok(Fenced::Refused);
+                return Ok(Recorded::Refused);
             }
         }
         self.at("record.effect").await;
         let rows = self.update_effect(&mut tx, record).await?;
         if rows == 0 {
             tx.rollback().await.map_err(failed(OPERATION))?;
-            return Ok(Fenced::Refused);
+            return Ok(Recorded::Refused);
         }
         self.at("record.event").await;
-        map_event(&mut tx, record).await?;
+        let has_died = if let Finding::Dead { error, .. } = &record.finding {
+            bury(&mut tx, record, error).await?
+        } else {
+            map_event(&mut tx, record).await?;
+            false
+        };
         self.at("record.commit").await;
         crate::crash::point!("r15.record_written");
         tx.commit().await.map_err(failed(OPERATION))?;
-        Ok(fenced(rows))
+        Ok(if has_died { Recorded::Died } else { fenced(rows).into() })
     }
 
     async fn update_effect(
@@ -227,16 +234,6 @@ async fn map_event(tx: &mut Transaction<'static, Postgres>, record: &Record) -> 
            SET sync_status = 'CANCELLED', is_busy = false, etag = NULL, last_error = NULL,
                applied_revision = COALESCE($3, applied_revision), updated_at = clock_timestamp()
          WHERE connection_id = $1 AND ical_uid = $2";
-    const FAILED: &str = "
-        UPDATE external_calendar_events
-           SET sync_status = 'FAILED', last_error = $3, updated_at = clock_timestamp()
-         WHERE connection_id = $1 AND ical_uid = $2
-           AND EXISTS (SELECT 1 FROM effects
-                        WHERE connection_id = $1 AND ical_uid = $2 AND dead)";
-    const LETTER: &str = "
-        INSERT INTO dead_letters (class, reason, effect_uid, effect_connection)
-        SELECT $4, $3, ical_uid, connection_id FROM effects
-         WHERE connection_id = $1 AND ical_uid = $2 AND dead";
     let led = |sql: &'static str| -> Statement {
         sqlx::query(sql).bind(record.lane.connection.0).bind(record.uid.as_str().to_owned())
     };
@@ -255,11 +252,8 @@ async fn map_event(tx: &mut Transaction<'static, Postgres>, record: &Record) -> 
         Finding::Gone | Finding::Differs { present: None, .. } => {
             vec![led(CANCELLED).bind(None::<i64>)]
         }
-        Finding::Dead { error, .. } => vec![
-            led(FAILED).bind(error.clone()),
-            led(LETTER).bind(error.clone()).bind(EFFECT_REJECTED),
-        ],
-        Finding::Ahead { .. }
+        Finding::Dead { .. }
+        | Finding::Ahead { .. }
         | Finding::NotApplied { .. }
         | Finding::Unknown { .. }
         | Finding::Verified
@@ -270,6 +264,32 @@ async fn map_event(tx: &mut Transaction<'static, Postgres>, record: &Record) -> 
         statement.execute(&mut **tx).await.map_err(failed(OPERATION))?;
     }
     Ok(())
+}
+
+/// Makes a dead letter of a dead effect, and says in the booking application's own table that it has
+/// failed; answers whether it is dead.
+async fn bury(
+    tx: &mut Transaction<'static, Postgres>,
+    record: &Record,
+    error: &str,
+) -> Result<bool> {
+    const LETTER: &str = "
+        INSERT INTO dead_letters (class, reason, effect_uid, effect_connection)
+        SELECT $4, $3, ical_uid, connection_id FROM effects
+         WHERE connection_id = $1 AND ical_uid = $2 AND dead";
+    const FAILED: &str = "
+        UPDATE external_calendar_events
+           SET sync_status = 'FAILED', last_error = $3, updated_at = clock_timestamp()
+         WHERE connection_id = $1 AND ical_uid = $2";
+    let led = |sql: &'static str| {
+        sqlx::query(sql).bind(record.lane.connection.0).bind(record.uid.as_str()).bind(error)
+    };
+    let letters = led(LETTER).bind(EFFECT_REJECTED).execute(&mut **tx).await;
+    if letters.map_err(failed(OPERATION))?.rows_affected() == 0 {
+        return Ok(false);
+    }
+    led(FAILED).execute(&mut **tx).await.map_err(failed(OPERATION))?;
+    Ok(true)
 }
 
 fn external_event(row: &PgRow) -> Result<ExternalEvent> {

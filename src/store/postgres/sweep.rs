@@ -75,8 +75,9 @@ macro_rules! verify_soon {
 impl PostgresStore {
     pub(super) async fn read_sweep(&self, lane: &LaneLease) -> Result<Sweep> {
         const READ: &str = "
-            SELECT s.*, s.due_at <= clock_timestamp() AS is_due FROM sweeps s
-             WHERE connection_id = $1";
+            SELECT since, began_at, is_full, page, pages, removals, failures, partial, excused,
+                   halted, due_at <= clock_timestamp() AS is_due
+              FROM sweeps WHERE connection_id = $1";
         self.at("sweep").await;
         let row = sqlx::query(READ)
             .bind(lane.connection.0)

@@ -17,6 +17,31 @@ use crate::store::{
     Taken, UNREADABLE_DELAY, Verify, later, log_unreadable,
 };
 
+/// SQL: whether effects go to the connection `c`: it is there, waits for no person and for no `adopt`, and is
+/// of the gate's lists, which are these parameters. Whether the gate is open at all is not asked.
+macro_rules! let_through {
+    ($providers:literal, $connections:literal) => {
+        concat!(
+            "(c.state IN ('active', 'removing')
+              AND (",
+            $providers,
+            " = '[]' OR c.provider_id IN (SELECT value FROM json_each(",
+            $providers,
+            ")))
+              AND (",
+            $connections,
+            " = '[]' OR c.connection_id IN (SELECT value FROM json_each(",
+            $connections,
+            ")))
+              AND NOT ",
+            unadopted!(),
+            ")"
+        )
+    };
+}
+
+pub(super) use let_through;
+
 /// See [`crate::store::Store::lease`].
 pub(super) async fn lease(
     store: &SqliteStore,
@@ -29,12 +54,9 @@ pub(super) async fn lease(
     const FIND: &str = concat!(
         "
         SELECT c.connection_id FROM connections AS c JOIN lanes AS l USING (connection_id)
-         WHERE c.state IN ('active', 'removing')
-           AND NOT ",
-        unadopted!(),
+         WHERE ",
+        let_through!("?2", "?3"),
         "
-           AND (?2 = '[]' OR c.provider_id IN (SELECT value FROM json_each(?2)))
-           AND (?3 = '[]' OR c.connection_id IN (SELECT value FROM json_each(?3)))
            AND (l.token IS NULL OR l.leased_until <= ?4)
            AND (l.rest_until IS NULL OR l.rest_until <= ?4)
            AND (EXISTS (SELECT 1 FROM effects AS e
@@ -396,14 +418,12 @@ pub(super) async fn backlog(store: &SqliteStore, gate: &Gate, limit: u32) -> Res
                    SELECT COUNT(*) FROM effects AS e
                     WHERE e.connection_id = c.connection_id AND e.due AND e.not_before <= ?5))), 0))
           FROM connections AS c
-         WHERE c.state IN ('active', 'removing') AND c.renewal_failures = 0
-           AND (?1 = '[]' OR c.provider_id IN (SELECT value FROM json_each(?1)))
-           AND (?2 = '[]' OR c.connection_id IN (SELECT value FROM json_each(?2)))
+         WHERE c.renewal_failures = 0
            AND NOT EXISTS (SELECT 1 FROM effects AS e
                             WHERE e.connection_id = c.connection_id AND e.due
                               AND e.not_before > ?5)
-           AND NOT ",
-        unadopted!()
+           AND ",
+        let_through!("?1", "?2")
     );
     if !gate.enabled {
         return Ok(0);

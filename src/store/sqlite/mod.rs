@@ -57,9 +57,9 @@ use self::row::Values;
 use super::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
     Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
-    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PoolUse, PutConnection, Record, Result,
-    Resume, Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
-    Tally,
+    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PoolUse, PutConnection, Record, Recorded,
+    Result, Resume, Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow,
+    Taken, Tally,
 };
 use crate::clock::Clock;
 
@@ -370,7 +370,7 @@ impl Store for SqliteStore {
         lane::stamp(self, lane, stamps).await
     }
 
-    async fn record(&self, record: &Record) -> Result<Fenced> {
+    async fn record(&self, record: &Record) -> Result<Recorded> {
         record::record(self, record).await
     }
 
@@ -433,8 +433,8 @@ impl Store for SqliteStore {
         adopt::adopt(self, connection, adopted).await
     }
 
-    async fn tally(&self) -> Result<Tally> {
-        tally::tally(self).await
+    async fn tally(&self, gate: &Gate) -> Result<Tally> {
+        tally::tally(self, gate).await
     }
 
     fn pool(&self) -> PoolUse {

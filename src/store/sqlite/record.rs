@@ -11,11 +11,11 @@ use uuid::Uuid;
 
 use super::row::Values;
 use super::{SqliteStore, ahead, connection, dead_letter, fault};
-use crate::store::{ExternalEvent, Fenced, Finding, Record, Result, later};
+use crate::store::{ExternalEvent, Finding, Record, Recorded, Result, later};
 
 /// Nothing is in flight any more.
 macro_rules! settle {
-    ($rest:literal) => {
+    ($rest:expr) => {
         concat!(
             "UPDATE effects
                 SET flight_token = NULL, flight_verb = NULL, flight_revision = NULL,
@@ -28,24 +28,24 @@ macro_rules! settle {
 }
 
 /// See [`crate::store::Store::record`].
-pub(super) async fn record(store: &SqliteStore, record: &Record) -> Result<Fenced> {
+pub(super) async fn record(store: &SqliteStore, record: &Record) -> Result<Recorded> {
     const OPERATION: &str = "record what became of an attempt";
     if let Finding::Ahead { revision, after, error } = &record.finding {
-        return ahead::settle(store, record, *revision, *after, error).await;
+        return Ok(ahead::settle(store, record, *revision, *after, error).await?.into());
     }
     let mut tx = store.begin(OPERATION).await?;
     let now = store.now();
     if !is_held(&mut tx, record).await.map_err(fault(OPERATION))? {
-        return Ok(Fenced::Refused);
+        return Ok(Recorded::Refused);
     }
     // The verification first: it asks what was in flight.
     schedule(&mut tx, record, now).await.map_err(fault(OPERATION))?;
-    find(&mut tx, record, now).await.map_err(fault(OPERATION))?;
+    let recorded = find(&mut tx, record, now).await.map_err(fault(OPERATION))?;
     let connection = record.lane.connection;
     connection::finish_removal(&mut tx, connection, now).await.map_err(fault(OPERATION))?;
     crate::crash::point!("r15.record_written");
     tx.commit().await.map_err(fault(OPERATION))?;
-    Ok(Fenced::Written)
+    Ok(recorded)
 }
 
 /// An attempt's finding needs the attempt, under our token; a verification's needs the lane.
@@ -121,17 +121,17 @@ async fn schedule(conn: &mut SqliteConnection, record: &Record, now: i64) -> sql
 }
 
 /// Writes the finding itself.
-async fn find(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::Result<()> {
+async fn find(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::Result<Recorded> {
     match &record.finding {
-        Finding::Present { .. } => present(conn, record, now).await,
-        Finding::Absent { revision } => absent(conn, record, *revision, now).await,
-        Finding::Gone => gone(conn, record, now).await,
+        Finding::Present { .. } => present(conn, record, now).await?,
+        Finding::Absent { revision } => absent(conn, record, *revision, now).await?,
+        Finding::Gone => gone(conn, record, now).await?,
         Finding::NotApplied { after, error, rejected } => {
             const NOT_APPLIED: &str = settle!(
                 "not_before = ?4, last_error = ?5, rejections = rejections + ?6,
                  burned = burned AND flight_verb <> 'delete'"
             );
-            put_off(conn, NOT_APPLIED, record, (*after, error, *rejected), now).await
+            put_off(conn, NOT_APPLIED, record, (*after, error, *rejected), now).await?;
         }
         Finding::Unknown { after, error, rejected } => {
             const UNKNOWN: &str = "
@@ -140,23 +140,27 @@ async fn find(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::R
                        attempts = attempts + 1,
                        updated_at = ?3
                  WHERE connection_id = ?1 AND ical_uid = ?2";
-            put_off(conn, UNKNOWN, record, (*after, error, *rejected), now).await
+            put_off(conn, UNKNOWN, record, (*after, error, *rejected), now).await?;
         }
-        Finding::Dead { error, unknown } => dead(conn, record, error, *unknown, now).await,
+        Finding::Dead { error, unknown } => {
+            return dead(conn, record, error, *unknown, now).await;
+        }
         Finding::Ahead { .. } => unreachable!("settled in a transaction of its own"),
-        Finding::Verified | Finding::Unverified => Ok(()),
+        Finding::Verified | Finding::Unverified => {}
         Finding::Differs { present, etag, passed } => {
-            differs(conn, record, (*present, etag.as_deref(), *passed), now).await
+            differs(conn, record, (*present, etag.as_deref(), *passed), now).await?;
         }
     }
+    Ok(Recorded::Written)
 }
 
 /// The calendar holds it: applied, with the row that operators look at.
 async fn present(conn: &mut SqliteConnection, record: &Record, now: i64) -> sqlx::Result<()> {
-    const PRESENT: &str = settle!(
+    const PRESENT: &str = settle!(concat!(
         "applied_revision = ?4, applied_digest = ?5, etag = ?6, attempts = 0, rejections = 0,
-         last_error = NULL, not_before = ?3, dead = FALSE, filling = FALSE, seen_at = ?3"
-    );
+         last_error = NULL, not_before = ?3, dead = FALSE, filling = FALSE, seen_at = ?3, ",
+        waits_since_stamped!("(desired_revision <> ?4 OR desired_digest IS NOT ?5)")
+    ));
     const EVENT: &str = "
         INSERT INTO external_calendar_events
                (id, provider_id, connection_id, calendar_provider, external_event_id, ical_uid,
@@ -210,10 +214,11 @@ async fn absent(
     revision: i64,
     now: i64,
 ) -> sqlx::Result<()> {
-    const ABSENT: &str = settle!(
+    const ABSENT: &str = settle!(concat!(
         "applied_revision = ?4, applied_digest = NULL, etag = NULL, burned = TRUE, attempts = 0,
-         rejections = 0, last_error = NULL, not_before = ?3, filling = FALSE"
-    );
+         rejections = 0, last_error = NULL, not_before = ?3, filling = FALSE, ",
+        waits_since_stamped!("desired_digest IS NOT NULL AND desired_revision > ?4")
+    ));
     on_row(ABSENT, record, now).bind(revision).execute(&mut *conn).await?;
     cancelled(conn, record, Some(revision), now).await
 }
@@ -271,7 +276,7 @@ async fn dead(
     error: &str,
     unknown: bool,
     now: i64,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<Recorded> {
     const SETTLED: &str = settle!(
         "dead = (desired_revision = flight_revision AND (desired_digest IS NULL) = (flight_verb = 'delete')),
          last_error = ?4"
@@ -296,10 +301,11 @@ async fn dead(
         .fetch_one(&mut *conn)
         .await?;
     if !is_dead {
-        return Ok(());
+        return Ok(Recorded::Written);
     }
     on_row(EVENT, record, now).bind(error.to_owned()).execute(&mut *conn).await?;
-    dead_letter::insert_effect(conn, &record.uid, record.lane.connection, error, now).await
+    dead_letter::insert_effect(conn, &record.uid, record.lane.connection, error, now).await?;
+    Ok(Recorded::Died)
 }
 
 /// What is known to be there is something else than was thought.

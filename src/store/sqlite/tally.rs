@@ -3,29 +3,30 @@
 use std::time::Duration;
 
 use ::booking::CalendarKind;
+use chrono::DateTime;
 use sqlx::SqlitePool;
 
-use super::row::Values;
+use super::lane::let_through;
+use super::row::{Values, list};
 use super::{SqliteStore, fault};
-use crate::store::{ConnectionState, Owing, PoolUse, Result, TALLY_MAX, Tally};
+use crate::store::{ConnectionState, Gate, Owing, PoolUse, Result, TALLY_MAX, Tally};
 
 /// See [`crate::store::Store::tally`].
-pub(super) async fn tally(store: &SqliteStore) -> Result<Tally> {
+pub(super) async fn tally(store: &SqliteStore, gate: &Gate) -> Result<Tally> {
+    let counted_at = DateTime::from_timestamp_micros(store.now()).unwrap_or_default();
     let mut owing = Vec::with_capacity(CalendarKind::ALL.len());
     for kind in CalendarKind::ALL {
-        owing.push(count_owing(store, kind).await?);
+        owing.push(count_owing(store, gate, kind).await?);
     }
     let (connections, letters) = (count_connections(store).await?, count_letters(store).await?);
-    Ok(Tally { owing, connections, letters })
+    Ok(Tally { owing, connections, letters, counted_at })
 }
 
-async fn count_owing(store: &SqliteStore, kind: CalendarKind) -> Result<Owing> {
+async fn count_owing(store: &SqliteStore, gate: &Gate, kind: CalendarKind) -> Result<Owing> {
     const OPERATION: &str = "count what is owed";
     const OWED: &str = "
-        SELECT COUNT(*) AS pending, COUNT(verify_at) AS open, MIN(since) AS since
-          FROM (SELECT e.verify_at,
-                       CASE WHEN c.state <> 'parked'
-                            THEN COALESCE(e.published_at, e.not_before) END AS since
+        SELECT COUNT(*) AS pending, COUNT(verify_at) AS open
+          FROM (SELECT e.verify_at
                   FROM connections AS c JOIN effects AS e ON e.connection_id = c.connection_id
                  WHERE c.kind = ?1 AND c.state <> 'removed' AND e.due LIMIT ?2)";
     const SETTLED: &str = "
@@ -44,7 +45,8 @@ async fn count_owing(store: &SqliteStore, kind: CalendarKind) -> Result<Owing> {
     let (owed, settled) = (counted(OWED).await?, counted(SETTLED).await?);
     let owed = Values::of(&owed, "effects", "pending");
     let settled: i64 = Values::of(&settled, "effects", "open").get("open")?;
-    let age = owed.get::<Option<i64>>("since")?.map_or(0, |since| store.now() - since);
+    let since = read_oldest(store, gate, kind).await?;
+    let age = since.map_or(0, |since| store.now() - since);
     Ok(Owing {
         kind,
         pending: owed.get("pending")?,
@@ -53,9 +55,31 @@ async fn count_owing(store: &SqliteStore, kind: CalendarKind) -> Result<Owing> {
     })
 }
 
+/// Since when the oldest has been owed that is sent.
+async fn read_oldest(store: &SqliteStore, gate: &Gate, kind: CalendarKind) -> Result<Option<i64>> {
+    const OLDEST: &str = concat!(
+        "
+        SELECT MIN(since)
+          FROM (SELECT COALESCE(e.published_at, e.not_before) AS since
+                  FROM connections AS c JOIN effects AS e ON e.connection_id = c.connection_id
+                 WHERE c.kind = ?1 AND e.due AND ?3 AND ",
+        let_through!("?4", "?5"),
+        " LIMIT ?2)"
+    );
+    sqlx::query_scalar(OLDEST)
+        .bind(kind.name())
+        .bind(TALLY_MAX)
+        .bind(gate.enabled)
+        .bind(list(&gate.providers))
+        .bind(list(&gate.connections))
+        .fetch_one(&store.read)
+        .await
+        .map_err(fault("look for what has been owed longest"))
+}
+
 async fn count_connections(
     store: &SqliteStore,
-) -> Result<Vec<(CalendarKind, ConnectionState, i64)>> {
+) -> Result<Vec<(Option<CalendarKind>, Option<ConnectionState>, i64)>> {
     const COUNT: &str = "
         SELECT kind, state, COUNT(*) AS n FROM connections
          GROUP BY kind, state ORDER BY kind, state";
@@ -63,11 +87,8 @@ async fn count_connections(
         sqlx::query(COUNT).fetch_all(&store.read).await.map_err(fault("count the connections"))?;
     let counted = |row| {
         let row = Values::of(row, "connections", "kind");
-        Ok((
-            row.parsed("kind", CalendarKind::parse)?,
-            row.parsed("state", ConnectionState::parse)?,
-            row.get("n")?,
-        ))
+        let (kind, state): (&str, &str) = (row.get("kind")?, row.get("state")?);
+        Ok((CalendarKind::parse(kind), ConnectionState::parse(state), row.get("n")?))
     };
     rows.iter().map(counted).collect()
 }

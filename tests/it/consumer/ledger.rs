@@ -11,9 +11,9 @@ use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
     Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
-    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PoolUse, PutConnection, Record, Result,
-    Resume, Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
-    Tally, Witness,
+    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PoolUse, PutConnection, Record, Recorded,
+    Result, Resume, Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow,
+    Taken, Tally, Witness,
 };
 use chrono::DateTime;
 use uuid::Uuid;
@@ -258,7 +258,7 @@ impl Store for Ledger {
     async fn stamp(&self, _: &LaneLease, _: &[Stamp]) -> Result<Vec<IcalUid>> {
         unreachable!("{NOT_ASKED}")
     }
-    async fn record(&self, _: &Record) -> Result<Fenced> {
+    async fn record(&self, _: &Record) -> Result<Recorded> {
         unreachable!("{NOT_ASKED}")
     }
     async fn draw(&self, _: &Draw) -> Result<Option<Duration>> {
@@ -311,7 +311,7 @@ impl Store for Ledger {
     async fn fills(&self) -> Result<Fills> {
         unreachable!("{NOT_ASKED}")
     }
-    async fn tally(&self) -> Result<Tally> {
+    async fn tally(&self, _: &Gate) -> Result<Tally> {
         unreachable!("{NOT_ASKED}")
     }
     fn pool(&self) -> PoolUse {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use booking::{Digest, Verb};
 use calendar_sync::emit::EmitOptions;
-use calendar_sync::store::{Fenced, Finding, Record};
+use calendar_sync::store::{Fenced, Finding, Record, Recorded};
 use uuid::Uuid;
 
 use super::host::{EVERY, Host, INVALID, Trouble, UNAVAILABLE};
@@ -199,7 +199,7 @@ async fn find_the_late_create(world: &World, host: &Connected) {
     let finding = Finding::Differs { present, etag: Some(there.etag), passed: 0 };
     let record = Record { lane: lane.clone(), uid: owed.uid.clone(), finding, verify_after: None };
     let recorded = world.store.record(&record).await.expect("the store answers");
-    assert_eq!(recorded, Fenced::Written);
+    assert_eq!(recorded, Recorded::Written);
     let released =
         world.store.release(&lane, Duration::ZERO, None).await.expect("the store answers");
     assert_eq!(released, Fenced::Written);

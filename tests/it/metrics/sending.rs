@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use calendar_sync::emit::EmitOptions;
 use calendar_sync::emit::limits::{Limit, Limits, Rate};
+use calendar_sync::emit::{EmitOptions, RunMeter as _};
 use calendar_sync::ops::metrics::{Metrics, Seen, refresh};
 use calendar_sync::store::ConnectionState;
 
@@ -13,6 +13,7 @@ use crate::end_to_end::story::{Story, provider};
 use crate::end_to_end::worker::REJECTIONS_MAX;
 use crate::end_to_end::world::{World, until};
 use crate::exposition::Exposition;
+use crate::pipeline::meddler::Meddler;
 
 const EFFECTS: &str = "calendar_sync_effects_total";
 const ATTEMPTS: &str = "calendar_sync_attempts_total";
@@ -22,7 +23,9 @@ const WAITED: &str = "calendar_sync_rate_limit_wait_seconds_total";
 
 /// From now on what happens is counted.
 pub(super) fn count(world: &mut World) {
-    world.meter = Some(Arc::new(Metrics::default()));
+    let metrics = Metrics::default();
+    metrics.gated(&world.emit.gate);
+    world.meter = Some(Arc::new(metrics));
 }
 
 /// What is told, after the database was asked.
@@ -151,6 +154,33 @@ pub(super) async fn what_is_refused_too_often_is_a_dead_letter(world: &mut World
         assert_eq!(told.value(name, &[("class", "effect_rejected")]), Some(1.0), "{told}");
         assert_eq!(told.sum(name).to_bits(), 1.0_f64.to_bits(), "{told}");
     }
+}
+
+/// Rule R13: what is wanted by now has its own try.
+///
+/// Fails with: `emit/written.rs`, `record`: `recorded != Recorded::Refused`, whatever was found.
+pub(super) async fn what_gives_way_to_a_newer_wish_is_no_dead_letter(world: &mut World) {
+    count(world);
+    world.connect(1).await;
+    let refused = world.host.order(EVERY, INVALID);
+    let meddler = Arc::new(Meddler::over(Arc::clone(&world.store)));
+    world.store = Arc::clone(&meddler) as _;
+    let (dies, go) = meddler.hold_who_dies();
+    let mut story = Story::of("a", provider(1));
+    world.tell([story.created()]).await;
+    let worker = world.worker();
+    let held = tokio::time::timeout(Duration::from_secs(30), dies).await;
+    held.expect("it is refused too often").expect("it tells so");
+    world.tell([story.moved(11)]).await;
+    refused.withdraw();
+    go.send(()).expect("it waits");
+    until("nothing is owed", async || world.pending().await == 0).await;
+    worker.stop().await;
+    let told = told(world).await;
+    assert!(world.dead_letters().await.is_empty());
+    assert_eq!(told.sum("calendar_sync_dead_letters_total").to_bits(), 0.0_f64.to_bits(), "{told}");
+    assert_counted(&told, EFFECTS, ("create", "applied"), 1.0);
+    assert_eq!(told.sum(EFFECTS).to_bits(), 1.0_f64.to_bits(), "{told}");
 }
 
 pub(super) async fn a_calendar_that_asks_for_time_is_counted_with_it(world: &mut World) {

@@ -9,12 +9,13 @@ use async_trait::async_trait;
 use booking::{BookingId, CalendarKind, ConnectionId, IcalUid, ProviderId};
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
-    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
-    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PoolUse, PutConnection, Record, Result,
-    Resume, Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage, SweptRow, Taken,
-    Tally,
+    Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Finding, Gate, Installation,
+    LaneLease, LegacyEvent, LogFacts, Missing, NewConnection, Owed, PoolUse, PutConnection, Record,
+    Recorded, Result, Resume, Stamp, States, Stop, Store, StoreError, Sweep, SweepStep, SweptPage,
+    SweptRow, Taken, Tally,
 };
 use futures::future::BoxFuture;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 /// What is done to one commit.
@@ -40,6 +41,7 @@ pub(crate) struct Meddler {
     hand: Mutex<Hand>,
     meanwhile: Mutex<Option<Meanwhile>>,
     commits: Mutex<Vec<(Batch, Option<Committed>)>>,
+    dying: Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>>,
     /// So many of the next readings of states are not answered.
     pub(crate) states_lost: AtomicU32,
 }
@@ -52,6 +54,7 @@ impl Meddler {
             hand: Mutex::new(Box::new(|_| Meddling::Pass)),
             meanwhile: Mutex::default(),
             commits: Mutex::default(),
+            dying: Mutex::default(),
             states_lost: AtomicU32::new(0),
         }
     }
@@ -73,6 +76,13 @@ impl Meddler {
         F: Future<Output = ()> + Send + 'static,
     {
         *self.meanwhile.lock().unwrap() = Some(Box::new(|store| Box::pin(what(store))));
+    }
+
+    /// The next effect that is to be recorded as dead tells so by the first of these, and waits for the other.
+    pub(crate) fn hold_who_dies(&self) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+        let ((tell, told), (go, may_go)) = (oneshot::channel(), oneshot::channel());
+        *self.dying.lock().unwrap() = Some((tell, may_go));
+        (told, go)
     }
 
     /// Every commit and redrive that was asked for, with what was answered. Forgets them.
@@ -225,7 +235,14 @@ impl Store for Meddler {
     async fn stamp(&self, lane: &LaneLease, stamps: &[Stamp]) -> Result<Vec<IcalUid>> {
         self.inner.stamp(lane, stamps).await
     }
-    async fn record(&self, record: &Record) -> Result<Fenced> {
+    async fn record(&self, record: &Record) -> Result<Recorded> {
+        if matches!(record.finding, Finding::Dead { .. }) {
+            let dying = self.dying.lock().unwrap().take();
+            if let Some((tell, may_go)) = dying {
+                tell.send(()).expect("somebody waits");
+                may_go.await.expect("it goes on");
+            }
+        }
         self.inner.record(record).await
     }
     async fn draw(&self, draw: &Draw) -> Result<Option<Duration>> {
@@ -278,8 +295,8 @@ impl Store for Meddler {
     async fn fills(&self) -> Result<Fills> {
         self.inner.fills().await
     }
-    async fn tally(&self) -> Result<Tally> {
-        self.inner.tally().await
+    async fn tally(&self, gate: &Gate) -> Result<Tally> {
+        self.inner.tally(gate).await
     }
     fn pool(&self) -> PoolUse {
         self.inner.pool()

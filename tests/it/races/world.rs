@@ -336,7 +336,7 @@ pub(crate) async fn record(
     finding: Finding,
 ) -> Result<calendar_sync::store::Fenced> {
     let record = Record { lane: lane.clone(), uid: uid(name), finding, verify_after: None };
-    store.record(&record).await
+    store.record(&record).await.map(Into::into)
 }
 
 /// The lease of before runs out, and another worker leases the lane. Time does not wait for a

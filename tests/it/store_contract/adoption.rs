@@ -69,6 +69,8 @@ pub(crate) async fn what_stood_before_is_taken_over(env: &Env) {
     env.ask("a", 0, Some("Massage")).await;
     assert_eq!(env.lease(1).await, None, "nothing is sent while rows are not adopted");
     assert_eq!(standing(env, "a").await, (Standing::Unadopted, None));
+    let tally = env.store.tally(&open_gate()).await.answered();
+    assert!(tally.owing.iter().all(|owing| owing.oldest.is_zero()), "nobody's delay: {tally:?}");
 
     let legacy = async |after, limit| {
         let kind = CalendarKind::Caldav;

@@ -353,7 +353,7 @@ impl Env {
         verify_after: Option<Duration>,
     ) -> Fenced {
         let record = Record { lane: lane.clone(), uid: uid(name), finding, verify_after };
-        self.store.record(&record).await.answered()
+        self.store.record(&record).await.answered().into()
     }
 
     /// Sends what is wanted of a booking, with success: from the stamp to the record.

@@ -8,6 +8,7 @@ use calendar_sync::store::{
     Batch, Committed, ConnectionState, Fenced, Finding, Gate, LaneLease, NewConnection, Standing,
     Taken,
 };
+use uuid::Uuid;
 
 use super::env::{
     Answered as _, Env, LONG, SHORT, connection, content, effect, id, new_connection, open_gate,
@@ -156,29 +157,38 @@ pub(crate) async fn lanes_take_turns(env: &Env) {
     }
 }
 
-pub(crate) async fn the_gate_decides_what_is_leased_and_counted(env: &Env) {
-    with_due(env, &["a", "b"]).await;
+fn gate(enabled: bool, providers: &[Uuid], connections: &[Uuid]) -> Gate {
+    Gate { enabled, providers: providers.to_vec(), connections: connections.to_vec() }
+}
+
+/// Gates that let nothing through to connection 1.
+pub(super) fn closed_gates() -> [Gate; 5] {
     let (mine, other) = (provider(1).0, provider(2).0);
     let (this, that) = (connection(1).0, connection(2).0);
-    let gate = |enabled, providers: &[_], connections: &[_]| Gate {
-        enabled,
-        providers: providers.to_vec(),
-        connections: connections.to_vec(),
-    };
-    let closed = [
+    [
         gate(false, &[], &[]),
         gate(true, &[other], &[]),
         gate(true, &[], &[that]),
         gate(true, &[mine], &[that]),
         gate(true, &[other], &[this]),
-    ];
-    for gate in closed {
+    ]
+}
+
+/// Gates that let all through to it.
+pub(super) fn open_gates() -> [Gate; 3] {
+    let (mine, other) = (provider(1).0, provider(2).0);
+    let (this, that) = (connection(1).0, connection(2).0);
+    [gate(true, &[other, mine], &[this]), gate(true, &[], &[that, this]), open_gate()]
+}
+
+pub(crate) async fn the_gate_decides_what_is_leased_and_counted(env: &Env) {
+    with_due(env, &["a", "b"]).await;
+    for gate in closed_gates() {
         let lane = env.store.lease(&gate, connection(0), token(1), LONG).await.answered();
         assert_eq!(lane, None, "{gate:?}");
         assert_eq!(env.store.backlog(&gate, 10).await.answered(), 0, "{gate:?}");
     }
-    let open = [gate(true, &[other, mine], &[this]), gate(true, &[], &[that, this]), open_gate()];
-    for (number, gate) in (0..).zip(open) {
+    for (number, gate) in (0..).zip(open_gates()) {
         assert_eq!(env.store.backlog(&gate, 10).await.answered(), 2, "{gate:?}");
         assert_eq!(env.store.backlog(&gate, 1).await.answered(), 1, "{gate:?}");
         let lane = env.store.lease(&gate, connection(0), token(number), LONG).await.answered();

@@ -10,7 +10,7 @@ use calendar_sync::store::{
 use calendar_sync::trace_parent::TraceParent;
 
 use super::env::{
-    Answered as _, Env, LONG, connection, content, new_connection, not_applied, unknown,
+    Answered as _, Env, LONG, connection, content, new_connection, not_applied, present, unknown,
 };
 
 /// When the event of this number was published.
@@ -110,6 +110,52 @@ pub(crate) async fn what_is_done_is_forgotten_by_the_next_event(env: &Env) {
     assert_origin(&env.owed(&lane).await, &[3, 2], Some(2));
 }
 
+/// What has changed in time is not late because it had changed before.
+pub(crate) async fn what_comes_while_the_calendar_is_asked_waits_since_then(env: &Env) {
+    // Long ago, by whichever clock.
+    let ask = async |revision, title| {
+        let mut batch = env.batch("a", revision, title).await;
+        batch.effects[0].origin = EffectOrigin::new(None, 1_000 + revision);
+        assert_eq!(env.store.commit(&batch).await.answered(), Committed::Done);
+    };
+    let at = |ms| EffectOrigin::new(None, ms).published_at;
+    env.connect(1).await;
+    ask(0, Some("Massage")).await;
+    let lane = env.lane(1).await;
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    ask(1, Some("Haircut")).await;
+    assert_eq!(env.owed(&lane).await.origin.published_at, at(1_000));
+    assert_eq!(env.record(&lane, "a", present("a", 0, "Massage")).await, Fenced::Written);
+    let stamped = env.owed(&lane).await.origin.published_at;
+    assert!(stamped > at(1_001), "{stamped:?}");
+    // It is not so for what is still to be done.
+    ask(2, None).await;
+    assert!(env.stamp(&lane, "a", (Verb::Delete, 2, 0)).await);
+    assert_eq!(env.record(&lane, "a", not_applied(Duration::ZERO, false)).await, Fenced::Written);
+    assert_eq!(env.owed(&lane).await.origin.published_at, at(1_002));
+    assert!(env.stamp(&lane, "a", (Verb::Delete, 2, 0)).await);
+    ask(3, Some("Shave")).await;
+    let deleted = env.record(&lane, "a", Finding::Absent { revision: 2 }).await;
+    assert_eq!(deleted, Fenced::Written);
+    let stamped = env.owed(&lane).await.origin.published_at;
+    assert!(stamped > at(1_003), "{stamped:?}");
+}
+
+/// Once all is done, it says when that was asked for.
+pub(crate) async fn what_is_done_says_since_when_it_was_owed(env: &Env) {
+    env.connect(1).await;
+    let mut batch = env.batch("a", 0, Some("Massage")).await;
+    batch.effects[0].origin = EffectOrigin::new(None, 1_000);
+    assert_eq!(env.store.commit(&batch).await.answered(), Committed::Done);
+    let lane = env.lane(1).await;
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    let done = present("a", 0, "Massage");
+    let recorded = env.record_open(&lane, "a", done, Some(Duration::ZERO)).await;
+    assert_eq!(recorded, Fenced::Written);
+    let settled = env.eventually("its hour", || async { env.due(&lane).await.pop() }).await;
+    assert_eq!(settled.origin.published_at, EffectOrigin::new(None, 1_000).published_at);
+}
+
 pub(crate) async fn what_no_event_asked_for_has_no_origin(env: &Env) {
     // A connection is filled.
     env.keep("a", 0, Some("Massage")).await;
@@ -121,7 +167,7 @@ pub(crate) async fn what_no_event_asked_for_has_no_origin(env: &Env) {
     assert_origin(&env.owed(&lane).await, &[1], Some(1));
     // A verification goes on with what was done; a repair is nobody's.
     assert!(env.stamp(&lane, "a", (Verb::Create, 1, 0)).await);
-    let done = super::env::present("a", 1, "Haircut");
+    let done = present("a", 1, "Haircut");
     let recorded = env.record_open(&lane, "a", done, Some(Duration::ZERO)).await;
     assert_eq!(recorded, Fenced::Written);
     let to_verify = env.eventually("its hour", || async { env.due(&lane).await.pop() }).await;
@@ -160,6 +206,17 @@ pub(crate) async fn a_withdrawal_comes_from_no_event_unless_one_waits(env: &Env)
     let [in_flight, standing] = due.as_slice() else { panic!("two are withdrawn: {due:?}") };
     assert_origin(in_flight, &[2], Some(2));
     assert_origin(standing, &[], None);
+}
+
+pub(crate) async fn what_is_removed_as_it_stands_keeps_its_origin(env: &Env) {
+    let lane = leased(env).await;
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    let done = present("a", 0, "Massage");
+    let recorded = env.record_open(&lane, "a", done, Some(Duration::ZERO)).await;
+    assert_eq!(recorded, Fenced::Written);
+    assert!(env.store.remove_connection(connection(1), false).await.answered());
+    let settled = env.eventually("its hour", || async { env.due(&lane).await.pop() }).await;
+    assert_origin(&settled, &[1], Some(1));
 }
 
 pub(crate) async fn a_dead_effect_keeps_its_origin_for_whoever_revives_it(env: &Env) {

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use calendar_sync::clock::{Dice as _, SystemDice};
-use calendar_sync::store::Store as _;
 use calendar_sync::store::postgres::{PostgresOptions, PostgresStore};
+use calendar_sync::store::{LaneLease, Store as _};
 use sqlx::{Connection as _, PgConnection};
 
-use super::env::{Answered as _, Env, SHORT, Time, connection, new_connection, token};
+use super::env::{
+    Answered as _, Env, LONG, SHORT, TOPIC, Time, connection, id, new_connection, open_gate,
+    provider, token, uid,
+};
 use super::migrations;
-use super::{adoption, cursors};
+use super::{adoption, cursors, tallies};
 
 /// An empty database of a test's own.
 pub(crate) struct Database {
@@ -202,11 +205,21 @@ async fn a_migration_takes_as_long_as_it_takes() {
 
 /// A roll-out: the newer version's migration comes first, and the workers of before go on.
 ///
-/// Fails with: `store/postgres/mod.rs`, `effect_columns`: `e.*`; and with `check`: `check_version`.
+/// Fails with: `store/postgres/mod.rs`, `effect_columns`: `e.*`, and so with each other table's columns; and
+/// with `check`: `check_version`.
 #[tokio::test]
 async fn who_has_opened_it_goes_on_after_a_newer_version_has_migrated() {
     const NEWER: &str = "
-        ALTER TABLE calendar_sync.effects ADD COLUMN of_a_newer_version text;
+        DO $$ DECLARE each regclass; BEGIN
+            FOR each IN
+                SELECT c.oid FROM pg_class c
+                 WHERE c.relkind = 'r' AND c.relname <> '_sqlx_migrations'
+                   AND (c.relnamespace = 'calendar_sync'::regnamespace
+                        OR c.oid = 'public.external_calendar_events'::regclass)
+            LOOP
+                EXECUTE format('ALTER TABLE %s ADD COLUMN of_a_newer_version text', each);
+            END LOOP;
+        END $$;
         INSERT INTO calendar_sync._sqlx_migrations
             (version, description, success, checksum, execution_time)
         VALUES (9999, 'newer', true, '', 0);";
@@ -215,12 +228,65 @@ async fn who_has_opened_it_goes_on_after_a_newer_version_has_migrated() {
     env.connect(1).await;
     env.ask("a", 0, Some("Massage")).await;
     let lane = env.lane(1).await;
-    let before = env.due(&lane).await;
+    let mut before = Vec::new();
+    // Each time on whichever of the store's connections is free.
+    for _ in 0..8 {
+        before = everything(&env, &lane).await;
+    }
     run(&url, NEWER).await;
     for _ in 0..8 {
-        assert_eq!(env.due(&lane).await.len(), before.len());
+        assert_eq!(everything(&env, &lane).await, before);
         env.store.check().await.answered();
     }
     assert!(env.store.open(None, token(9)).await.is_err(), "who starts is refused");
     env.end().await;
+}
+
+#[tokio::test]
+async fn a_word_of_a_newer_version_does_not_end_the_counting() {
+    let fact = "a_word_of_a_newer_version_does_not_end_the_counting";
+    let Some((url, env)) = made(fact).await else { return };
+    let writes = async || {
+        let any = "SET search_path = calendar_sync;
+                   ALTER TABLE connections DROP CONSTRAINT connections_kind_check,
+                                           DROP CONSTRAINT connections_state_check;";
+        run(&url, &format!("{any} {}", tallies::OF_TOMORROW)).await;
+    };
+    tallies::a_word_of_a_newer_version_does_not_end_the_counting(&env, writes).await;
+    env.end().await;
+}
+
+/// All that a worker reads, of each table, as far as it stays the same.
+async fn everything(env: &Env, lane: &LaneLease) -> Vec<String> {
+    let store = &env.store;
+    let fenced = store.fence(TOPIC, &[0], token(5)).await.answered().len();
+    let again = store.put_connection(&new_connection(1)).await.answered().created;
+    let states = store.states(&[(id("a"), uid("a"))], &[provider(1)]).await.answered();
+    let cursor = store.cursor(TOPIC, 0).await.answered().map(|cursor| cursor.fence.partition);
+    let mut answers = vec![
+        format!("{fenced} {again} {cursor:?} {}", store.cursors().await.answered().len()),
+        format!("{:?} {}", states.bookings, states.adopted.len()),
+    ];
+    macro_rules! ask {
+        ($($call:ident($($given:expr),*)),*) => {
+            $(answers.push(format!("{:?}", store.$call($($given),*).await.answered()));)*
+        };
+    }
+    ask!(
+        due(lane, 100),
+        connections(),
+        connection(lane.connection),
+        dead_letters(0, 100),
+        dead_letter(1),
+        sweep(lane),
+        swept_rows(lane, &[uid("a")], &[]),
+        missing(lane, LONG),
+        drift(lane.connection),
+        pace(lane),
+        backlog(&open_gate(), 100),
+        fills(),
+        hasten(&id("a")),
+        external_events(&uid("a"))
+    );
+    answers
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use booking::Verb;
 use calendar_sync::store::{
-    DeadState, EFFECT_REJECTED, Fenced, Finding, LaneLease, LogFacts, Origin, Verify,
+    DeadState, EFFECT_REJECTED, Fenced, Finding, LaneLease, LogFacts, Origin, Record, Recorded,
+    Verify,
 };
 
 use super::env::{
@@ -289,6 +290,28 @@ pub(crate) async fn a_dead_effect_is_a_dead_letter(env: &Env) {
     assert_eq!(letter.reason, "it has too many guests");
     let origin = Origin::Effect { uid: uid("a"), connection: connection(1) };
     assert_eq!(letter.origin, origin);
+}
+
+/// Rule R13: what is wanted by now has its own try, and whoever counts the dead is told so.
+pub(crate) async fn what_gave_way_to_a_newer_wish_does_not_die(env: &Env) {
+    let record = async |lane: &LaneLease, unknown| {
+        let (lane, uid) = (lane.clone(), uid("a"));
+        let record = Record { lane, uid, finding: dead(unknown), verify_after: None };
+        env.store.record(&record).await.answered()
+    };
+    let lane = applied(env).await;
+    for (revision, unknown) in [(1, false), (3, true)] {
+        env.ask("a", revision, Some("Haircut")).await;
+        assert!(env.stamp(&lane, "a", (Verb::Update, revision, 0)).await);
+        env.ask("a", revision + 1, Some("Shave")).await;
+        assert_eq!(record(&lane, unknown).await, Recorded::Written);
+        assert_eq!(env.due(&lane).await.len(), 1, "it is tried");
+        assert_eq!(env.store.dead_letters(0, 10).await.answered(), []);
+    }
+    assert_eq!(record(&lane, true).await, Recorded::Died, "it was refused since");
+    assert_eq!(env.store.dead_letters(0, 10).await.answered().len(), 1);
+    let other = LaneLease { token: token(9), ..lane };
+    assert_eq!(record(&other, true).await, Recorded::Refused);
 }
 
 pub(crate) async fn a_dead_effect_that_may_be_applied_stays_in_flight(env: &Env) {

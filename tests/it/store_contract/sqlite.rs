@@ -10,7 +10,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
 
 use super::env::{Answered as _, Env, HandClock, LONG, TOPIC, Time, token};
-use super::{adoption, cursors};
+use super::{adoption, cursors, tallies};
 
 async fn open(place: Place, clock: Arc<dyn Clock>) -> Arc<SqliteStore> {
     Arc::new(SqliteStore::open(&place, clock).await.answered())
@@ -57,6 +57,17 @@ async fn what_was_settled_long_ago_is_not_looked_at() {
     env.end().await;
 }
 
+#[tokio::test]
+async fn a_word_of_a_newer_version_does_not_end_the_counting() {
+    let (path, env) = in_a_folder().await;
+    let writes = async || {
+        let any = "PRAGMA ignore_check_constraints = ON;";
+        run(&path, &format!("{any} {}", tallies::OF_TOMORROW)).await;
+    };
+    tallies::a_word_of_a_newer_version_does_not_end_the_counting(&env, writes).await;
+    env.end().await;
+}
+
 mod in_memory {
     use super::memory_env as env;
 
@@ -75,11 +86,12 @@ mod on_rows {
     every_fact_of_rows!(env);
 }
 
-/// Runs one statement on a file.
-async fn run(path: &Path, statement: &'static str) {
+/// Runs statements on a file.
+async fn run(path: &Path, statements: &str) {
     let url = format!("sqlite://{}?mode=rwc", path.display());
     let mut conn = SqliteConnection::connect(&url).await.expect("a SQLite file");
-    sqlx::raw_sql(statement).execute(&mut conn).await.expect("a statement");
+    let statements = sqlx::raw_sql(sqlx::AssertSqlSafe(statements));
+    statements.execute(&mut conn).await.expect("a statement");
     conn.close().await.expect("it closes");
 }
 

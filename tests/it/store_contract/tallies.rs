@@ -4,14 +4,23 @@ use std::time::Duration;
 
 use booking::{CalendarKind, PoisonClass, Position, Verb};
 use calendar_sync::store::{
-    Batch, Committed, ConnectionState, DeadRecord, Fenced, Finding, NewDeadLetter, Owing, Tally,
+    Batch, Committed, ConnectionState, DeadRecord, Fenced, Finding, Gate, NewDeadLetter, Owing,
+    Tally,
 };
 
-use super::env::{Answered as _, Env, TOPIC, connection, not_applied, present};
+use super::env::{
+    Answered as _, Env, SHORT, TOPIC, connection, not_applied, open_gate, present, unknown,
+};
+use super::lanes::{closed_gates, open_gates};
 
 /// What CalDAV calendars are owed; the others are owed nothing.
 async fn owing(env: &Env) -> (i64, i64, Duration) {
-    let tally = env.store.tally().await.answered();
+    owing_by(env, &open_gate()).await
+}
+
+/// The same, where a gate says what is sent.
+async fn owing_by(env: &Env, gate: &Gate) -> (i64, i64, Duration) {
+    let tally = env.store.tally(gate).await.answered();
     let kinds: Vec<_> = tally.owing.iter().map(|owing| owing.kind).collect();
     assert_eq!(kinds, CalendarKind::ALL);
     let mut ours = (0, 0, Duration::ZERO);
@@ -53,6 +62,25 @@ pub(crate) async fn what_is_owed_is_counted_by_the_kind_of_its_calendar(env: &En
     assert_eq!(owing(env).await, (0, 0, Duration::ZERO));
 }
 
+/// What is switched off, or is not on the lists, waits for nobody. What is sent is not hidden by it.
+pub(crate) async fn what_the_gate_keeps_back_is_owed_and_nobodys_delay(env: &Env) {
+    env.connect(1).await;
+    env.ask("a", 0, Some("Massage")).await;
+    for gate in open_gates() {
+        let late = async || Some(owing_by(env, &gate).await.2).filter(|age| !age.is_zero());
+        env.eventually("it is owed for a while", late).await;
+    }
+    for gate in closed_gates() {
+        assert_eq!(owing_by(env, &gate).await, (1, 0, Duration::ZERO), "{gate:?}");
+    }
+    // Backoff is a delay: the calendar does not answer.
+    let lane = env.lane(1).await;
+    assert!(env.stamp(&lane, "a", (Verb::Create, 0, 0)).await);
+    assert_eq!(env.record(&lane, "a", unknown(SHORT)).await, Fenced::Written);
+    let late = async || Some(owing(env).await.2).filter(|age| !age.is_zero());
+    env.eventually("its hour has come again", late).await;
+}
+
 pub(crate) async fn what_is_to_be_verified_is_counted_though_nothing_is_owed(env: &Env) {
     env.connect(1).await;
     env.ask("a", 0, Some("Massage")).await;
@@ -72,7 +100,7 @@ pub(crate) async fn what_is_to_be_verified_is_counted_though_nothing_is_owed(env
 }
 
 pub(crate) async fn connections_and_open_letters_are_counted(env: &Env) {
-    let tally = env.store.tally().await.answered();
+    let tally = env.store.tally(&open_gate()).await.answered();
     assert_eq!((tally.connections, tally.letters), (Vec::new(), Vec::new()));
     env.connect(1).await;
     env.connect(2).await;
@@ -97,15 +125,35 @@ pub(crate) async fn connections_and_open_letters_are_counted(env: &Env) {
     ];
     let batch = Batch { dead_letters, ..Batch::default() };
     assert_eq!(env.store.commit(&batch).await.answered(), Committed::Done);
-    let tally = env.store.tally().await.answered();
-    let of_kind = |state, count| (CalendarKind::Caldav, state, count);
+    let tally = env.store.tally(&open_gate()).await.answered();
+    let of_kind = |state, count| (Some(CalendarKind::Caldav), Some(state), count);
     let expected = [of_kind(ConnectionState::Active, 1), of_kind(ConnectionState::Parked, 1)];
     assert_eq!(tally.connections, expected);
     assert_eq!(letters(&tally), [("invalid", 1), ("malformed", 2)]);
     let first = env.store.dead_letters(0, 1).await.answered()[0].id;
     assert!(env.store.discard(first).await.answered());
-    let tally = env.store.tally().await.answered();
+    let tally = env.store.tally(&open_gate()).await.answered();
     assert_eq!(letters(&tally), [("invalid", 1), ("malformed", 1)]);
+}
+
+/// Makes connection 2 one of another version, where its table takes any word.
+pub(crate) const OF_TOMORROW: &str = "
+    UPDATE connections SET kind = 'of_tomorrow', state = 'of_tomorrow'
+     WHERE connection_id = '00000000-0000-0000-0000-000000000002'";
+
+/// A roll-out: one word of the newer version must not end all counting of the former one.
+pub(crate) async fn a_word_of_a_newer_version_does_not_end_the_counting(
+    env: &Env,
+    writes: impl AsyncFnOnce(),
+) {
+    env.connect(1).await;
+    env.connect(2).await;
+    env.ask("a", 0, Some("Massage")).await;
+    writes().await;
+    let tally = env.store.tally(&open_gate()).await.answered();
+    let known = (Some(CalendarKind::Caldav), Some(ConnectionState::Active), 1);
+    assert_eq!(tally.connections, [known, (None, None, 1)]);
+    assert_eq!(owing(env).await.0, 1);
 }
 
 fn letters(tally: &Tally) -> Vec<(&str, i64)> {
@@ -114,6 +162,12 @@ fn letters(tally: &Tally) -> Vec<(&str, i64)> {
 
 pub(crate) async fn a_store_that_answers_is_fine_and_tells_of_its_connections(env: &Env) {
     env.store.check().await.answered();
+    let counted_at = async || env.store.tally(&open_gate()).await.answered().counted_at;
+    let before = counted_at().await;
+    let later = env.eventually("the hour of a count moves on", async || {
+        Some(counted_at().await).filter(|at| *at > before)
+    });
+    later.await;
     let pool = env.store.pool();
     assert!(pool.idle + pool.used <= pool.max, "{pool:?}");
 }

@@ -28,9 +28,7 @@ pub(super) fn lease(
     let tables = &*tx.tables;
     let may_lease = |(id, row): &(&ConnectionId, &StoredConnection)| {
         let lane = &tables.lanes[*id];
-        is_sent_to(row)
-            && !adopt::is_unadopted(tables, row)
-            && passes(gate, **id, row)
+        lets_through(tables, gate, **id, row)
             && (lane.token.is_none() || lane.leased_until.is_some_and(|until| until <= now))
             && lane.rest_until.is_none_or(|until| until <= now)
             && (tables
@@ -49,13 +47,17 @@ pub(super) fn lease(
     Some(LaneLease { connection, token })
 }
 
-fn is_sent_to(row: &StoredConnection) -> bool {
+/// Whether effects go to a connection while the gate is open.
+pub(super) fn lets_through(
+    tables: &Tables,
+    gate: &Gate,
+    id: ConnectionId,
+    row: &StoredConnection,
+) -> bool {
     matches!(row.state, ConnectionState::Active | ConnectionState::Removing)
-}
-
-fn passes(gate: &Gate, id: ConnectionId, row: &StoredConnection) -> bool {
-    (gate.providers.is_empty() || gate.providers.contains(&row.provider.0))
+        && (gate.providers.is_empty() || gate.providers.contains(&row.provider.0))
         && (gate.connections.is_empty() || gate.connections.contains(&id.0))
+        && !adopt::is_unadopted(tables, row)
 }
 
 /// See [`calendar_sync::store::Store::renew`].
@@ -310,11 +312,9 @@ pub(super) fn backlog(tables: &Tables, now: i64, gate: &Gate, limit: u32) -> u32
     let mut total = 0_u32;
     for (id, row) in &tables.connections {
         let waits = |effect: &EffectRow| effect.due() && effect.not_before > now;
-        let counts = is_sent_to(row)
+        let counts = lets_through(tables, gate, *id, row)
             && row.renewal_failures == 0
-            && passes(gate, *id, row)
-            && !tables.lane_effects(*id).any(|(_, effect)| waits(effect))
-            && !adopt::is_unadopted(tables, row);
+            && !tables.lane_effects(*id).any(|(_, effect)| waits(effect));
         if counts {
             let due = tables.lane_effects(*id).filter(|(_, effect)| effect.is_due_at(now)).count();
             let share = backlog_share(limit);

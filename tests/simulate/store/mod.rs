@@ -48,8 +48,9 @@ use calendar_sync::clock::Clock;
 use calendar_sync::store::{
     Adopted, Batch, BookingStatus, Committed, ConnectionRow, CountedConnection, Cursor, DeadLetter,
     Draw, Drift, DriftNote, ExternalEvent, Fence, Fenced, Fills, Gate, Installation, LaneLease,
-    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PoolUse, PutConnection, Record, Result,
-    Resume, Stamp, States, Stop, Store, Sweep, SweepStep, SweptPage, SweptRow, Taken, Tally,
+    LegacyEvent, LogFacts, Missing, NewConnection, Owed, PoolUse, PutConnection, Record, Recorded,
+    Result, Resume, Stamp, States, Stop, Store, Sweep, SweepStep, SweptPage, SweptRow, Taken,
+    Tally,
 };
 use uuid::Uuid;
 
@@ -353,7 +354,7 @@ impl Store for ModelStore {
         Ok(self.write(|tx| lane::stamp(tx, lane, stamps)))
     }
 
-    async fn record(&self, record: &Record) -> Result<Fenced> {
+    async fn record(&self, record: &Record) -> Result<Recorded> {
         self.write(|tx| record::record(tx, record))
     }
 
@@ -410,9 +411,9 @@ impl Store for ModelStore {
         Ok(self.read(connection::fills))
     }
 
-    async fn tally(&self) -> Result<Tally> {
+    async fn tally(&self, gate: &Gate) -> Result<Tally> {
         let now = self.now();
-        Ok(self.read(|tables| tally::tally(tables, now)))
+        Ok(self.read(|tables| tally::tally(tables, now, gate)))
     }
 
     fn pool(&self) -> PoolUse {

@@ -5,32 +5,33 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use booking::{ConnectionId, Digest, IcalUid, Verb};
-use calendar_sync::store::{ExternalEvent, Fenced, Finding, Record, Result, StoreError, later};
+use calendar_sync::store::{ExternalEvent, Finding, Record, Recorded, Result, StoreError, later};
+use chrono::DateTime;
 use uuid::Uuid;
 
 use super::rows::{EffectRow, EventRow, Tables};
 use super::{Tx, ahead, connection, dead_letter, lane};
 
 /// See [`calendar_sync::store::Store::record`].
-pub(super) fn record(tx: &mut Tx<'_>, record: &Record) -> Result<Fenced> {
+pub(super) fn record(tx: &mut Tx<'_>, record: &Record) -> Result<Recorded> {
     if let Finding::Ahead { revision, after, error } = &record.finding {
-        return ahead::settle(tx, record, *revision, *after, error);
+        return Ok(ahead::settle(tx, record, *revision, *after, error)?.into());
     }
     if !is_held(tx, record) {
-        return Ok(Fenced::Refused);
+        return Ok(Recorded::Refused);
     }
     may_map(tx.tables, record)?;
     // The verification first: it asks what was in flight.
     let now = tx.now;
     schedule(effect(tx, record), record, now);
-    find(tx, record);
+    let recorded = find(tx, record);
     effect(tx, record).updated_at = now;
     if tx.broken.rows_deleted_at_record {
         delete_settled(tx, record);
     }
     connection::finish_removal(tx.tables, record.lane.connection);
     tx.commit();
-    Ok(Fenced::Written)
+    Ok(recorded)
 }
 
 /// The row that a record is about.
@@ -76,7 +77,7 @@ fn schedule(row: &mut EffectRow, record: &Record, now: i64) {
 }
 
 /// Writes the finding itself.
-fn find(tx: &mut Tx<'_>, record: &Record) {
+fn find(tx: &mut Tx<'_>, record: &Record) -> Recorded {
     let now = tx.now;
     match &record.finding {
         Finding::Present { .. } => present(tx, record),
@@ -101,7 +102,7 @@ fn find(tx: &mut Tx<'_>, record: &Record) {
             row.attempts += 1;
             put_off(row, (*after, error, *rejected), now);
         }
-        Finding::Dead { error, unknown } => dead(tx, record, error, *unknown),
+        Finding::Dead { error, unknown } => return dead(tx, record, error, *unknown),
         Finding::Ahead { .. } => unreachable!("settled in a transaction of its own"),
         Finding::Verified | Finding::Unverified => {}
         Finding::Differs { present, etag, passed } => {
@@ -111,6 +112,7 @@ fn find(tx: &mut Tx<'_>, record: &Record) {
             }
         }
     }
+    Recorded::Written
 }
 
 /// The row of `external_calendar_events` that a record is about.
@@ -150,6 +152,13 @@ fn may_map(tables: &Tables, record: &Record) -> Result<()> {
     Ok(())
 }
 
+/// The oldest event has what it asked for: what is wanted by now was asked for after the stamp.
+fn waits_since_stamped(row: &mut EffectRow) {
+    let stamped = row.flight.as_ref().and_then(|it| DateTime::from_timestamp_micros(it.at));
+    let waits = &mut row.origin.published_at;
+    *waits = waits.map(|published| stamped.map_or(published, |at| at.max(published)));
+}
+
 /// The calendar holds it: applied, with the row that operators look at.
 fn present(tx: &mut Tx<'_>, record: &Record) {
     let Finding::Present { revision, digest, etag, external_id, provider_uid, start, end } =
@@ -159,6 +168,9 @@ fn present(tx: &mut Tx<'_>, record: &Record) {
     };
     let now = tx.now;
     let row = effect(tx, record);
+    if row.desired_revision != *revision || row.desired_digest != Some(*digest) {
+        waits_since_stamped(row);
+    }
     row.settle();
     (row.applied_revision, row.applied_digest) = (Some(*revision), Some(*digest));
     row.etag.clone_from(etag);
@@ -211,6 +223,9 @@ fn present(tx: &mut Tx<'_>, record: &Record) {
 fn absent(tx: &mut Tx<'_>, record: &Record, revision: i64) {
     let now = tx.now;
     let row = effect(tx, record);
+    if row.desired_digest.is_some() && row.desired_revision > revision {
+        waits_since_stamped(row);
+    }
     row.settle();
     row.filling = false;
     (row.applied_revision, row.applied_digest, row.etag) = (Some(revision), None, None);
@@ -239,7 +254,7 @@ fn put_off(row: &mut EffectRow, (after, error, rejected): (Duration, &str, bool)
 /// Waits for a new revision or a person. What may have been applied stays in flight. What came to
 /// be desired while this attempt was on its way has its own try (rule R13): where it has to be
 /// settled first, `rejections`, which count from that change, give it further ones.
-fn dead(tx: &mut Tx<'_>, record: &Record, error: &str, unknown: bool) {
+fn dead(tx: &mut Tx<'_>, record: &Record, error: &str, unknown: bool) -> Recorded {
     let row = effect(tx, record);
     let is_wanted = row.flight.as_ref().is_some_and(|flight| {
         row.desired_revision == flight.revision
@@ -254,13 +269,14 @@ fn dead(tx: &mut Tx<'_>, record: &Record, error: &str, unknown: bool) {
     }
     row.last_error = Some(error.to_owned());
     if !row.dead {
-        return;
+        return Recorded::Written;
     }
     if let Some(event) = event(tx, record) {
         event.sync_status = "FAILED";
         event.last_error = Some(error.to_owned());
     }
     dead_letter::insert_effect(tx, &record.uid, record.lane.connection, error);
+    Recorded::Died
 }
 
 /// What is known to be there is something else than was thought.

@@ -362,7 +362,7 @@ impl Pair {
         same!(self, store => store.connections());
         same!(self, store => store.dead_letters(0, 100));
         same!(self, store => store.backlog(&open_gate(), 100));
-        same!(self, store => store.tally());
+        same!(self, store => store.tally(&open_gate()));
         for name in &NAMES {
             same!(self, store => store.external_events(&uid(name)));
         }
