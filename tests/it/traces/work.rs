@@ -121,7 +121,7 @@ fn embedded<'a>(fact: &'static str, collector: &'a Collector, spoken: Spoken) ->
 
 impl OneBooking<'_> {
     /// A worker reads it, sends it, and ends as it should.
-    pub(super) async fn is_worked_on(self) -> Option<Worked> {
+    pub(super) async fn is_worked_on(&self) -> Option<Worked> {
         let world = World::for_processes(self.parts, self.kind, self.fact).await?;
         let broker = Broker::of(&world)?;
         let topic = format!("bookings-{}", world.surroundings.dice.token().simple());
