@@ -217,13 +217,8 @@ async fn watch_backlog(
 /// Asks the database now and then for what it alone can count. While it is away, what it said last stands.
 async fn keep_metrics(store: &dyn Store, metrics: &Metrics, stop: &CancellationToken) {
     loop {
-        let refreshed = stop.run_until_cancelled(metrics::refresh(store, metrics)).await;
-        if let Some(Err(error)) = refreshed {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "what the metrics say of the database is not of now"
-            );
-        }
+        // It says itself, now and then, that it is away.
+        drop(stop.run_until_cancelled(metrics::refresh(store, metrics)).await);
         let pause = tokio::time::sleep(metrics::REFRESH_INTERVAL);
         if stop.run_until_cancelled(pause).await.is_none() {
             return;

@@ -68,6 +68,9 @@ pub fn child(name: &'static str) -> Live {
     current().map_or_else(Live::none, |scope| scope.child(new))
 }
 
+/// The outcome of a request that is only a part of a question.
+const STEP: &str = "step";
+
 /// Says what the requests since the last word came to: the last of them did, and those before it led
 /// there.
 pub fn came_to(verb: &'static str, outcome: &'static str) {
@@ -75,11 +78,10 @@ pub fn came_to(verb: &'static str, outcome: &'static str) {
         return;
     };
     let attempts = std::mem::take(&mut *scope.attempts());
-    if let Some(last) = attempts.last() {
-        last.set("calendar_sync.outcome", outcome);
-    }
-    for attempt in attempts {
+    let last = attempts.len().saturating_sub(1);
+    for (number, attempt) in attempts.into_iter().enumerate() {
         attempt.set("calendar_sync.verb", verb);
+        attempt.set("calendar_sync.outcome", if number == last { outcome } else { STEP });
     }
 }
 

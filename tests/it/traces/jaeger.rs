@@ -64,7 +64,6 @@ async fn each_attempt_is_in_jaeger_with_what_came_of_it() {
     let read = read_back(fact, Spoken::Http, Some(UNAVAILABLE)).await;
     let Some(Read { spans, .. }) = read else { return };
     root(&spans);
-    // Of several requests that are one question, the last says what came of it.
     let attempts: Vec<_> = spans
         .iter()
         .filter(|span| span.attributes.contains_key("http.request.method"))
@@ -75,7 +74,7 @@ async fn each_attempt_is_in_jaeger_with_what_came_of_it() {
         .collect();
     let came_to = [
         ("create", "503", Some("unknown")),
-        ("read", "404", None),
+        ("read", "404", Some("step")),
         ("read", "207", Some("absent")),
         ("create", "201", Some("applied")),
     ];
@@ -305,10 +304,8 @@ fn seen(resource: &Value, span: &Value) -> Seen {
 fn pairs(attributes: &Value) -> BTreeMap<String, String> {
     let pair = |pair: &Value| {
         let value = pair["value"].as_object().and_then(|any| any.values().next());
-        let value = value.map_or_else(String::new, |value| match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        });
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let value = value.map_or_else(String::new, text);
         (pair["key"].as_str().unwrap_or_default().to_owned(), value)
     };
     each(attributes).iter().map(pair).collect()
