@@ -56,17 +56,9 @@ pub async fn run(
     let ops = ops(&settings, &store, &installation, &surroundings, &shared)?;
     tracing::info!(address = %listener.local_addr()?, "metrics and endpoints are served");
     // Until all is done: what the end comes to is counted, and who asks meanwhile is answered.
-    let done = CancellationToken::new();
-    let serving = crate::ops::serve(listener, crate::ops::router(ops), done.clone());
+    let (done, mut serving) = (CancellationToken::new(), JoinSet::new());
+    serving.spawn(crate::ops::serve(listener, crate::ops::router(ops), done.clone()));
     let work = work(&settings, store, &installation, &surroundings, shared, stop.clone());
-    let work = async {
-        let working = async {
-            let ended = work.await;
-            done.cancel();
-            ended
-        };
-        tokio::join!(working, serving).0
-    };
     let mut watches_stdin = args.until_stdin_ends;
     let next_signal = async || {
         tokio::select! {
@@ -79,6 +71,9 @@ pub async fn run(
         }
     };
     until_stopped(Box::pin(work), &stop, next_signal, deadline).await?;
+    // Whoever is being answered still is, for a moment that is none of the work's.
+    done.cancel();
+    while serving.join_next().await.is_some() {}
     tracing::info!("stopped");
     Ok(())
 }
