@@ -1,6 +1,8 @@
 //! The settings of the broker. Plain names and texts: Kafka's client is not known here.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::error::{SettingError, SettingErrors};
-use super::given::{self, Given};
+use super::given::Given;
 use super::reader::Reader;
 
 /// How to reach Kafka, and how to read from it.
@@ -190,14 +192,22 @@ impl Security {
     }
 }
 
-/// The path of a PEM file. That it can be read and is one is seen here: librdkafka would tell of it by a
-/// name of its own, and late.
+/// So much of a PEM file is looked at, in bytes: a bundle of all authorities has some hundred thousand.
+const PEM_LEN_MAX: u64 = 4 * 1024 * 1024;
+
+/// The path of a PEM file, or of a directory of such. That it can be read and is one is seen here:
+/// librdkafka would tell of it by a name of its own, and late.
 fn pem(reader: &mut Reader<'_>, name: &'static str) -> Option<PathBuf> {
+    const BEGINNING: &[u8] = b"-----BEGIN ";
     let path = reader.file(name)?;
-    let problem = match given::read(&path).map(Zeroizing::new) {
-        Ok(text) if text.contains("-----BEGIN ") => return Some(path),
+    let mut bytes = Zeroizing::new(Vec::new());
+    let read = File::open(&path).and_then(|file| file.take(PEM_LEN_MAX).read_to_end(&mut bytes));
+    // Comments in it are in any encoding.
+    let problem = match read {
+        Ok(_) if bytes.windows(BEGINNING.len()).any(|it| it == BEGINNING) => return Some(path),
         Ok(_) => "names a file that is not PEM".to_owned(),
-        Err(reason) => format!("names a file that cannot be read: {reason}"),
+        Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => return Some(path),
+        Err(error) => format!("names a file that cannot be read: {error}"),
     };
     reader.refuse(name, problem);
     None

@@ -355,13 +355,22 @@ fn a_file_for_tls_that_is_none_is_told_by_its_key() {
         reader.finish(security.ssl_ca_location).map_err(|errors| errors.to_string())
     };
     assert_eq!(told(&pem).unwrap(), Some(pem));
-    for path in [other, directory.path().join("nothing")] {
-        let said = told(&path).unwrap_err();
-        assert!(said.contains("kafka.ssl_ca_location (from KAFKA_SSL_CA_LOCATION)"), "{said}");
-        assert!(said.contains("names a file that cannot be read: "), "{said}");
+    // librdkafka takes a directory of certificates as well, and comments in any encoding.
+    let (of_many, commented) = (directory.path().to_owned(), directory.path().join("bundle.crt"));
+    std::fs::write(&commented, b"# Autorit\xe9s\n-----BEGIN CERTIFICATE-----\n").unwrap();
+    for path in [of_many, commented] {
+        assert_eq!(told(&path).unwrap(), Some(path));
     }
-    let said = told(Path::new("Cargo.toml")).unwrap_err();
-    assert!(said.contains("names a file that is not PEM"), "{said}");
+    let nothing = directory.path().join("nothing");
+    for (path, problem) in [
+        (other.as_path(), "names a file that is not PEM"),
+        (Path::new("Cargo.toml"), "names a file that is not PEM"),
+        (nothing.as_path(), "names a file that cannot be read: "),
+    ] {
+        let said = told(path).unwrap_err();
+        assert!(said.contains("kafka.ssl_ca_location (from KAFKA_SSL_CA_LOCATION)"), "{said}");
+        assert!(said.contains(problem), "{said}");
+    }
 }
 
 #[test]

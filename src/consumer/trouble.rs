@@ -49,7 +49,10 @@ const GROUP: Known = Known {
 pub(super) fn known(code: Option<Code>, reason: &str) -> Option<Known> {
     let code = code?;
     let may_be_tls = matches!(code, Code::SSL | Code::BrokerTransportFailure);
-    if matches!(code, Code::Authentication | Code::SaslAuthenticationFailed) {
+    // What breaks off, or takes too long, in the midst of greeting says nothing of what was said.
+    if reason.contains("Local: ") || reason.contains("timed out") {
+        None
+    } else if matches!(code, Code::Authentication | Code::SaslAuthenticationFailed) {
         Some(LOGIN)
     } else if code == Code::TopicAuthorizationFailed {
         Some(TOPIC)
@@ -96,6 +99,11 @@ mod tests {
         assert_eq!(known(Some(Code::BrokerTransportFailure), refused), None);
         assert_eq!(known(Some(Code::AllBrokersDown), "1/1 brokers are down"), None);
         assert_eq!(known(None, "certificate verify failed"), None);
+        let going = "sasl_ssl://h:1/bootstrap: SaslHandshake Request failed: Local: Broker transport \
+                     failure (after 3ms in state AUTH_HANDSHAKE)";
+        assert_eq!(known(Some(Code::Authentication), going), None);
+        let slow = "sasl_ssl://h:1/bootstrap: Connection setup timed out in state SSL_HANDSHAKE";
+        assert_eq!(known(Some(Code::BrokerTransportFailure), slow), None);
         let line = "[thrd:h:1/bootstrap]: h:1/bootstrap: Disconnected (after 700ms in state UP)";
         assert_eq!(known_by_line("FAIL", line), None);
     }
