@@ -32,8 +32,10 @@ pub struct Owing {
     pub kind: CalendarKind,
     /// Effects that are due, whether or not their hour has come; up to [`TALLY_MAX`].
     pub pending: i64,
-    /// For how long the oldest of them has been owed that is sent: whose connection the gate lets through,
-    /// and waits for no person and for no `adopt`. Since the event was published that asked for it, or, of
+    /// Those of them that are sent: whose connection the gate lets through, and waits for no person (as a
+    /// parked one does, and one whose removal is stuck) and for no `adopt`. Up to [`TALLY_MAX`].
+    pub sent: i64,
+    /// For how long the oldest of those that are sent has been owed. Since the event was published that asked for it, or, of
     /// what none has asked for, since it could be sent. Zero: there is none. Of more than [`TALLY_MAX`], as many
     /// are looked at, whichever come first: then there may be an older one.
     pub oldest: Duration,

@@ -249,6 +249,7 @@ macro_rules! every_fact {
             [
                 what_is_owed_is_counted_by_the_kind_of_its_calendar,
                 what_the_gate_keeps_back_is_owed_and_nobodys_delay,
+                a_stuck_removal_is_owed_and_nobodys_delay,
                 what_is_to_be_verified_is_counted_though_nothing_is_owed,
                 connections_and_open_letters_are_counted,
                 a_store_that_answers_is_fine_and_tells_of_its_connections,

@@ -22,6 +22,7 @@ pub(super) struct Database {
     filling: Gauge,
     fill_left: Gauge,
     pending: Gauges<Provider>,
+    sent: Gauges<Provider>,
     oldest: Family<Provider, Gauge<f64, AtomicU64>>,
     open: Gauges<Provider>,
     connections: Gauges<ProviderState>,
@@ -35,6 +36,7 @@ impl Database {
             filling: Gauge::default(),
             fill_left: Gauge::default(),
             pending: Family::default(),
+            sent: Family::default(),
             oldest: Family::default(),
             open: Family::default(),
             connections: Family::default(),
@@ -45,6 +47,7 @@ impl Database {
         register(registry, "calendar_sync_connections_filling", it.filling.clone());
         register(registry, "calendar_sync_fill_events_left", it.fill_left.clone());
         register(registry, "calendar_sync_effects_pending", it.pending.clone());
+        register(registry, "calendar_sync_effects_waiting", it.sent.clone());
         register(registry, "calendar_sync_oldest_pending_age_seconds", it.oldest.clone());
         register(registry, "calendar_sync_attempts_open", it.open.clone());
         register(registry, "calendar_sync_connections", it.connections.clone());
@@ -58,6 +61,7 @@ impl Database {
         for owing in &tally.owing {
             let provider = Provider { calendar_provider: owing.kind.name() };
             self.pending.get_or_create(&provider).set(owing.pending);
+            self.sent.get_or_create(&provider).set(owing.sent);
             self.oldest.get_or_create(&provider).set(owing.oldest.as_secs_f64());
             self.open.get_or_create(&provider).set(owing.open);
         }

@@ -167,9 +167,14 @@ pub const ALL: &[Described] = &[
         "Effects that calendars have not acknowledged yet, counted up to 100000; every process says the same of the database",
     ),
     metric(
+        "calendar_sync_effects_waiting",
+        &["calendar_provider"],
+        "Those of them that are sent, counted up to 100000: not what is switched off, not on the allowlists, parked, stuck in a removal, or not adopted yet; every process with the same allowlists says the same of the database",
+    ),
+    metric(
         "calendar_sync_oldest_pending_age_seconds",
         &["calendar_provider"],
-        "How long ago the event was published that asked for the oldest of them that is sent (of what none has asked for: since it could be sent; of more than 100000, the oldest of as many of them, and perhaps not of all); what is switched off, not on the allowlists, parked or not adopted yet is not; every process with the same allowlists says the same of the database",
+        "How long ago the event was published that asked for the oldest of those that are sent (of what none has asked for: since it could be sent; of more than 100000, the oldest of as many of them, and perhaps not of all); every process with the same allowlists says the same of the database",
     ),
     metric(
         "calendar_sync_attempts_open",

@@ -41,7 +41,7 @@ fn full() -> Metrics {
     metrics.ended(Ended { kind, verb: Verb::Update, became: Became::Dead, age, trace });
     metrics.waited(kind, Withheld::Connection, Duration::from_millis(1_500));
     metrics.committed(3, 40, &[PoisonClass::UnknownSchema]);
-    let owing = Owing { kind, pending: 7, oldest: Duration::from_secs(90), open: 2 };
+    let owing = Owing { kind, pending: 7, sent: 5, oldest: Duration::from_secs(90), open: 2 };
     let connections = vec![
         (Some(kind), Some(ConnectionState::Parked), 4),
         (Some(kind), None, 1),
@@ -154,6 +154,7 @@ fn what_reading_and_sending_and_the_database_do_is_told() {
             "calendar_sync_rate_limit_waits_total{calendar_provider=\"google\",limit=\"connection\"} 1",
             "calendar_sync_rate_limit_wait_seconds_total{calendar_provider=\"google\",limit=\"connection\"} 1.5",
             "calendar_sync_effects_pending{calendar_provider=\"google\"} 7",
+            "calendar_sync_effects_waiting{calendar_provider=\"google\"} 5",
             "calendar_sync_oldest_pending_age_seconds{calendar_provider=\"google\"} 90.0",
             "calendar_sync_attempts_open{calendar_provider=\"google\"} 2",
             "calendar_sync_connections{calendar_provider=\"google\",state=\"parked\"} 4",

@@ -31,7 +31,7 @@ impl PostgresStore {
         // `LIMIT` keeps it so, however few effects the planner takes to be due.
         const OWING: &str = concat!(
             "
-            SELECT owed.pending, owed.open + settled.open AS open,
+            SELECT owed.pending, sent.count AS sent, owed.open + settled.open AS open,
                    GREATEST(extract(epoch FROM clock_timestamp() - sent.since), 0)::float8 AS age
               FROM UNNEST($1::text[]) WITH ORDINALITY AS k (kind, place)
              CROSS JOIN LATERAL (
@@ -40,7 +40,7 @@ impl PostgresStore {
                          WHERE c.kind = k.kind AND c.state <> 'removed' AND e.due
                          LIMIT $2) AS due) AS owed
              CROSS JOIN LATERAL (
-                SELECT min(since) AS since
+                SELECT count(*) AS count, min(since) AS since
                   FROM (SELECT due.since
                           FROM connections c
                          CROSS JOIN LATERAL (
@@ -49,6 +49,7 @@ impl PostgresStore {
                          WHERE c.kind = k.kind AND $3 AND ",
             let_through!("$4", "$5"),
             "
+                           AND NOT (c.state = 'removing' AND c.parked_reason IS NOT NULL)
                          LIMIT $2) AS due) AS sent
              CROSS JOIN LATERAL (
                 SELECT count(*) AS open
@@ -70,6 +71,7 @@ impl PostgresStore {
         let owing = |(kind, row): (CalendarKind, &sqlx::postgres::PgRow)| Owing {
             kind,
             pending: row.get("pending"),
+            sent: row.get("sent"),
             oldest: Duration::try_from_secs_f64(row.get("age")).unwrap_or_default(),
             open: row.get("open"),
         };

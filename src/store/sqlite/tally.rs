@@ -45,28 +45,35 @@ async fn count_owing(store: &SqliteStore, gate: &Gate, kind: CalendarKind) -> Re
     let (owed, settled) = (counted(OWED).await?, counted(SETTLED).await?);
     let owed = Values::of(&owed, "effects", "pending");
     let settled: i64 = Values::of(&settled, "effects", "open").get("open")?;
-    let since = read_oldest(store, gate, kind).await?;
+    let (sent, since) = read_sent(store, gate, kind).await?;
     let age = since.map_or(0, |since| store.now() - since);
     Ok(Owing {
         kind,
         pending: owed.get("pending")?,
+        sent,
         oldest: Duration::from_micros(u64::try_from(age).unwrap_or_default()),
         open: owed.get::<i64>("open")? + settled,
     })
 }
 
-/// Since when the oldest has been owed that is sent.
-async fn read_oldest(store: &SqliteStore, gate: &Gate, kind: CalendarKind) -> Result<Option<i64>> {
-    const OLDEST: &str = concat!(
+/// How many are sent, and since when the oldest of them has been owed.
+async fn read_sent(
+    store: &SqliteStore,
+    gate: &Gate,
+    kind: CalendarKind,
+) -> Result<(i64, Option<i64>)> {
+    const SENT: &str = concat!(
         "
-        SELECT MIN(since)
+        SELECT COUNT(*), MIN(since)
           FROM (SELECT COALESCE(e.published_at, e.not_before) AS since
                   FROM connections AS c JOIN effects AS e ON e.connection_id = c.connection_id
                  WHERE c.kind = ?1 AND e.due AND ?3 AND ",
         let_through!("?4", "?5"),
-        " LIMIT ?2)"
+        "
+                   AND NOT (c.state = 'removing' AND c.parked_reason IS NOT NULL)
+                 LIMIT ?2)"
     );
-    sqlx::query_scalar(OLDEST)
+    sqlx::query_as(SENT)
         .bind(kind.name())
         .bind(TALLY_MAX)
         .bind(gate.enabled)

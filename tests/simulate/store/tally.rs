@@ -8,7 +8,7 @@ use calendar_sync::store::{ConnectionState, DeadState, Gate, Owing, TALLY_MAX, T
 use chrono::DateTime;
 
 use super::lane::lets_through;
-use super::rows::{EffectRow, Tables};
+use super::rows::{EffectRow, StoredConnection, Tables};
 
 /// See [`calendar_sync::store::Store::tally`].
 pub(super) fn tally(tables: &Tables, now: i64, gate: &Gate) -> Tally {
@@ -46,13 +46,20 @@ fn owing(tables: &Tables, now: i64, gate: &Gate, kind: CalendarKind) -> Owing {
     };
     let published = |row: &EffectRow| row.origin.published_at.map(|at| at.timestamp_micros());
     let since = |row: &EffectRow| published(row).unwrap_or(row.not_before);
-    let sent = of_kind().filter(|(id, row)| gate.enabled && lets_through(tables, gate, **id, row));
+    let is_stuck = |row: &StoredConnection| {
+        row.state == ConnectionState::Removing && row.parked_reason.is_some()
+    };
+    let sent = of_kind().filter(|(id, row)| {
+        gate.enabled && lets_through(tables, gate, **id, row) && !is_stuck(row)
+    });
     let sent = sent.flat_map(|(id, _)| tables.lane_effects(*id).map(|(_, row)| row));
-    let since = sent.filter(|row| row.due()).map(since).min();
+    let sent: Vec<i64> = sent.filter(|row| row.due()).map(since).take(TALLY_MAX as usize).collect();
+    let since = sent.iter().copied().min();
     let age = now - since.unwrap_or(now);
     Owing {
         kind,
         pending: count(EffectRow::due),
+        sent: i64::try_from(sent.len()).expect("it fits in memory"),
         oldest: Duration::from_micros(u64::try_from(age).unwrap_or_default()),
         open: count(|row| row.verify_at.is_some() && !row.dead),
     }
