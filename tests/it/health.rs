@@ -31,6 +31,13 @@ pub(crate) async fn address(worker: &Worker) -> String {
     found.await.expect("it says where it answers")
 }
 
+/// Told to stop, it ends in time, and well.
+async fn stops(worker: Worker) {
+    worker.terminate();
+    let (status, log) = worker.ended(DEADLINE).await;
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
 /// What it answers.
 #[expect(clippy::disallowed_methods, reason = "this is the cluster's own client")]
 pub(crate) async fn ask(address: &str, path: &str) -> Option<(u16, String)> {
@@ -107,9 +114,7 @@ async fn a_worker_whose_database_is_away_lives_and_is_not_ready() {
             proxy.heal();
             until("it is ready again", async || ready(&address).await.is_some_and(|it| it.0)).await;
         }
-        worker.terminate();
-        let (status, log) = worker.ended(DEADLINE).await;
-        assert_eq!(status.code(), Some(0), "{log}");
+        stops(worker).await;
         place.database.end().await;
     }
 }
@@ -135,9 +140,7 @@ async fn a_worker_that_kafka_has_not_answered_is_not_ready() {
     let (code, said) = healthcheck(&address, &[]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("consumer: Kafka has not answered yet: "), "{said}");
-    worker.terminate();
-    let (status, log) = worker.ended(DEADLINE).await;
-    assert_eq!(status.code(), Some(0), "{log}");
+    stops(worker).await;
     place.database.end().await;
 }
 
@@ -167,9 +170,7 @@ async fn a_worker_to_which_nothing_is_assigned_is_ready() {
         };
         until("one of them has nothing", async || assigned().await == [0.0, 1.0, 1.0]).await;
         for worker in workers {
-            worker.terminate();
-            let (status, log) = worker.ended(DEADLINE).await;
-            assert_eq!(status.code(), Some(0), "{log}");
+            stops(worker).await;
         }
         place.database.end().await;
     }
@@ -199,9 +200,7 @@ async fn a_scrape_gets_the_format_that_it_asks_for() {
         assert!(text.contains(&format!("# TYPE calendar_sync_{counter} counter\n")), "{text}");
         assert_eq!(text.ends_with("# EOF\n"), accept == prometheus);
     }
-    worker.terminate();
-    let (status, log) = worker.ended(DEADLINE).await;
-    assert_eq!(status.code(), Some(0), "{log}");
+    stops(worker).await;
     place.database.end().await;
 }
 
