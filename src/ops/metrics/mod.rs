@@ -38,7 +38,7 @@ use self::sending::Sending;
 use crate::consumer::Snapshot;
 use crate::emit::meter::{Attempt, Became, Ended, Notice, Run, RunMeter, Withheld};
 use crate::pipeline::BatchMeter;
-use crate::store::{EFFECT_REJECTED, Fills, Gate, PoolUse, Result, Store, Tally};
+use crate::store::{EFFECT_REJECTED, Fills, Gate, PoolUse, Result, Store, StoreError, Tally};
 use crate::telemetry::export::Counters;
 
 /// What [`Metrics::openmetrics`] is: the text format of `OpenMetrics` 1.0, which Prometheus reads.
@@ -103,22 +103,18 @@ pub struct Seen {
 pub async fn refresh(store: &dyn Store, metrics: &Metrics) -> Result<()> {
     let counted = count(store, &metrics.gate()).await;
     let is_news = metrics.is_news(counted.is_err());
-    match counted {
-        Ok((fills, tally)) => {
-            metrics.counted(fills, &tally);
-            Ok(())
+    let tell = |error: &StoreError| {
+        if is_news {
+            tracing::warn!(
+                error_code = "database_not_counted",
+                error = error as &dyn std::error::Error,
+                "what the metrics say of the database is not of now"
+            );
         }
-        Err(error) => {
-            if is_news {
-                tracing::warn!(
-                    error_code = "database_not_counted",
-                    error = &error as &dyn std::error::Error,
-                    "what the metrics say of the database is not of now"
-                );
-            }
-            Err(error)
-        }
-    }
+    };
+    let (fills, tally) = counted.inspect_err(tell)?;
+    metrics.counted(fills, &tally);
+    Ok(())
 }
 
 async fn count(store: &dyn Store, gate: &Gate) -> Result<(Fills, Tally)> {
